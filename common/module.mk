@@ -1,0 +1,1 @@
+$(eval $(call library,common,$(wildcard common/*.c),openssl jansson libcurl inih))

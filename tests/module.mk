@@ -1,0 +1,79 @@
+# Unit tests: tests/unit/test_STEM.c becomes build/FLAVOUR/tests/test_STEM, linked with every library.
+# Fuzz targets: tests/fuzz/fuzz_STEM.c; tests/fuzz/corpus/STEM/* is replayed by every `make check`.
+
+TEST_LIBRARIES := $(foreach lib,mgmt-server client-agent hypervisor migrate snapshot common,$(filter $(lib),$(LIBRARIES)))
+UNIT_TESTS := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
+FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+
+$(foreach t,$(UNIT_TESTS),$(eval $(call linked,$(O)/tests/$(t),tests/unit/$(t).c,$(TEST_LIBRARIES),cmocka)))
+$(foreach f,$(FUZZERS),$(eval $(call linked,$(O)/tests/$(f),tests/fuzz/$(f).c,$(TEST_LIBRARIES),)))
+
+$(O)/tests/test_%:
+	$(say) LINK $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(call pkg_config,--libs,$(LINK_PKGS)) -lm
+
+# Only the fuzz flavour has libFuzzer's main(); the others replay the files they are given.
+ifeq ($(FLAVOUR),fuzz)
+FUZZ_MAIN := -fsanitize=fuzzer
+else
+$(FUZZERS:%=$(O)/tests/%): $(O)/obj/tests/fuzz/replay_main.o
+OBJECTS += $(O)/obj/tests/fuzz/replay_main.o
+FUZZ_MAIN :=
+endif
+$(O)/tests/fuzz_%:
+	$(say) LINK $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) $(FUZZ_MAIN) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(call pkg_config,--libs,$(LINK_PKGS)) -lm
+
+.PHONY: tests
+tests: all $(UNIT_TESTS:%=$(O)/tests/%) $(FUZZERS:%=$(O)/tests/%)
+
+setup:
+	@tests/setup.sh test
+
+check: tests
+	@tests/run.sh $(O) unit
+
+check-asan:
+	@$(MAKE) --no-print-directory FLAVOUR=asan check
+
+check-clang:
+	@$(MAKE) --no-print-directory FLAVOUR=clang check
+
+check-system: tests
+	@tests/run.sh $(O) system
+
+# One run of everything, so that one closing line counts it all. ASan and clang builds must exist before it starts.
+test: setup
+	@$(MAKE) --no-print-directory tests
+	@$(MAKE) --no-print-directory FLAVOUR=asan tests
+	@$(MAKE) --no-print-directory FLAVOUR=clang all
+	@tests/run.sh $(O) unit asan system
+
+fuzz: setup
+	@$(MAKE) --no-print-directory FLAVOUR=fuzz tests-fuzz
+	@tests/fuzz/run.sh build/fuzz $(FUZZ_SECONDS)
+
+.PHONY: tests-fuzz
+tests-fuzz: $(FUZZERS:%=$(O)/tests/%)
+
+fault: tests
+	@tests/fault/run.sh $(O)
+
+bench:
+	@tests/setup.sh bench
+	@$(MAKE) --no-print-directory all
+	@tests/bench/run.sh $(O)
+
+demo:
+	@tests/setup.sh test
+	@$(MAKE) --no-print-directory all
+	@tests/demo.sh $(if $(KEEP),--keep)
+
+lint:
+	@tests/setup.sh lint
+	@tests/lint.sh
+
+format:
+	@clang-format -i $$(git ls-files '*.c' '*.h')

@@ -1,0 +1,106 @@
+#!/usr/bin/env bash
+# Installs what Godwit needs on a Debian machine and says what it does.
+#
+#   tests/setup.sh build        what `make` needs: compiler, libraries, QEMU >= 10
+#   tests/setup.sh test         build, and what `make test` and `make demo` need
+#   tests/setup.sh bench        test, and the programs that `make bench` compares with
+#   tests/setup.sh lint         build, and the analysers that `make lint` runs
+#
+# Nothing is done for a package that is already there, so a second run costs well under a second. The machine's
+# own apt sources decide where packages come from; on Debian 12 the suite bookworm-backports is added from the
+# same mirror, because that is where QEMU 10 lives.
+set -euo pipefail
+
+build_packages=(gcc make pkg-config libc6-dev libssl-dev libcurl4-openssl-dev libsqlite3-dev zlib1g-dev libzstd-dev
+	libjansson-dev libinih-dev libmicrohttpd-dev libgnutls28-dev libnbd-dev libseccomp-dev libcap-dev liburing-dev)
+qemu_packages=(qemu-system-x86 qemu-utils)
+test_packages=(libcmocka-dev clang libclang-rt-dev mmdebstrap busybox-static cpio e2fsprogs jq curl sqlite3 openssl
+	nbdkit libnbd-bin iproute2 util-linux python3 chromium nodejs npm zstd)
+bench_packages=(restic borgbackup time)
+lint_packages=(clang clang-format clang-tidy cppcheck shellcheck)
+
+# Debian versions the meta package: libclang-rt-dev exists from 13 on, 12 has libclang-rt-14-dev only.
+rename_for_release() {
+	local name=$1
+	if [ "$name" = libclang-rt-dev ] && [ "$(. /etc/os-release && echo "$VERSION_CODENAME")" = bookworm ]; then
+		name=libclang-rt-14-dev
+	fi
+	# A node that is installed from elsewhere brings its own npm; Debian's would conflict with it.
+	if { [ "$name" = nodejs ] || [ "$name" = npm ]; } && command -v "${name/nodejs/node}" >/dev/null; then
+		return
+	fi
+	echo "$name"
+}
+
+installed() {
+	[ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+as_root() {
+	if [ "$(id -u)" = 0 ]; then "$@"; else sudo -- "$@"; fi
+}
+
+lists_are_fresh=
+update_lists() {
+	if [ -z "$lists_are_fresh" ]; then
+		as_root apt-get update -q >/dev/null
+		lists_are_fresh=1
+	fi
+}
+
+install_missing() {
+	local missing=() name
+	for name in "$@"; do
+		name=$(rename_for_release "$name")
+		if [ -n "$name" ] && ! installed "$name"; then missing+=("$name"); fi
+	done
+	[ ${#missing[@]} -gt 0 ] || return 0
+	echo "setup: installing ${missing[*]}"
+	update_lists
+	as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+qemu_is_new_enough() {
+	local version
+	version=$(dpkg-query -W -f '${Version}' qemu-system-x86 2>/dev/null) && dpkg --compare-versions "$version" ge 1:10.0
+}
+
+# The mirror that this machine's apt already uses for the release's main suite.
+debian_mirror() {
+	apt-get indextargets --format '$(REPO_URI) $(CODENAME) $(ORIGIN)' 'Created-By: Packages' |
+		awk -v codename="$1" '$2 == codename && $3 == "Debian" { print $1; exit }'
+}
+
+install_qemu() {
+	local mirror
+	if ! qemu_is_new_enough && [ "$(. /etc/os-release && echo "$VERSION_CODENAME")" = bookworm ]; then
+		update_lists
+		mirror=$(debian_mirror bookworm)
+		if [ -z "$mirror" ]; then
+			echo "setup: apt has no source for bookworm to take bookworm-backports from; add one and run this again" >&2
+			exit 1
+		fi
+		echo "setup: adding the suite bookworm-backports from $mirror (QEMU 10 is there) to apt's sources"
+		printf 'Types: deb\nURIs: %s\nSuites: bookworm-backports\nComponents: main\nSigned-By: %s\n' \
+			"$mirror" /usr/share/keyrings/debian-archive-keyring.gpg |
+			as_root tee /etc/apt/sources.list.d/godwit-backports.sources >/dev/null
+		lists_are_fresh=
+		update_lists
+		echo "setup: installing ${qemu_packages[*]} from bookworm-backports"
+		as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends \
+			-t bookworm-backports "${qemu_packages[@]}" >/dev/null
+	fi
+	install_missing "${qemu_packages[@]}"
+	if ! qemu_is_new_enough; then
+		echo "setup: QEMU 10.0 or newer is needed, apt offers $(dpkg-query -W -f '${Version}' qemu-system-x86)" >&2
+		exit 1
+	fi
+}
+
+case ${1:-} in
+build) install_missing "${build_packages[@]}"; install_qemu ;;
+test) install_missing "${build_packages[@]}" "${test_packages[@]}"; install_qemu ;;
+bench) install_missing "${build_packages[@]}" "${test_packages[@]}" "${bench_packages[@]}"; install_qemu ;;
+lint) install_missing "${build_packages[@]}" "${lint_packages[@]}"; install_qemu ;;
+*) sed -n '2,/^set/s/^# \{0,1\}//p' "$0"; exit 2 ;;
+esac
