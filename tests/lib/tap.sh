@@ -1,0 +1,260 @@
+# shellcheck shell=bash disable=SC2034 # $output and its kin are for the tests
+# tap.sh - what a system test needs: TAP on stdout, a state folder, children that never outlive the test.
+#
+#   #!/usr/bin/env bash
+#   # What this test proves, in a sentence.
+#   . "$(dirname "$0")/../lib/tap.sh"
+#   build=$1
+#
+#   port=$(free_port)
+#   spawn server "$build/bin/godwit-server" --port "$port"
+#   check "the server listens" wait_for 5 port_open "$port"
+#   run "$build/bin/godwit" desktop list --output json
+#   is "$status" 0 "desktop list works"
+#   like "$output" '^\[' "... and prints an array"
+#   done_testing
+#
+# A test goes on after a failed check. Without done_testing the plan is missing and the runner counts a failure, so a
+# script that dies half-way can never pass. `set -u` is on, `set -e` is not.
+#
+# Results
+#   pass NAME                       fail NAME [DIAGNOSTIC]          skip NAME REASON
+#   check NAME COMMAND...           ok if the command ends with 0; else its output is shown
+#   check_not NAME COMMAND...       ok if it ends with 1..125: a refusal, neither a success nor a signal's death
+#   is GOT WANT NAME                like GOT REGEX NAME             unlike GOT REGEX NAME       (bash's =~)
+#   diag TEXT...                    comment lines in the TAP stream (figures, context)
+#   bail REASON                     stop here; counts as a failure
+#   skip_all REASON                 leave without running anything; for what this machine cannot do
+#   done_testing                    print the plan and leave; the last line of every test
+#
+# Tools
+#   $TAP_DIR                        this run's own folder (mktemp -d, 0700), removed at the end; KEEP_TAP_DIR=1 keeps it
+#   run COMMAND...                  sets $status, $output (stdout) and $errors (stderr); always returns 0
+#   spawn NAME COMMAND...           start in the background: pid in $spawned, both outputs in $TAP_DIR/NAME.log
+#   log_of NAME                     the path of that log; its end is shown when a check fails
+#   adopt PID                       kill this one too at the end (for what was started behind our back)
+#   stop PID [SIGNAL [SECONDS]]     signal (TERM) and wait (10 s) until it is gone; 1 if it is still there
+#   alive PID                       is it running (a zombie is not)?
+#   free_port                       print a TCP port of 127.0.0.1 that nobody uses and this run has not handed out yet
+#   port_open PORT                  does somebody accept connections there?
+#   wait_for SECONDS COMMAND...     repeat until it ends with 0; 1 when the time is over
+#   need PROGRAM...                 bail when one is not installed (tests/setup.sh should have)
+#
+# At the end, however it comes (also by a signal), everything of this run that still lives is killed by pid: what
+# spawn and adopt name, and every process with this run's TAP_DIR in its environment or its command line. The latter
+# finds a QEMU that was meant to survive its daemon.
+set -u
+
+TAP_DIR=$(mktemp -d "${TMPDIR:-/tmp}/godwit-test.XXXXXXXX") || exit 99
+export TAP_DIR
+tap_pids=()
+tap_logs=()
+tap_ran=0
+tap_failed=0
+tap_owner=$BASHPID
+spawned=
+status=0
+output=
+errors=
+
+# ---- Results --------------------------------------------------------------------------------------------------
+
+diag() {
+	printf '%s\n' "$*" | sed 's/^/# /'
+}
+
+pass() {
+	tap_ran=$((tap_ran + 1))
+	printf 'ok %d - %s\n' "$tap_ran" "${1//#/}"
+}
+
+fail() {
+	local log
+	tap_ran=$((tap_ran + 1))
+	tap_failed=$((tap_failed + 1))
+	printf 'not ok %d - %s\n' "$tap_ran" "${1//#/}"
+	[ $# -lt 2 ] || diag "$2"
+	for log in ${tap_logs[@]+"${tap_logs[@]}"}; do
+		diag "the end of ${log##*/}:"
+		tail -n 15 "$log" 2>/dev/null | sed 's/^/#   /'
+	done
+}
+
+skip() {
+	tap_ran=$((tap_ran + 1))
+	printf 'ok %d - %s # SKIP %s\n' "$tap_ran" "${1//#/}" "$2"
+}
+
+check() {
+	local name=$1 said code=0
+	shift
+	said=$TAP_DIR/.check
+	"$@" >"$said" 2>&1 || code=$?
+	if [ "$code" = 0 ]; then pass "$name"; else fail "$name" "exit status $code of: $*
+$(tail -n 40 "$said")"; fi
+}
+
+check_not() {
+	local name=$1 said code=0
+	shift
+	said=$TAP_DIR/.check
+	"$@" >"$said" 2>&1 || code=$?
+	if [ "$code" -ge 1 ] && [ "$code" -le 125 ]; then pass "$name"; else fail "$name" "exit status $code of: $*
+$(tail -n 40 "$said")"; fi
+}
+
+is() {
+	if [ "$1" = "$2" ]; then pass "$3"; else fail "$3" "got:  $1
+want: $2"; fi
+}
+
+like() {
+	if [[ $1 =~ $2 ]]; then pass "$3"; else fail "$3" "got: $1
+which does not match: $2"; fi
+}
+
+unlike() {
+	if [[ $1 =~ $2 ]]; then fail "$3" "got: $1
+which matches: $2"; else pass "$3"; fi
+}
+
+bail() {
+	fail "the test could go on" "$*"
+	exit 1
+}
+
+skip_all() {
+	echo "1..1"
+	echo "ok 1 - all # SKIP $*"
+	exit 0
+}
+
+done_testing() {
+	echo "1..$tap_ran"
+	exit $((tap_failed > 0))
+}
+
+# ---- Tools ----------------------------------------------------------------------------------------------------
+
+run() {
+	status=0
+	output=$("$@" 2>"$TAP_DIR/.errors") || status=$?
+	errors=$(cat "$TAP_DIR/.errors")
+}
+
+log_of() {
+	echo "$TAP_DIR/$1.log"
+}
+
+spawn() {
+	local log
+	log=$(log_of "$1")
+	shift
+	"$@" >>"$log" 2>&1 </dev/null &
+	spawned=$!
+	tap_pids+=("$spawned")
+	case " ${tap_logs[*]-} " in *" $log "*) ;; *) tap_logs+=("$log") ;; esac
+}
+
+adopt() {
+	tap_pids+=("$1")
+}
+
+alive() {
+	local state
+	state=$(ps -o stat= -p "$1" 2>/dev/null) && [[ $state != Z* ]]
+}
+
+tap_gone() {
+	! alive "$1"
+}
+
+stop() {
+	kill -"${2:-TERM}" "$1" 2>/dev/null
+	wait_for "${3:-10}" tap_gone "$1"
+}
+
+free_port() {
+	local port try
+	for try in {1..200}; do
+		port=$((20000 + (RANDOM * 32768 + RANDOM) % 12000))
+		# Below the range that connect(2) takes ports from, unused, and not handed out before by this run.
+		if ! grep -qi "^ *[0-9]*: [0-9A-F]*:$(printf %04X "$port") " /proc/net/tcp /proc/net/tcp6 2>/dev/null &&
+			! grep -qx "$port" "$TAP_DIR/.ports" 2>/dev/null; then
+			echo "$port" | tee -a "$TAP_DIR/.ports"
+			return
+		fi
+	done
+	echo "free_port: no free port after $try tries" >&2
+	return 1
+}
+
+port_open() {
+	(exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
+}
+
+wait_for() {
+	local end=$(($(tap_now_ms) + $1 * 1000))
+	shift
+	until "$@"; do
+		[ "$(tap_now_ms)" -lt "$end" ] || return 1
+		sleep 0.05
+	done
+}
+
+tap_now_ms() {
+	local now=${EPOCHREALTIME/[.,]/}
+	echo $((now / 1000))
+}
+
+need() {
+	local program
+	for program in "$@"; do
+		command -v "$program" >/dev/null || bail "$program is not installed: run tests/setup.sh test"
+	done
+}
+
+# ---- The end --------------------------------------------------------------------------------------------------
+
+# Pids of this run that nobody named. The script itself and its shells do not count: a process's environ is what it
+# was started with, and they were not started with TAP_DIR.
+tap_find_strays() {
+	local dir pid
+	for dir in /proc/[0-9]*; do
+		pid=${dir#/proc/}
+		if [ "$pid" = "$tap_owner" ] || [ "$pid" = "$BASHPID" ]; then continue; fi
+		if grep -qzxF "TAP_DIR=$TAP_DIR" "$dir/environ" 2>/dev/null ||
+			grep -qF "$TAP_DIR/" "$dir/cmdline" 2>/dev/null; then
+			echo "$pid"
+		fi
+	done
+}
+
+tap_end() {
+	local code=$? pid victims
+	trap '' INT TERM HUP
+	[ "$BASHPID" = "$tap_owner" ] || exit "$code"
+	exec 2>/dev/null # the shell's own "Killed" notes
+	for pid in ${tap_pids[@]+"${tap_pids[@]}"}; do
+		kill -KILL "$pid"
+	done
+	# A daemon may have started another one while we looked: look until nothing is left.
+	for _ in {1..20}; do
+		victims=$(tap_find_strays)
+		[ -n "$victims" ] || break
+		# shellcheck disable=SC2086 # one word a pid
+		kill -KILL $victims
+		sleep 0.05
+	done
+	wait
+	if [ -n "${KEEP_TAP_DIR-}" ]; then
+		echo "# kept $TAP_DIR"
+	else
+		rm -rf "$TAP_DIR"
+	fi
+	exit "$code"
+}
+trap tap_end EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+trap 'exit 129' HUP
