@@ -1,0 +1,93 @@
+/* store.h - a store: a folder of packs that holds chunks and snapshot manifests, and an index derived from them.
+ *
+ * What was committed survives kill -9 and power cuts: packs arrive by temp file → fdatasync → rename → fsync(folder),
+ * and a manifest is only readable after every pack it needs. One process writes (flock), any number read. Thread-safe.
+ * Source: snapshot/FORMAT.md, "Store folder".
+ */
+#ifndef GODWIT_SNAPSHOT_STORE_H
+#define GODWIT_SNAPSHOT_STORE_H
+
+#include "snapshot/chunk_io.h"
+#include "snapshot/manifest.h"
+
+struct store;
+struct store_session;
+
+/**
+ * store_init(path, key_path, err):
+ * Make an empty store in @path (a folder that is absent or empty) and, when @key_path is absent, a master key (0600).
+ * key_path NULL: PATH.key beside the folder.
+ */
+int store_init(const char *path, const char *key_path, struct err *err);
+
+enum store_mode { STORE_READ, STORE_WRITE };
+
+/* Return 0; -EBUSY when another process writes; -EACCES for a wrong key; -ENOENT …; or -errno. */
+int store_open(struct store **out, const char *path, const char *key_path, enum store_mode mode,
+	       struct err *err);
+void store_close(struct store *store);
+DEFINE_CLEANUP(struct store *, store_close);
+
+/* Reads verified plaintext of any chunk in the store. */
+struct chunk_source store_source(struct store *store);
+
+/**
+ * store_get_encoded(store, id, buf, out, err):
+ * One chunk as it is kept (decrypted, still compressed), for sending on.
+ *
+ * buf  uint8_t[CHUNK_MAX], the caller's; out->data points into it
+ *
+ * Return 0, STORE_ABSENT, -EBADMSG for a damaged record (named), or -errno.
+ */
+enum { STORE_ABSENT = 1 };
+int store_get_encoded(struct store *store, const struct chunk_id *id, uint8_t *buf,
+		      struct chunk_encoded *out, struct err *err);
+
+/* An upload: what is put is visible to queries of this session at once, to everybody after the commit. */
+int store_session_open(struct store_session **out, struct store *store, const char *desktop,
+		       struct err *err);
+/* Without a commit: what was put stays as garbage that a later upload may find and use, or GC removes. */
+void store_session_close(struct store_session *session);
+DEFINE_CLEANUP(struct store_session *, store_session_close);
+
+/* put() through this sink trusts the ids: for chunks that this process hashed itself. */
+struct chunk_sink store_session_sink(struct store_session *session);
+
+/* Take chunks from outside: each is decoded and compared with its id first; -EBADMSG names a bad one. */
+int store_session_put_untrusted(struct store_session *session, const struct chunk_encoded *chunks,
+				size_t n, struct err *err);
+
+/**
+ * store_session_commit(session, manifest, err):
+ * Check that every chunk the manifest's volumes need is there (cost O(different from its parent)), make all of it
+ * durable, then the manifest. manifest->id is set when it is empty.
+ *
+ * Return 0; -ENOENT naming volume and chunk when something is missing; or -errno. After a failure the session may
+ * be repaired by further puts and committed again.
+ */
+int store_session_commit(struct store_session *session, struct manifest *manifest, struct err *err);
+
+typedef int store_listed(void *arg, const struct manifest *manifest, struct err *err);
+/* Oldest first. */
+int store_list(struct store *store, store_listed *fn, void *arg, struct err *err);
+
+/* Return 0, STORE_ABSENT, or -errno. */
+int store_manifest(struct store *store, const char *id, struct manifest *out, struct err *err);
+
+struct store_stat {
+	uint64_t packs, pack_bytes, chunks, plain_bytes, snapshots, index_bytes;
+};
+int store_stat(struct store *store, struct store_stat *out, struct err *err);
+
+struct store_verify {
+	bool quick;                      /* structure only: footers, trees, no chunk data */
+	struct volume_progress *progress;
+	/* Called for each damage found, with a line that names pack, offset, chunk and the snapshots it hurts. */
+	void (*damage)(void *arg, const char *text);
+	void *arg;
+};
+/* *damaged: how many were reported. Return 0, or -errno when the check itself could not run. */
+int store_verify(struct store *store, const struct store_verify *order, uint64_t *damaged,
+		 struct err *err);
+
+#endif
