@@ -1,0 +1,1 @@
+$(eval $(call library,migrate,$(wildcard migrate/*.c),jansson))
