@@ -36,7 +36,7 @@
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 
-/* CLEANUP(buf_free) void *p / CLEANUP(fd_close) int fd: the two that need no header of their own. */
+/* CLEANUP_FREE char *text = NULL; CLEANUP_FD int fd = -1; the two that need no header of their own. */
 void base_free(void *p);
 void base_close(int fd);
 

@@ -4,6 +4,22 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Put ": @more" behind the @n characters that vsnprintf wanted to write; what does not fit is cut off. */
+static void append(struct err *err, int n, const char *more)
+{
+	char *end = err->text + sizeof(err->text) - 1;
+	char *p;
+
+	if (n < 0 || (size_t)n >= sizeof(err->text))
+		return;
+	p = err->text + n;
+	for (const char *colon = ": "; *colon && p < end; colon++)
+		*p++ = *colon;
+	while (*more && p < end)
+		*p++ = *more++;
+	*p = 0;
+}
+
 static int set(struct err *err, int code, const char *reason, const char *format, va_list ap)
 {
 	int n;
@@ -14,8 +30,8 @@ static int set(struct err *err, int code, const char *reason, const char *format
 
 	err->code = code;
 	n = vsnprintf(err->text, sizeof(err->text), format, ap);
-	if (reason && n >= 0 && (size_t)n < sizeof(err->text))
-		snprintf(err->text + n, sizeof(err->text) - (size_t)n, ": %s", reason);
+	if (reason)
+		append(err, n, reason);
 	return -code;
 }
 
@@ -56,8 +72,7 @@ int err_wrap(struct err *err, int r, const char *format, ...)
 	va_start(ap, format);
 	n = vsnprintf(err->text, sizeof(err->text), format, ap);
 	va_end(ap);
-	if (n >= 0 && (size_t)n < sizeof(err->text))
-		snprintf(err->text + n, sizeof(err->text) - (size_t)n, ": %s", old);
+	append(err, n, old);
 	return r;
 }
 

@@ -9,7 +9,7 @@
 void hex_encode(const uint8_t *bytes, size_t len, char *text);
 /* Exactly 2 * len digits of either case and then the end of the string. Return 0 or -EINVAL. */
 int hex_decode(const char *text, uint8_t *bytes, size_t len);
-/* len random bytes as 2 * len digits, from getrandom(2). */
+/* len (at most 256) random bytes as 2 * len digits, from getrandom(2). */
 void hex_random(char *text, size_t len);
 
 #endif

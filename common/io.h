@@ -15,7 +15,10 @@
 
 enum { IO_SHORT = 1 }; /* outcome: the file ended first */
 
-/* Read exactly @len bytes. Return 0, IO_SHORT, or -errno (no text: the caller knows what it reads). */
+/*
+ * Read exactly @len bytes. Return 0, IO_SHORT, or -errno (no text: the caller knows what it reads). These four are for
+ * blocking descriptors: one that does not block ends a transfer half-way with -EAGAIN.
+ */
 int io_read_full(int fd, void *buf, size_t len);
 int io_pread_full(int fd, void *buf, size_t len, uint64_t offset);
 
@@ -35,15 +38,19 @@ int io_read_file(const char *path, size_t max, uint8_t **out, size_t *len, struc
  * io_replace_file(path, data, len, mode, err):
  * Replace @path as a whole, durably. mode: permission bits of the new file (0600 for secrets).
  *
- * Return 0 or -errno; then the old file is untouched.
+ * Return 0 or -errno; then the old file is untouched. (Only when the very last step fails, the fsync of the folder, is
+ * the new file there already; a power cut decides which one stays.) A crash can leave ".NAME.XXXXXX.tmp" behind.
  */
 int io_replace_file(const char *path, const void *data, size_t len, mode_t mode, struct err *err);
+
+/* Remove what crashes of io_replace_file left in a folder that nobody else is writing to. Return 0 or -errno. */
+int io_remove_leftovers(const char *folder, struct err *err);
 
 /* fsync the folder that holds @path, so that a rename in it is durable. */
 int io_sync_parent(const char *path, struct err *err);
 int io_sync_folder(const char *path, struct err *err);
 
-/* mkdir -p. Return 0 or -errno. */
+/* mkdir -p: @mode (less the umask) for each folder that is made. Return 0 or -errno. */
 int io_make_folders(const char *path, mode_t mode, struct err *err);
 
 /* printf into a new string, the caller's; NULL: out of memory. */

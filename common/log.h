@@ -1,9 +1,10 @@
 /* log.h - lines for whoever operates a daemon.
  *
  * A line is a short sentence followed by key=value pairs: log_info("snapshot taken desktop=%s pause_ms=%u", …). It goes
- * to stderr; under systemd (JOURNAL_STREAM is set) it carries the "<4>" level prefix that journald understands, on a
- * terminal a time of day. Libraries (common, snapshot, migrate) never log. Thread-safe: one write(2) a line.
- * Source: sd-daemon(3), "<3>" prefixes.
+ * to stderr. When JOURNAL_STREAM says that this is journald, it carries the "<4>" level prefix that journald understands;
+ * else a time of day, the program and the level. Control characters become '?', longer lines than 4 KiB end in "...".
+ * Libraries (common, snapshot, migrate) never log. Thread-safe: one write(2) a line; errno stays what it was.
+ * Source: sd-daemon(3), "<3>" prefixes; systemd.exec(5), $JOURNAL_STREAM.
  */
 #ifndef GODWIT_COMMON_LOG_H
 #define GODWIT_COMMON_LOG_H
@@ -12,7 +13,7 @@ enum log_level { LOG_LEVEL_ERROR = 3, LOG_LEVEL_WARNING = 4, LOG_LEVEL_INFO = 6,
 
 /**
  * log_init(program, level):
- * program  stands in front of each line; the string must stay
+ * program  stands in front of each line (journald adds it by itself); the string must stay
  * level    lines that matter less are dropped; before this call LOG_LEVEL_INFO holds
  */
 void log_init(const char *program, enum log_level level);

@@ -1,8 +1,10 @@
 /* task.h - a pool of threads with a bounded queue.
  *
  * Submitting blocks while the queue is full: that is what bounds the memory of a pipeline. A task must not submit to
- * its own pool. The first negative return of a task is kept and reported by task_pool_wait; later tasks of that batch
- * are then skipped.
+ * its own pool. The first negative return of a task is kept and reported by task_pool_wait; tasks of that batch that have
+ * not begun by then are dropped, and so are those that wait when the pool is freed. Whoever owns the args must
+ * therefore be able to free the ones whose task never ran. Workers block all signals. A pool may be shared by threads,
+ * but a batch is everything between two waits, whoever submitted it.
  */
 #ifndef GODWIT_COMMON_TASK_H
 #define GODWIT_COMMON_TASK_H
