@@ -27,8 +27,9 @@ struct indexer {
 	uint64_t at;   /* the next byte to take */
 	uint64_t buffer_at;
 	size_t buffer_len;
-	uint8_t *buffer;                 /* [buffer_at, buffer_at + buffer_len) of the file */
-	struct qemu_stream_block *block; /* of the last page: CONTINUE means this one, in later sections too */
+	uint8_t *buffer; /* [buffer_at, buffer_at + buffer_len) of the file */
+	struct qemu_stream_block
+	    *block; /* of the last page: CONTINUE means this one, in later sections too */
 	bool multifd, ended;
 };
 
@@ -81,7 +82,8 @@ static int expect_footer(struct indexer *x)
 	r = take(x, 5, &p);
 	if (r < 0)
 		return r;
-	if (p[0] != QEMU_STREAM_HEAD_FOOTER || qemu_stream_head_be32(p + 1) != x->stream->ram_section)
+	if (p[0] != QEMU_STREAM_HEAD_FOOTER ||
+	    qemu_stream_head_be32(p + 1) != x->stream->ram_section)
 		return bad(x, start, "the RAM section has no footer");
 	return 0;
 }
@@ -156,11 +158,11 @@ static const struct {
 	unsigned flag;
 	const char *why;
 } refused[] = {
-	{ 0x001, "a record of an obsolete kind (full)" },
-	{ QEMU_STREAM_HEAD_RAM_MEM_SIZE, "a second list of blocks" },
-	{ 0x040, "an xbzrle page; turn the capability xbzrle off to capture" },
-	{ 0x080, "an RDMA record; RDMA streams are not supported" },
-	{ 0x100, "a compressed page; turn the capability compress off to capture" },
+    {0x001, "a record of an obsolete kind (full)"},
+    {QEMU_STREAM_HEAD_RAM_MEM_SIZE, "a second list of blocks"},
+    {0x040, "an xbzrle page; turn the capability xbzrle off to capture"},
+    {0x080, "an RDMA record; RDMA streams are not supported"},
+    {0x100, "a compressed page; turn the capability compress off to capture"},
 };
 
 static int refuse(struct indexer *x, unsigned flags, uint64_t start)
@@ -299,9 +301,10 @@ static int take_head(struct indexer *x, uint64_t ram_max)
 		b->size = head->blocks[i].size;
 		b->fd = s->fd;
 		if (b->size > left)
-			return err_say(x->err, EMSGSIZE,
-				       "QEMU stream: its RAM is larger than the %llu bytes expected",
-				       (unsigned long long)ram_max);
+			return err_say(
+			    x->err, EMSGSIZE,
+			    "QEMU stream: its RAM is larger than the %llu bytes expected",
+			    (unsigned long long)ram_max);
 		left -= b->size;
 		b->page_at = calloc(b->size / QEMU_STREAM_PAGE, sizeof(*b->page_at));
 		if (!b->page_at)
@@ -322,7 +325,8 @@ static int check_end(struct indexer *x)
 	int r;
 
 	if (s->tail_len > QEMU_STREAM_TAIL_MAX)
-		return err_say(x->err, EMSGSIZE, "QEMU stream: %llu bytes of device state, at most %d are accepted",
+		return err_say(x->err, EMSGSIZE,
+			       "QEMU stream: %llu bytes of device state, at most %d are accepted",
 			       (unsigned long long)s->tail_len, QEMU_STREAM_TAIL_MAX);
 	if (!end)
 		return err_set(x->err, ENOMEM, "read the end of a QEMU stream");
@@ -331,7 +335,8 @@ static int check_end(struct indexer *x)
 		return err_set(x->err, r < 0 ? -r : EIO, "read the end of a QEMU stream");
 	r = qemu_stream_devices_len(end, len, &devices_len, x->err);
 	if (r < 0)
-		return err_wrap(x->err, r, "QEMU stream of %llu bytes", (unsigned long long)x->size);
+		return err_wrap(x->err, r, "QEMU stream of %llu bytes",
+				(unsigned long long)x->size);
 	return 0;
 }
 
@@ -344,7 +349,8 @@ static int settle_zeros(struct indexer *x)
 		for (uint64_t n = 0; n < b->size / QEMU_STREAM_PAGE; n++) {
 			if (x->multifd && b->page_at[n] == 0)
 				return err_say(x->err, EBADMSG,
-					       "QEMU stream: page %llu of block %s is not in it; turn the capability multifd off to capture",
+					       "QEMU stream: page %llu of block %s is not in it; "
+					       "turn the capability multifd off to capture",
 					       (unsigned long long)n, b->name);
 			if (b->page_at[n] == ZEROS)
 				b->page_at[n] = 0;
@@ -357,7 +363,7 @@ int qemu_stream_index(struct qemu_stream **out, int fd, uint64_t ram_max, struct
 {
 	CLEANUP(qemu_stream_free) struct qemu_stream *s = calloc(1, sizeof(*s));
 	CLEANUP_FREE uint8_t *buffer = malloc(BUFFER_LEN);
-	struct indexer x = { .stream = s, .err = err, .buffer = buffer };
+	struct indexer x = {.stream = s, .err = err, .buffer = buffer};
 	struct stat st;
 	int r;
 
@@ -425,5 +431,6 @@ int qemu_stream_devices_len(const uint8_t *tail, size_t len, size_t *devices_len
 		if (at < len && tail[at] == 0)
 			break;
 	}
-	return err_say(err, EBADMSG, "the stream is cut off: it does not end with the devices' description");
+	return err_say(err, EBADMSG,
+		       "the stream is cut off: it does not end with the devices' description");
 }

@@ -21,8 +21,8 @@ enum {
 struct qemu_stream_block {
 	char name[QEMU_STREAM_NAME_MAX + 1]; /* pc.ram, vga.vram, 0000:00:02.0/… */
 	uint64_t size;                       /* bytes, a multiple of the page size */
-	uint64_t *page_at;                   /* offset of each page in the file; 0: zeros or never sent */
-	int fd;                              /* the stream's */
+	uint64_t *page_at; /* offset of each page in the file; 0: zeros or never sent */
+	int fd;            /* the stream's */
 };
 
 struct qemu_stream {

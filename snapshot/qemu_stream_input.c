@@ -22,7 +22,8 @@ static size_t gather(const struct qemu_stream_block *b, uint64_t page, uint64_t 
 {
 	size_t n = 1;
 
-	while (n < READ_PAGES && n < max && b->page_at[page + n] == b->page_at[page + n - 1] + RECORD_LEN)
+	while (n < READ_PAGES && n < max &&
+	       b->page_at[page + n] == b->page_at[page + n - 1] + RECORD_LEN)
 		n++;
 	return n;
 }
@@ -37,15 +38,16 @@ static int read_gathered(const struct qemu_stream_block *b, uint8_t *buf, uint64
 
 	for (size_t i = 0; i < n; i++) {
 		if (i > 0)
-			iov[count++] = (struct iovec){ between, sizeof(between) };
-		iov[count++] = (struct iovec){ buf + i * QEMU_STREAM_PAGE, QEMU_STREAM_PAGE };
+			iov[count++] = (struct iovec){between, sizeof(between)};
+		iov[count++] = (struct iovec){buf + i * QEMU_STREAM_PAGE, QEMU_STREAM_PAGE};
 		want += i > 0 ? RECORD_LEN : QEMU_STREAM_PAGE;
 	}
 	do
 		got = preadv(b->fd, iov, (int)count, (off_t)b->page_at[page]);
 	while (got < 0 && errno == EINTR);
 	if (got != (ssize_t)want)
-		return err_set(err, got < 0 ? errno : EIO, "read page %llu of block %s from the QEMU stream",
+		return err_set(err, got < 0 ? errno : EIO,
+			       "read page %llu of block %s from the QEMU stream",
 			       (unsigned long long)page, b->name);
 	return 0;
 }
@@ -63,7 +65,8 @@ static int read_part(const struct qemu_stream_block *b, uint8_t *buf, size_t len
 	}
 	r = io_pread_full(b->fd, buf, len, page_at + offset % QEMU_STREAM_PAGE);
 	if (r)
-		return err_set(err, r < 0 ? -r : EIO, "read block %s from the QEMU stream", b->name);
+		return err_set(err, r < 0 ? -r : EIO, "read block %s from the QEMU stream",
+			       b->name);
 	return 0;
 }
 
@@ -96,7 +99,8 @@ static int block_read(void *ctx, uint8_t *buf, size_t len, uint64_t offset, stru
 static int block_extent(void *ctx, uint64_t offset, uint64_t *len, bool *zero, struct err *err)
 {
 	const struct qemu_stream_block *b = ctx;
-	uint64_t pages = b->size / QEMU_STREAM_PAGE, first = offset / QEMU_STREAM_PAGE, page = first + 1;
+	uint64_t pages = b->size / QEMU_STREAM_PAGE, first = offset / QEMU_STREAM_PAGE,
+		 page = first + 1;
 
 	if (offset >= b->size)
 		return err_say(err, EINVAL, "extent beyond the end of block %s", b->name);
@@ -109,10 +113,10 @@ static int block_extent(void *ctx, uint64_t offset, uint64_t *len, bool *zero, s
 
 struct volume_input qemu_stream_block_input(struct qemu_stream *stream, size_t i)
 {
-	return (struct volume_input){ .ctx = &stream->blocks[i],
-				      .size = stream->blocks[i].size,
-				      .read = block_read,
-				      .extent = block_extent };
+	return (struct volume_input){.ctx = &stream->blocks[i],
+				     .size = stream->blocks[i].size,
+				     .read = block_read,
+				     .extent = block_extent};
 }
 
 static int read_range(const struct qemu_stream *s, uint64_t base, uint64_t size, uint8_t *buf,
@@ -145,10 +149,10 @@ static int tail_read(void *ctx, uint8_t *buf, size_t len, uint64_t offset, struc
 
 struct volume_input qemu_stream_head_input(struct qemu_stream *stream)
 {
-	return (struct volume_input){ .ctx = stream, .size = stream->head_len, .read = head_read };
+	return (struct volume_input){.ctx = stream, .size = stream->head_len, .read = head_read};
 }
 
 struct volume_input qemu_stream_tail_input(struct qemu_stream *stream)
 {
-	return (struct volume_input){ .ctx = stream, .size = stream->tail_len, .read = tail_read };
+	return (struct volume_input){.ctx = stream, .size = stream->tail_len, .read = tail_read};
 }

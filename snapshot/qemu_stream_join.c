@@ -13,9 +13,9 @@
 #include "snapshot/qemu_stream_head.h"
 
 enum {
-	BATCH_LEN = 4 << 20,      /* read at once: 256 chunks in flight hide a slow store */
+	BATCH_LEN = 4 << 20, /* read at once: 256 chunks in flight hide a slow store */
 	BUFFER_LEN = 256 << 10,
-	SPARSE_MIN = 64 << 20,    /* blocks of this size are main memory, which starts as zeros */
+	SPARSE_MIN = 64 << 20, /* blocks of this size are main memory, which starts as zeros */
 };
 
 struct joiner {
@@ -57,8 +57,8 @@ static int put(struct joiner *j, const void *data, size_t len)
 
 static int put_section(struct joiner *j, uint8_t type, uint32_t section)
 {
-	uint8_t bytes[5] = { type, (uint8_t)(section >> 24), (uint8_t)(section >> 16),
-			     (uint8_t)(section >> 8), (uint8_t)section };
+	uint8_t bytes[5] = {type, (uint8_t)(section >> 24), (uint8_t)(section >> 16),
+			    (uint8_t)(section >> 8), (uint8_t)section};
 
 	return put(j, bytes, sizeof(bytes));
 }
@@ -73,7 +73,8 @@ static int put_word(struct joiner *j, uint64_t word)
 }
 
 /* One page; the first of a block carries the block's name. */
-static int put_page(struct joiner *j, const char *name, uint64_t address, const uint8_t *page, bool zero)
+static int put_page(struct joiner *j, const char *name, uint64_t address, const uint8_t *page,
+		    bool zero)
 {
 	uint64_t flags = zero ? QEMU_STREAM_HEAD_RAM_ZERO : QEMU_STREAM_HEAD_RAM_PAGE;
 	uint8_t name_len = name ? (uint8_t)strlen(name) : 0;
@@ -151,7 +152,8 @@ static int check_blocks(const struct qemu_stream_join *parts, uint32_t *section,
 	if (r < 0)
 		return r;
 	if (r == QEMU_STREAM_HEAD_SHORT || head->len != parts->head_len)
-		return err_say(err, EBADMSG, "QEMU stream: the head of %zu bytes is not a whole one",
+		return err_say(err, EBADMSG,
+			       "QEMU stream: the head of %zu bytes is not a whole one",
 			       parts->head_len);
 	if (head->block_count != parts->block_count)
 		return err_say(err, EINVAL, "QEMU stream: the head lists %zu blocks, %zu are given",
@@ -162,7 +164,8 @@ static int check_blocks(const struct qemu_stream_join *parts, uint32_t *section,
 
 		if (strcmp(want->name, got->name) != 0 || want->size != got->size)
 			return err_say(err, EINVAL,
-				       "QEMU stream: the head lists block %s of %llu bytes, given is %s of %llu",
+				       "QEMU stream: the head lists block %s of %llu bytes, given "
+				       "is %s of %llu",
 				       want->name, (unsigned long long)want->size, got->name,
 				       (unsigned long long)got->size);
 	}
@@ -198,7 +201,7 @@ int qemu_stream_join(const struct qemu_stream_join *parts, int fd, struct err *e
 {
 	CLEANUP_FREE uint8_t *batch = malloc(BATCH_LEN);
 	CLEANUP_FREE uint8_t *out = malloc(BUFFER_LEN);
-	struct joiner j = { .fd = fd, .err = err, .batch = batch, .out = out };
+	struct joiner j = {.fd = fd, .err = err, .batch = batch, .out = out};
 	uint32_t section = 0;
 	int r;
 
