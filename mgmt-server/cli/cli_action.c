@@ -1,0 +1,141 @@
+#include "mgmt-server/cli/cli_action.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "mgmt-server/cli/cli_query.h"
+#include "mgmt-server/cli/cli_watch.h"
+
+/* Follow job @id and report how it ended. */
+static int follow(struct cli_server *server, const struct cli_call *call, const char *id,
+		  struct err *err)
+{
+	CLEANUP(json_decref) json_t *job = NULL;
+	bool json = call->output == CLI_OUTPUT_JSON;
+	int r;
+
+	r = cli_watch_job(server, id, call->quiet || (json && !isatty(STDERR_FILENO)), &job, err);
+	if (r < 0)
+		return r;
+	if (json) {
+		const char *state = json_string_value(json_object_get(job, "state"));
+
+		r = cli_query_print_json(job, err);
+		return r < 0 || (state && strcmp(state, "done") == 0) ? r : CLI_EXIT_FAILED;
+	}
+	return (int)cli_watch_outcome(job);
+}
+
+static int started(struct cli_server *server, const struct cli_call *call, const json_t *job,
+		   struct err *err)
+{
+	const char *id = json_string_value(json_object_get(job, "id"));
+
+	if (!id)
+		return err_say(err, EBADMSG, "the server's answer to %s names no job",
+			       call->command->path);
+	if (!call->no_wait)
+		return follow(server, call, id, err);
+	if (call->output == CLI_OUTPUT_JSON)
+		return cli_query_print_json(job, err);
+	printf("%s\n", id);
+	if (!call->quiet)
+		fprintf(stderr, "Started. Follow it with: godwit job watch %s\n", id);
+	return 0;
+}
+
+/* One request with the options as its body. */
+static int request(struct cli_server *server, const struct cli_call *call, json_t **reply,
+		   struct err *err)
+{
+	CLEANUP_FREE char *path =
+	    cli_server_path(call->command->path, call->words[0] ? call->words[0] : "");
+	CLEANUP(json_decref)
+	json_t *body =
+	    cli_options_body(call->command->options, call->values, call->command->option_count);
+
+	if (!path || !body)
+		return err_set(err, ENOMEM, "%s %s", call->command->method, call->command->path);
+	return cli_server_json(server, call->command->method, path, body, reply, err);
+}
+
+int cli_action_job(struct cli_call *call, struct err *err)
+{
+	CLEANUP(json_decref) json_t *job = NULL;
+	struct cli_server server;
+	int r;
+
+	r = cli_server_open(&server, err);
+	if (r < 0)
+		return r;
+	r = request(&server, call, &job, err);
+	if (r == 0)
+		r = started(&server, call, job, err);
+	cli_server_close(&server);
+	return r;
+}
+
+int cli_action_watch(struct cli_call *call, struct err *err)
+{
+	struct cli_server server;
+	int r;
+
+	r = cli_server_open(&server, err);
+	if (r < 0)
+		return r;
+	r = follow(&server, call, call->words[0], err);
+	cli_server_close(&server);
+	return r;
+}
+
+int cli_action_create(struct cli_call *call, struct err *err)
+{
+	CLEANUP(json_decref)
+	json_t *body =
+	    cli_options_body(call->command->options, call->values, call->command->option_count);
+	CLEANUP(json_decref) json_t *reply = NULL;
+	struct cli_server server;
+	int r;
+
+	if (!body || json_object_set_new(body, "name", json_string(call->words[0])) < 0)
+		return err_set(err, ENOMEM, "create desktop %s", call->words[0]);
+	r = cli_server_open(&server, err);
+	if (r < 0)
+		return r;
+	r = cli_server_json(&server, "POST", call->command->path, body, &reply, err);
+	cli_server_close(&server);
+	if (r < 0)
+		return r;
+	if (call->output == CLI_OUTPUT_JSON)
+		return cli_query_print_json(reply, err);
+	printf("desktop %s is there, and empty. Fill it with: godwit desktop import %s IMAGE\n",
+	       call->words[0], call->words[0]);
+	return 0;
+}
+
+int cli_action_token(struct cli_call *call, struct err *err)
+{
+	CLEANUP(json_decref) json_t *reply = NULL;
+	char when[64], token[CLI_FORMAT_MAX];
+	struct cli_server server;
+	int r;
+
+	r = cli_server_open(&server, err);
+	if (r < 0)
+		return r;
+	r = request(&server, call, &reply, err);
+	cli_server_close(&server);
+	if (r < 0)
+		return r;
+	if (call->output == CLI_OUTPUT_JSON)
+		return cli_query_print_json(reply, err);
+	cli_format_value(json_object_get(reply, "token"), CLI_FORMAT_TEXT, 0, token, sizeof(token));
+	cli_format_value(json_object_get(reply, "expires"), CLI_FORMAT_AGO, clock_wall_ms(), when,
+			 sizeof(when));
+	printf("%s\n", token);
+	if (!call->quiet)
+		fprintf(stderr, "Good for one endpoint; it expires %s.\n", when);
+	return 0;
+}
