@@ -3,7 +3,9 @@
  * The server feeds events with its own monotonic time; what to do comes back as an action. A desktop has at most one
  * holder; `epoch` grows each time the right moves; a lease that was given away can never be renewed under its old epoch.
  * The endpoint stops a `strict` desktop when its lease ends (measured from when it *sent* the renewal), the server fails
- * over only after expiry plus margin, so the two never overlap. Source: DESIGN section 8.
+ * over only after expiry plus margin, so the two never overlap. A grant alone does not let an endpoint run: nobody
+ * knows how long it travelled. It runs from the first renewal that it sent after the grant arrived and that was answered
+ * RENEWED. Source: DESIGN section 8; tests/models/lease.pml is the proof.
  */
 #ifndef GODWIT_MIGRATE_LEASE_H
 #define GODWIT_MIGRATE_LEASE_H
@@ -24,7 +26,7 @@ enum lease_state {
 	LEASE_FREE,    /* nobody may run the desktop */
 	LEASE_HELD,    /* holder may, until `until_ms` */
 	LEASE_EXPIRED, /* past the end; strict: within the margin */
-	LEASE_LOST,    /* strict: past the margin; the holder has stopped, the desktop must go on elsewhere */
+	LEASE_LOST, /* strict: past the margin; the holder has stopped, the desktop must go on elsewhere */
 };
 
 enum lease_event {
@@ -32,18 +34,20 @@ enum lease_event {
 	LEASE_EVENT_RENEW,   /* heartbeat of a holder */
 	LEASE_EVENT_RELEASE, /* the holder stopped the desktop, or lost its QEMU, and says so */
 	LEASE_EVENT_TICK,    /* time passes */
-	LEASE_EVENT_REVOKE,  /* a person moves the right although the holder is silent (offline-ok, or impatience) */
+	/* A person moves the right although the holder is silent. offline-ok: free at once. strict: its renewals are
+	 * refused from now on, and TICK fails over when it has certainly stopped. */
+	LEASE_EVENT_REVOKE,
 };
 
 enum lease_action { /* named outcomes, >= 0 */
-	LEASE_ACTION_NONE = 0,
-	LEASE_ACTION_GRANTED,   /* tell the holder epoch and ttl */
-	LEASE_ACTION_RENEWED,   /* tell the holder ttl */
-	LEASE_ACTION_STALE,     /* tell the caller that its epoch is over: stop, its work becomes a branch */
-	LEASE_ACTION_FREED,
-	LEASE_ACTION_SUSPECT,   /* just expired: show it */
-	LEASE_ACTION_FAIL_OVER, /* just lost: start a failover job */
-	LEASE_ACTION_REFUSED,   /* a grant while somebody else may run it */
+		    LEASE_ACTION_NONE = 0,
+		    LEASE_ACTION_GRANTED, /* tell the holder epoch and ttl */
+		    LEASE_ACTION_RENEWED, /* tell the holder ttl */
+		    LEASE_ACTION_STALE, /* tell the caller that its epoch is over: stop, its work becomes a branch */
+		    LEASE_ACTION_FREED,
+		    LEASE_ACTION_SUSPECT,   /* just expired: show it */
+		    LEASE_ACTION_FAIL_OVER, /* just lost: start a failover job */
+		    LEASE_ACTION_REFUSED,   /* a grant while somebody else may run it */
 };
 
 struct lease {
@@ -68,6 +72,7 @@ enum lease_action lease_advance(struct lease *lease, const struct lease_input *i
 /* The invariants; false means a bug. Used by tests and asserts. */
 bool lease_check(const struct lease *lease);
 
+/* As stored and shown: "held", "offline-ok" … The parsers return 0 or -EINVAL. */
 const char *lease_state_name(enum lease_state state);
 int lease_state_parse(const char *name, enum lease_state *state);
 const char *lease_policy_name(enum lease_policy policy);

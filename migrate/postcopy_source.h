@@ -20,17 +20,18 @@
 
 struct postcopy_source_stats {
 	atomic_uint_fast64_t pages_total, pages_sent, pages_zero;
-	atomic_uint_fast64_t requests;   /* page requests of the destination */
+	atomic_uint_fast64_t requests; /* page requests of the destination */
 	atomic_uint_fast64_t bytes_sent;
-	atomic_bool running;             /* the package was loaded: the guest runs */
+	atomic_bool running; /* the package was loaded: the guest runs */
 };
 
 struct postcopy_source {
-	const struct manifest *manifest; /* a MANIFEST_LIVE one: volumes qemu/head, qemu/tail, ram/NAME… */
+	const struct manifest
+	    *manifest; /* a MANIFEST_LIVE one: volumes qemu/head, qemu/tail, ram/NAME… */
 	struct chunk_source source;
-	int fd;                          /* connected to QEMU's migrate-incoming socket; not owned */
-	bool recover;                    /* QEMU is in postcopy-paused: ask what it has, send the rest */
-	const atomic_bool *cancel;       /* may be NULL */
+	int fd;                    /* connected to QEMU's migrate-incoming socket; not owned */
+	bool recover;              /* QEMU is in postcopy-paused: ask what it has, send the rest */
+	const atomic_bool *cancel; /* may be NULL */
 	struct postcopy_source_stats *stats;
 };
 
