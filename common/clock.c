@@ -46,7 +46,7 @@ void clock_sleep_ms(uint64_t ms)
 void clock_format(uint64_t wall_ms, char text[CLOCK_TEXT_LEN])
 {
 	static const uint64_t last =
-	    253402300799; /* 9999-12-31T23:59:59Z: RFC 3339 has four digits */
+		253402300799; /* 9999-12-31T23:59:59Z: RFC 3339 has four digits */
 	uint64_t seconds = wall_ms / 1000;
 	time_t t = (time_t)(seconds < last ? seconds : last);
 	struct tm tm;
@@ -59,7 +59,7 @@ int clock_parse(const char *text, uint64_t *wall_ms)
 {
 	static const char shape[] = "dddd-dd-ddTdd:dd:ddZ";
 	char again[CLOCK_TEXT_LEN];
-	struct tm tm = {0};
+	struct tm tm = { 0 };
 	time_t t;
 
 	if (strlen(text) != strlen(shape))

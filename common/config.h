@@ -1,5 +1,6 @@
 /* config.h - INI files read against a table: an unknown key is an error with its file and line, never ignored.
  *
+ * A key is given at most once, a value is one line, and " ;" ends it (a comment follows).
  * Source: libinih's README for the syntax ([section], key = value, ; and # comments).
  */
 #ifndef GODWIT_COMMON_CONFIG_H
@@ -28,13 +29,16 @@ struct config_key {
 
 /**
  * config_load(path, keys, n, into, err):
- * Fill @into from the presets and then the file. path NULL: presets only.
+ * Fill @into from the presets and then the file. path NULL: presets only (a key without one is an error then, too).
+ * What @into held before is not looked at.
  *
  * Return 0; -EINVAL with "FILE:LINE: what is wrong and what would be right"; or -errno of reading. After a failure
  * config_free is still allowed.
  */
 int config_load(const char *path, const struct config_key *keys, size_t n, void *into,
 		struct err *err);
+
+/* Free the strings; @into may be loaded again. */
 void config_free(const struct config_key *keys, size_t n, void *into);
 
 /* A commented sample file with every key and its preset. */

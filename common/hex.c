@@ -31,8 +31,8 @@ int hex_decode(const char *text, uint8_t *bytes, size_t len)
 {
 	for (size_t i = 0; i < len; i++) {
 		int high = digit_value(text[2 * i]);
-		int low =
-		    high < 0 ? -1 : digit_value(text[2 * i + 1]); /* never reads behind the end */
+		int low = high < 0 ? -1
+				   : digit_value(text[2 * i + 1]); /* never reads behind the end */
 
 		if (low < 0)
 			return -EINVAL;

@@ -85,12 +85,12 @@ static const struct {
 	bool (*take)(json_t *value, void *into);
 	const char *must_be;
 } kinds[] = {
-    [JSON_KIND_STRING] = {take_string, "a string"},
-    [JSON_KIND_UINT] = {take_uint, "a whole number from 0 on"},
-    [JSON_KIND_BOOL] = {take_bool, "true or false"},
-    [JSON_KIND_OBJECT] = {take_object, "an object"},
-    [JSON_KIND_ARRAY] = {take_array, "an array"},
-    [JSON_KIND_ANY] = {take_any, "there"},
+	[JSON_KIND_STRING] = { take_string, "a string" },
+	[JSON_KIND_UINT] = { take_uint, "a whole number from 0 on" },
+	[JSON_KIND_BOOL] = { take_bool, "true or false" },
+	[JSON_KIND_OBJECT] = { take_object, "an object" },
+	[JSON_KIND_ARRAY] = { take_array, "an array" },
+	[JSON_KIND_ANY] = { take_any, "there" },
 };
 
 static const struct json_field *find_field(const struct json_field *fields, size_t n,
@@ -113,8 +113,7 @@ int json_fields(const json_t *object, const struct json_field *fields, size_t n,
 		return err_say(err, EINVAL, "%s: must be an object", what);
 
 	/* jansson's iteration does not change the object, its signature only says so. */
-	json_object_foreach((json_t *)object, name, value)
-	{
+	json_object_foreach ((json_t *)object, name, value) {
 		if (!find_field(fields, n, name))
 			return err_say(err, EINVAL, "%s: unknown key '%.64s'", what, name);
 	}

@@ -20,10 +20,10 @@ static const struct {
 	const char *name;
 	enum log_level level;
 } levels[] = {
-    {"error", LOG_LEVEL_ERROR},
-    {"warning", LOG_LEVEL_WARNING},
-    {"info", LOG_LEVEL_INFO},
-    {"debug", LOG_LEVEL_DEBUG},
+	{ "error", LOG_LEVEL_ERROR },
+	{ "warning", LOG_LEVEL_WARNING },
+	{ "info", LOG_LEVEL_INFO },
+	{ "debug", LOG_LEVEL_DEBUG },
 };
 
 /* JOURNAL_STREAM is inherited by children whose stderr may be something else: it names device and

@@ -1,7 +1,8 @@
 /* pki.h - the few X.509 operations that enrolment needs: a CA, requests, certificates, fingerprints.
  *
  * Keys are ECDSA P-256. Everything goes over the wire and into files as PEM. The certificate of an endpoint carries its
- * name as CN and the role "endpoint" as OU; only the CA decides both, whatever a request says.
+ * name as CN and the role "endpoint" as OU; only the CA decides both, whatever a request says. Certificates are valid from an
+ * hour before they were made, because clocks differ.
  * Source: RFC 5280; OpenSSL 3.0 x509(7).
  */
 #ifndef GODWIT_COMMON_PKI_H
@@ -31,7 +32,7 @@ struct pki_issue {
 	const char *name;               /* CN */
 	const char *role;               /* OU: "server" (serverAuth) or "endpoint" (clientAuth) */
 	const char *const *alt_names;   /* NULL-terminated DNS names or IP addresses; NULL: none */
-	unsigned days;
+	unsigned days;                  /* from 1 on; never beyond the CA's own end */
 };
 /* Issue a certificate. Return 0, -EINVAL for a request that is malformed or does not prove its key, or -errno. */
 int pki_issue(const struct pki_issue *order, char **cert_pem, struct err *err);
@@ -46,7 +47,10 @@ struct pki_subject {
  * pki_verify(ca_cert_pem, cert_pem, role, out, err):
  * Is @cert_pem signed by that CA, valid now, and issued for @role?
  *
- * Return 0, or -EACCES with a text that names the reason (expired, foreign CA, other role).
+ * role  "server" or "endpoint"
+ *
+ * Return 0; -EACCES with a text that names the reason (no certificate, expired, foreign CA, other role); or -EINVAL when
+ * @ca_cert_pem is none.
  */
 int pki_verify(const char *ca_cert_pem, const char *cert_pem, const char *role,
 	       struct pki_subject *out, struct err *err);

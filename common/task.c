@@ -49,7 +49,7 @@ static void *worker(void *arg)
 
 	pthread_mutex_lock(&pool->lock);
 	for (;;) {
-		struct err err = {0};
+		struct err err = { 0 };
 		struct task task;
 		int r;
 
@@ -166,7 +166,7 @@ int task_pool_submit(struct task_pool *pool, task_fn *fn, void *arg)
 	r = -pool->failure.code;
 	if (r == 0) {
 		pool->queue[(pool->head + pool->waiting) % pool->queue_len] =
-		    (struct task){.fn = fn, .arg = arg};
+			(struct task){ .fn = fn, .arg = arg };
 		pool->waiting++;
 		pthread_cond_signal(&pool->work);
 	}
@@ -184,7 +184,7 @@ int task_pool_wait(struct task_pool *pool, struct err *err)
 	r = -pool->failure.code;
 	if (r < 0 && err)
 		*err = pool->failure;
-	pool->failure = (struct err){0};
+	pool->failure = (struct err){ 0 };
 	pthread_mutex_unlock(&pool->lock);
 	return r;
 }

@@ -31,7 +31,7 @@ static int make_address(const char *path, struct sockaddr_un *address, int *fold
 	CLEANUP_FD int fd = -1;
 	int n;
 
-	*address = (struct sockaddr_un){.sun_family = AF_UNIX};
+	*address = (struct sockaddr_un){ .sun_family = AF_UNIX };
 	*folder_fd = -1;
 	if (strlen(path) < sizeof(address->sun_path)) {
 		memcpy(address->sun_path, path, strlen(path) + 1);
@@ -108,15 +108,14 @@ int unix_socket_connect(const char *path, struct err *err)
 	return TAKE_FD(fd);
 }
 
-/* ---- Reading lines
- * --------------------------------------------------------------------------------------- */
+/* ---- Reading lines --------------------------------------------------------------------------- */
 
 /* Wait until poll(2) reports @events or the deadline (UINT64_MAX: none) has passed. 0,
  * UNIX_SOCKET_TIMEOUT, -errno. */
 static int wait_ready(int fd, short events, uint64_t deadline_ms)
 {
 	for (;;) {
-		struct pollfd p = {.fd = fd, .events = events};
+		struct pollfd p = { .fd = fd, .events = events };
 		uint64_t now = clock_now_ms();
 		uint64_t left = deadline_ms > now ? deadline_ms - now : 0;
 		int wait = -1, n;
@@ -196,12 +195,12 @@ static int receive_piece(struct unix_socket_lines *l, bool *complete, struct err
 		struct cmsghdr align;
 		char space[CMSG_SPACE(UNIX_SOCKET_FDS_MAX * sizeof(int))];
 	} control;
-	struct iovec piece = {.iov_base = l->buf + l->len, .iov_len = l->cap - l->len};
+	struct iovec piece = { .iov_base = l->buf + l->len, .iov_len = l->cap - l->len };
 	struct msghdr message = {
-	    .msg_iov = &piece,
-	    .msg_iovlen = 1,
-	    .msg_control = &control,
-	    .msg_controllen = sizeof(control),
+		.msg_iov = &piece,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control),
 	};
 	const char *newline;
 	ssize_t n;
@@ -280,11 +279,10 @@ void unix_socket_lines_deinit(struct unix_socket_lines *l)
 	for (size_t i = 0; i < l->fd_count; i++)
 		close(l->fds[i]);
 	free(l->buf);
-	*l = (struct unix_socket_lines){.fd = -1};
+	*l = (struct unix_socket_lines){ .fd = -1 };
 }
 
-/* ---- Sending lines
- * --------------------------------------------------------------------------------------- */
+/* ---- Sending lines --------------------------------------------------------------------------- */
 
 static void attach_descriptors(struct msghdr *message, void *control, size_t control_len,
 			       const int *fds, size_t fd_count)
@@ -310,7 +308,7 @@ int unix_socket_send_line(int fd, const char *line, const int *fds, size_t fd_co
 	} control;
 	size_t len = strlen(line), sent = 0;
 	struct iovec parts[2];
-	struct msghdr message = {.msg_iov = parts};
+	struct msghdr message = { .msg_iov = parts };
 	int r;
 
 	assert(fd_count <= UNIX_SOCKET_FDS_MAX);
@@ -322,8 +320,8 @@ int unix_socket_send_line(int fd, const char *line, const int *fds, size_t fd_co
 	while (sent <= len) {
 		ssize_t n;
 
-		parts[0] = (struct iovec){.iov_base = (char *)line + sent, .iov_len = len - sent};
-		parts[1] = (struct iovec){.iov_base = (char *)"\n", .iov_len = 1};
+		parts[0] = (struct iovec){ .iov_base = (char *)line + sent, .iov_len = len - sent };
+		parts[1] = (struct iovec){ .iov_base = (char *)"\n", .iov_len = 1 };
 		message.msg_iovlen = 2;
 		n = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (n >= 0) {

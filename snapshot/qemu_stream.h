@@ -15,12 +15,14 @@ enum {
 	QEMU_STREAM_PAGE = 4096,
 	QEMU_STREAM_BLOCKS_MAX = 64,
 	QEMU_STREAM_NAME_MAX = 255,
+	QEMU_STREAM_TAIL_MAX = 256 << 20,
 };
 
 struct qemu_stream_block {
 	char name[QEMU_STREAM_NAME_MAX + 1]; /* pc.ram, vga.vram, 0000:00:02.0/… */
 	uint64_t size;                       /* bytes, a multiple of the page size */
-	uint64_t *page_at;                   /* offset of each page in the file; 0: zeros or never sent */
+	uint64_t *page_at; /* offset of each page in the file; 0: zeros or never sent */
+	int fd;            /* the stream's */
 };
 
 struct qemu_stream {
@@ -58,6 +60,18 @@ struct volume_input qemu_stream_tail_input(struct qemu_stream *stream);
  */
 int qemu_stream_instant_reached(const uint8_t *bytes, size_t len);
 
+/**
+ * qemu_stream_devices_len(tail, len, devices_len, err):
+ * A tail is device sections, an end mark, and a JSON text that describes them for people. A stream that goes on after
+ * the devices (postcopy's package) must do without the latter two.
+ *
+ * tail  the tail, or its last bytes with all of the description
+ * devices_len  out, bytes of @tail before the end mark
+ *
+ * Return 0, or -EBADMSG when it does not end like a whole stream.
+ */
+int qemu_stream_devices_len(const uint8_t *tail, size_t len, size_t *devices_len, struct err *err);
+
 struct qemu_stream_join_block {
 	const char *name;
 	uint64_t size;
@@ -68,8 +82,14 @@ struct qemu_stream_join {
 	size_t head_len, tail_len, block_count;
 	const struct qemu_stream_join_block *blocks; /* in the order of the head's list */
 };
-/* Write a stream that `-incoming` loads into @fd. Pages of zeros are left out in blocks of 64 MiB and more only:
- * the destination's small and ROM blocks do not start as zeros. */
+/**
+ * qemu_stream_join(parts, fd, err):
+ * Write a stream that `-incoming` loads into @fd. Pages of zeros are left out in blocks of 64 MiB and more only:
+ * the destination's small and ROM blocks do not start as zeros.
+ *
+ * Return 0, -EBADMSG for a head that makes no sense, -EINVAL when the blocks are not those of its list, -errno of
+ * reading or writing (-EPIPE when QEMU went away).
+ */
 int qemu_stream_join(const struct qemu_stream_join *parts, int fd, struct err *err);
 
 #endif

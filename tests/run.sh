@@ -8,7 +8,7 @@
 # A test program prints TAP. What it prints is kept in BUILD/tests/log/; a failing program's log is shown. The last
 # line is "N passed, N failed, N skipped"; the exit status is 1 if anything failed. ONLY=PATTERN runs matching names.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 build=$1
 shift
 log_dir=$build/tests/log

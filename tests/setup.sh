@@ -12,11 +12,11 @@
 set -euo pipefail
 
 build_packages=(gcc make pkg-config libc6-dev libssl-dev libcurl4-openssl-dev libsqlite3-dev zlib1g-dev libzstd-dev
-	libjansson-dev libinih-dev libmicrohttpd-dev libgnutls28-dev libnbd-dev libseccomp-dev libcap-dev liburing-dev)
+	libjansson-dev libinih-dev libmicrohttpd-dev libgnutls28-dev libnbd-dev nbdkit nbdkit-plugin-dev libseccomp-dev libcap-dev liburing-dev)
 qemu_packages=(qemu-system-x86 qemu-utils)
 test_packages=(libcmocka-dev clang libclang-rt-dev mmdebstrap busybox-static cpio e2fsprogs
 	grub-pc-bin kmod fakeroot uidmap xz-utils acl jq curl sqlite3 openssl
-	nbdkit libnbd-bin iproute2 util-linux python3 chromium nodejs npm zstd)
+	libnbd-bin iproute2 util-linux python3 chromium nodejs npm zstd)
 bench_packages=(restic borgbackup time)
 lint_packages=(clang clang-format clang-tidy cppcheck shellcheck)
 

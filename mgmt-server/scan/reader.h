@@ -1,0 +1,64 @@
+/* reader.h - what a program that reads one file system implements, and what it may use.
+ *
+ * Each reader links reader_main.c, which takes the descriptors (3: volume channel, 4: entry channel), the partition's
+ * offset and size, enters the sandbox and calls reader_walk. Every byte of the volume is hostile: loops, absurd sizes,
+ * names with any byte, depth without end. A reader reports what it could not read; it never guesses.
+ */
+#ifndef GODWIT_SCAN_READER_H
+#define GODWIT_SCAN_READER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/err.h"
+#include "mgmt-server/scan/volume_channel.h"
+
+enum {
+	READER_PATH_MAX = 64 << 10,     /* bytes; a deeper path is reported by its inode */
+	READER_FILE_MAX = 1u << 31,     /* logical bytes handed over as content; beyond: pieces, and incomplete */
+};
+
+enum reader_flags {
+	READER_DELETED = 1,     /* reported on request only */
+	READER_UNREADABLE = 2,  /* no content: `reason` says why; makes the scan incomplete */
+	READER_ENCRYPTED = 4,   /* EFS and the like; incomplete */
+	READER_TRUNCATED = 8,   /* content is only the part that could be read */
+};
+
+struct reader_file {
+	const char *path;       /* bytes as on disk, "/" separated, without a leading one */
+	size_t path_len;
+	const char *stream;     /* "" or the name of an alternate stream */
+	uint64_t inode;         /* content that hard links share is reported once, under its first name */
+	uint64_t size;          /* logical bytes */
+	int64_t mtime, ctime;   /* seconds since 1970; 0: unknown */
+	unsigned flags;
+	const char *reason;
+};
+
+struct reader;
+
+/* The volume (offsets relative to the partition). */
+struct volume_channel *reader_volume(struct reader *r);
+bool reader_wants_deleted(const struct reader *r);
+
+/**
+ * reader_begin(r, file, err) / reader_data(r, buf, len, offset, err) / reader_end(r, err):
+ * Report one file: open its entry, give its data in any order (holes are simply not given), close it. Files without
+ * content (READER_UNREADABLE) need no data. The parent hashes exactly `size` bytes, holes as zeros.
+ *
+ * Return 0, or -errno when the parent is gone: then reader_walk returns it.
+ */
+int reader_begin(struct reader *r, const struct reader_file *file, struct err *err);
+int reader_data(struct reader *r, const void *buf, size_t len, uint64_t offset, struct err *err);
+int reader_end(struct reader *r, struct err *err);
+/* Instead of reader_end, after a read error in the middle of a file. */
+int reader_end_unreadable(struct reader *r, const char *reason, struct err *err);
+
+/* Something about the volume as a whole makes the scan incomplete: a directory that cannot be read, a bad checksum. */
+int reader_incomplete(struct reader *r, const char *reason, struct err *err);
+
+/* Implemented by each reader. 0: everything was walked; -errno: the volume cannot be read further, with the reason. */
+int reader_walk(struct reader *r, struct err *err);
+
+#endif

@@ -1,0 +1,193 @@
+/* reader_main.c - what every reader program has in common: descriptors, sandbox, reporting.
+ *
+ * Started as: READER OFFSET LENGTH [deleted], descriptor 3 the volume channel, 4 the entry channel. A failure before the
+ * sandbox is up is reported like any other: nothing is read without it.
+ */
+#include "mgmt-server/scan/reader.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "common/base.h"
+#include "common/io.h"
+#include "mgmt-server/scan/entry_channel.h"
+#include "mgmt-server/scan/sandbox.h"
+
+enum { VOLUME_FD = 3, ENTRY_FD = 4 };
+
+/* A reader holds its own metadata and one file at a time; contents live in memfds, which RLIMIT_AS does not count. */
+static const struct sandbox box = {
+	.role = SANDBOX_READER,
+	.memory_max = 2ULL << 30,
+	.cpu_seconds = 4 * 3600,
+};
+
+struct reader {
+	struct volume_channel *volume;
+	bool deleted;
+	unsigned outstanding; /* contents the parent has not given back */
+	struct entry open;    /* between reader_begin and reader_end; its path is a copy */
+	char *path;
+	char stream[ENTRY_CHANNEL_TEXT_MAX];
+	char reason[ENTRY_CHANNEL_TEXT_MAX];
+	bool is_open;
+};
+
+struct volume_channel *reader_volume(struct reader *r)
+{
+	return r->volume;
+}
+
+bool reader_wants_deleted(const struct reader *r)
+{
+	return r->deleted;
+}
+
+static size_t copy_text(char *to, size_t cap, const char *text)
+{
+	size_t n = text ? strnlen(text, cap - 1) : 0;
+
+	if (n)
+		memcpy(to, text, n);
+	return n;
+}
+
+static int send_open(struct reader *r, struct err *err)
+{
+	int sent = entry_channel_send(ENTRY_FD, &r->open, err);
+
+	base_close(r->open.content);
+	if (r->open.content >= 0 && sent == 0)
+		r->outstanding++;
+	r->open.content = -1;
+	r->is_open = false;
+	if (sent == 0 && r->outstanding)
+		sent = entry_channel_await(ENTRY_FD, &r->outstanding);
+	return sent;
+}
+
+int reader_begin(struct reader *r, const struct reader_file *file, struct err *err)
+{
+	r->is_open = true;
+	r->open = (struct entry){
+		.kind = ENTRY_FILE,
+		.flags = file->flags,
+		.inode = file->inode,
+		.size = file->size,
+		.mtime = file->mtime,
+		.ctime = file->ctime,
+		.path = r->path,
+		.path_len = file->path_len < ENTRY_CHANNEL_PATH_MAX ? file->path_len : ENTRY_CHANNEL_PATH_MAX,
+		.stream = r->stream,
+		.reason = r->reason,
+		.content = -1,
+	};
+	memcpy(r->path, file->path, r->open.path_len);
+	r->open.stream_len = copy_text(r->stream, sizeof(r->stream), file->stream);
+	r->open.reason_len = copy_text(r->reason, sizeof(r->reason), file->reason);
+	if (file->flags & READER_UNREADABLE)
+		return 0;
+
+	r->open.content = memfd_create("content", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (r->open.content < 0)
+		return err_set(err, errno, "make a memfd for a file's content");
+	if (ftruncate(r->open.content, (off_t)file->size) < 0) {
+		base_close(r->open.content);
+		r->open.content = -1;
+		r->open.flags |= READER_UNREADABLE;
+		r->open.reason_len = copy_text(r->reason, sizeof(r->reason), "the file's size is impossible");
+	}
+	return 0;
+}
+
+int reader_data(struct reader *r, const void *buf, size_t len, uint64_t offset, struct err *err)
+{
+	int done;
+
+	if (r->open.content < 0)
+		return 0;
+	if (offset > r->open.size || len > r->open.size - offset)
+		len = offset > r->open.size ? 0 : (size_t)(r->open.size - offset);
+	done = io_pwrite_full(r->open.content, buf, len, offset);
+	return done < 0 ? err_set(err, -done, "keep a file's content") : 0;
+}
+
+int reader_end(struct reader *r, struct err *err)
+{
+	if (r->open.content >= 0 &&
+	    fcntl(r->open.content, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
+		return err_set(err, errno, "seal a file's content");
+	return send_open(r, err);
+}
+
+int reader_end_unreadable(struct reader *r, const char *reason, struct err *err)
+{
+	base_close(r->open.content);
+	r->open.content = -1;
+	r->open.flags |= READER_UNREADABLE;
+	r->open.reason_len = copy_text(r->reason, sizeof(r->reason), reason);
+	return send_open(r, err);
+}
+
+static int say(enum entry_kind kind, const char *reason, struct err *err)
+{
+	struct entry e = { .kind = kind, .reason = reason, .reason_len = strnlen(reason, ENTRY_CHANNEL_TEXT_MAX), .content = -1 };
+
+	return entry_channel_send(ENTRY_FD, &e, err);
+}
+
+int reader_incomplete(struct reader *r, const char *reason, struct err *err)
+{
+	(void)r;
+	return say(ENTRY_INCOMPLETE, reason, err);
+}
+
+static int parse_number(const char *text, uint64_t *out)
+{
+	char *end;
+
+	errno = 0;
+	*out = strtoull(text, &end, 10);
+	return errno || end == text || *end ? -EINVAL : 0;
+}
+
+static int run(int argc, char **argv, struct err *err)
+{
+	struct reader r = { 0 };
+	uint64_t offset, size;
+	int done;
+
+	if (argc < 3 || parse_number(argv[1], &offset) < 0 || parse_number(argv[2], &size) < 0)
+		return err_say(err, EINVAL, "usage: %s OFFSET LENGTH [deleted]; started by godwit-scan", argv[0]);
+	r.deleted = argc > 3 && !strcmp(argv[3], "deleted");
+
+	done = sandbox_enter(&box, err);
+	if (done < 0)
+		return done;
+	r.path = malloc(ENTRY_CHANNEL_PATH_MAX);
+	if (!r.path)
+		return err_set(err, ENOMEM, "start a reader");
+	done = volume_channel_open(&r.volume, VOLUME_FD, offset, size, err);
+	if (done == 0)
+		done = reader_walk(&r, err);
+	volume_channel_close(r.volume);
+	free(r.path);
+	return done;
+}
+
+int main(int argc, char **argv)
+{
+	struct err err = { 0 };
+	int r = run(argc, argv, &err);
+
+	if (r < 0)
+		say(ENTRY_FAILED, err_text(&err), NULL);
+	else
+		say(ENTRY_DONE, "", NULL);
+	return r < 0;
+}

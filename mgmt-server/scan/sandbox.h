@@ -1,0 +1,30 @@
+/* sandbox.h - where untrusted bytes are parsed: no files, no network, no other processes, bounded time and memory.
+ *
+ * User, network, mount, IPC, UTS and PID namespaces where the kernel gives them, no_new_privs, Landlock without any
+ * rule, rlimits, and a seccomp allow-list per role that kills. TZ is set first: localtime(3) would open a file.
+ * Source: landlock(7), seccomp(2), user_namespaces(7); DESIGN section 9.
+ */
+#ifndef GODWIT_SCAN_SANDBOX_H
+#define GODWIT_SCAN_SANDBOX_H
+
+#include <stdint.h>
+
+#include "common/err.h"
+
+enum sandbox_role {
+	SANDBOX_READER, /* talks through the descriptors it has, makes memfds */
+	SANDBOX_ENGINE, /* the same, and files below one private tmpfs */
+};
+
+struct sandbox {
+	enum sandbox_role role;
+	uint64_t memory_max;    /* bytes of address space */
+	uint64_t cpu_seconds;
+	const char *temp_folder; /* SANDBOX_ENGINE: an empty folder on which a private tmpfs is mounted */
+	uint64_t temp_max;      /* bytes */
+};
+
+/* Enter for good. A layer that the kernel does not offer is an error, never skipped in silence: -ENOTSUP names it. */
+int sandbox_enter(const struct sandbox *box, struct err *err);
+
+#endif

@@ -1,0 +1,56 @@
+/* scan_run.h - one scan: volumes in, a verdict with its reasons out.
+ *
+ * Source: DESIGN section 9; README.md here.
+ */
+#ifndef GODWIT_SCAN_SCAN_RUN_H
+#define GODWIT_SCAN_SCAN_RUN_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "common/err.h"
+#include "snapshot/volume.h"
+
+enum scan_verdict { SCAN_CLEAN, SCAN_INFECTED, SCAN_INCOMPLETE };
+
+struct scan_volume {
+	const char *name;             /* disk0 … */
+	struct volume_input input;
+};
+
+struct scan_file {                    /* one file as it was seen; strings live during the call */
+	const char *volume, *partition, *path, *stream;
+	uint64_t inode, size;
+	unsigned flags;               /* enum reader_flags */
+	bool has_sha256;
+	uint8_t sha256[32];
+};
+
+struct scan_finding {
+	const char *volume, *partition, *path, *stream, *signature;
+};
+
+struct scan_order {
+	const struct scan_volume *volumes;
+	size_t volume_count;
+	const char *signatures;       /* folder; NULL: list only */
+	bool deleted;                 /* report deleted files too */
+	unsigned workers;             /* 0: one per processor */
+	const char *libexec;          /* where the readers and the engine are */
+	void *arg;
+	void (*file)(void *arg, const struct scan_file *file);           /* may be NULL */
+	void (*finding)(void *arg, const struct scan_finding *finding);
+	void (*reason)(void *arg, const char *text);                     /* why not clean */
+	const atomic_bool *cancel;
+};
+
+struct scan_result {
+	enum scan_verdict verdict;
+	uint64_t files, bytes, scanned_contents;
+	char engine[64], signature_version[64];
+};
+
+/* Return 0 with a verdict (which may be incomplete), or -errno when the scan could not even start. */
+int scan_run(const struct scan_order *order, struct scan_result *result, struct err *err);
+
+#endif

@@ -1,0 +1,187 @@
+#include "mgmt-server/scan/volume_channel.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/io.h"
+
+struct request {
+	uint64_t offset;
+	uint32_t len;
+	uint32_t reserved;
+};
+
+struct reply {
+	int32_t status;
+	uint32_t len;
+};
+
+/* ---- the parent's side ---- */
+
+static int answer(int fd, int status, const void *data, size_t len)
+{
+	struct reply reply = { .status = (int32_t)htole32((uint32_t)status), .len = htole32((uint32_t)len) };
+	int r;
+
+	r = io_write_full(fd, &reply, sizeof(reply));
+	if (r < 0)
+		return r;
+	return len ? io_write_full(fd, data, len) : 0;
+}
+
+static int serve_one(int fd, const struct volume_input *input, uint8_t *buf, const struct request *q,
+		     struct err *err)
+{
+	uint64_t offset = le64toh(q->offset);
+	uint32_t len = le32toh(q->len);
+	struct err unread = { 0 };
+	int r;
+
+	if (q->reserved || !len || len > VOLUME_CHANNEL_MAX)
+		return err_say(err, EBADMSG, "a reader asked for %u bytes at once", len);
+	if (offset > input->size || len > input->size - offset)
+		return answer(fd, -EINVAL, NULL, 0);
+
+	r = input->read(input->ctx, buf, len, offset, &unread);
+	return r < 0 ? answer(fd, r, NULL, 0) : answer(fd, 0, buf, len);
+}
+
+int volume_channel_serve(int fd, const struct volume_input *input, struct err *err)
+{
+	CLEANUP_FREE uint8_t *buf = malloc(VOLUME_CHANNEL_MAX);
+	struct request q;
+	int r;
+
+	if (!buf)
+		return err_set(err, ENOMEM, "serve a volume");
+
+	for (;;) {
+		r = io_read_full(fd, &q, sizeof(q));
+		if (r == IO_SHORT || r == -ECONNRESET)
+			return 0;
+		if (r < 0)
+			return err_set(err, -r, "read a reader's request");
+		r = serve_one(fd, input, buf, &q, err);
+		if (r == -EPIPE || r == -ECONNRESET)
+			return 0;
+		if (r < 0)
+			return err_wrap(err, r, "serve a volume");
+	}
+}
+
+/* ---- the reader's side ---- */
+
+enum { BLOCK = 64 << 10, CACHE_SLOTS = 1024 };
+
+/* Direct-mapped: slot = block % CACHE_SLOTS. Metadata is read in small pieces that lie near each other. */
+struct volume_channel {
+	int fd;
+	uint64_t base, size;
+	uint64_t cached[CACHE_SLOTS]; /* block number + 1; 0: empty */
+	uint8_t *blocks;              /* CACHE_SLOTS * BLOCK, touched as used */
+};
+
+int volume_channel_open(struct volume_channel **out, int fd, uint64_t base, uint64_t size,
+			struct err *err)
+{
+	CLEANUP(volume_channel_close) struct volume_channel *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return err_set(err, ENOMEM, "open a volume channel");
+	c->fd = fd;
+	c->base = base;
+	c->size = size;
+	c->blocks = malloc((size_t)CACHE_SLOTS * BLOCK);
+	if (!c->blocks)
+		return err_set(err, ENOMEM, "open a volume channel");
+
+	*out = TAKE(c);
+	return 0;
+}
+
+void volume_channel_close(struct volume_channel *c)
+{
+	if (!c)
+		return;
+	free(c->blocks);
+	free(c);
+}
+
+uint64_t volume_channel_size(const struct volume_channel *c)
+{
+	return c->size;
+}
+
+/* One request, at most VOLUME_CHANNEL_MAX bytes, within the volume. */
+static int fetch(struct volume_channel *c, void *buf, size_t len, uint64_t offset)
+{
+	struct request q = { .offset = htole64(c->base + offset), .len = htole32((uint32_t)len) };
+	struct reply reply;
+	int32_t status;
+	int r;
+
+	r = io_write_full(c->fd, &q, sizeof(q));
+	if (r < 0)
+		return r;
+	r = io_read_full(c->fd, &reply, sizeof(reply));
+	if (r)
+		return r < 0 ? r : -EPIPE;
+	status = (int32_t)le32toh((uint32_t)reply.status);
+	if (status < 0)
+		return status;
+	if (status || le32toh(reply.len) != len)
+		return -EBADMSG;
+	r = io_read_full(c->fd, buf, len);
+	return r == IO_SHORT ? -EPIPE : r;
+}
+
+static int read_cached(struct volume_channel *c, uint8_t *buf, size_t len, uint64_t offset)
+{
+	uint64_t block = offset / BLOCK;
+	size_t slot = block % CACHE_SLOTS;
+	uint8_t *data = c->blocks + slot * BLOCK;
+	int r;
+
+	if (c->cached[slot] != block + 1) {
+		uint64_t start = block * BLOCK;
+		size_t n = c->size - start < BLOCK ? (size_t)(c->size - start) : BLOCK;
+
+		c->cached[slot] = 0;
+		r = fetch(c, data, n, start);
+		if (r < 0)
+			return r;
+		c->cached[slot] = block + 1;
+	}
+	memcpy(buf, data + offset % BLOCK, len);
+	return 0;
+}
+
+int volume_channel_read(struct volume_channel *c, void *buf, size_t len, uint64_t offset)
+{
+	uint8_t *to = buf;
+	int r;
+
+	if (offset > c->size || len > c->size - offset)
+		return -EIO;
+
+	while (len) {
+		size_t n;
+
+		if (len >= BLOCK) {
+			n = len < VOLUME_CHANNEL_MAX ? len : VOLUME_CHANNEL_MAX;
+			r = fetch(c, to, n, offset);
+		} else {
+			n = BLOCK - (size_t)(offset % BLOCK);
+			n = len < n ? len : n;
+			r = read_cached(c, to, n, offset);
+		}
+		if (r < 0)
+			return r;
+		to += n;
+		offset += n;
+		len -= n;
+	}
+	return 0;
+}
