@@ -16,7 +16,7 @@ build_packages=(gcc make pkg-config libc6-dev libssl-dev libcurl4-openssl-dev li
 qemu_packages=(qemu-system-x86 qemu-utils)
 test_packages=(libcmocka-dev clang libclang-rt-dev mmdebstrap busybox-static cpio e2fsprogs
 	grub-pc-bin kmod fakeroot uidmap xz-utils acl jq curl sqlite3 openssl
-	libnbd-bin iproute2 util-linux python3 chromium nodejs npm zstd)
+	libnbd-bin iproute2 util-linux python3 chromium nodejs npm zstd spin)
 bench_packages=(restic borgbackup time)
 lint_packages=(clang clang-format clang-tidy cppcheck shellcheck)
 
