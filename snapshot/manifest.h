@@ -27,6 +27,7 @@ struct manifest {
 	uint64_t created_wall_ms;
 	enum manifest_kind kind;
 	uint64_t epoch;
+	char domain[MANIFEST_DESKTOP_MAX + 1]; /* whose chunks it may share; "default" unless set */
 	bool branch;                  /* off the main line: written under a stale epoch */
 	bool application_consistent;
 	json_t *machine;              /* the desktop's virtual hardware (docs/protocol.md); owned; may be NULL */

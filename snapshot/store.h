@@ -43,9 +43,18 @@ enum { STORE_ABSENT = 1 };
 int store_get_encoded(struct store *store, const struct chunk_id *id, uint8_t *buf,
 		      struct chunk_encoded *out, struct err *err);
 
+/* The same for chunks of one domain only: what a desktop of that domain may read. The source lives as long as the store. */
+int store_domain_source(struct store *store, const char *domain, struct chunk_source *out,
+			struct err *err);
+int store_domain_get_encoded(struct store *store, const char *domain, const struct chunk_id *id,
+			     uint8_t *buf, struct chunk_encoded *out, struct err *err);
+
 /* An upload: what is put is visible to queries of this session at once, to everybody after the commit. */
 int store_session_open(struct store_session **out, struct store *store, const char *desktop,
 		       struct err *err);
+/* The same in a domain other than "default": chunks of other domains are neither found nor accepted. */
+int store_session_open_in(struct store_session **out, struct store *store, const char *desktop,
+			  const char *domain, struct err *err);
 /* Without a commit: what was put stays as garbage that a later upload may find and use, or GC removes. */
 void store_session_close(struct store_session *session);
 DEFINE_CLEANUP(struct store_session *, store_session_close);

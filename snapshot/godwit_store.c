@@ -1,0 +1,61 @@
+/* godwit_store.c - the program godwit-store: a store folder without any server.
+ *
+ * With nothing but the packs and the key file every snapshot can be read back by it.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base.h"
+#include "snapshot/store_cli.h"
+#include "snapshot/store_cli_put.h"
+#include "snapshot/store_cli_read.h"
+
+static const struct {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *operands, *help;
+} commands[] = {
+	{ "init", store_cli_read_init, "STORE", "make an empty store, and its key unless that exists" },
+	{ "put", store_cli_put,
+	  "STORE --desktop NAME --volume NAME=FILE … [--parent SNAPSHOT [--changed NAME=EXTENTS …]]\n"
+	  "        [--domain NAME] [--threads N]",
+	  "make a snapshot of files; EXTENTS: lines 'OFFSET LENGTH' of what changed since the parent" },
+	{ "list", store_cli_read_list, "STORE", "the snapshots, oldest first" },
+	{ "get", store_cli_read_get, "STORE SNAPSHOT VOLUME FILE [--threads N]",
+	  "write a volume into a file, sparse; SNAPSHOT: an id, how it begins, or latest" },
+	{ "verify", store_cli_read_verify, "STORE [--quick]",
+	  "read everything back; --quick: structure only. Exit status 0 sound, 1 damage, 2 could not run" },
+	{ "stat", store_cli_read_stat, "STORE", "how much there is" },
+};
+
+static void usage(FILE *out)
+{
+	fputs("usage: godwit-store COMMAND STORE …\n\n", out);
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+		fprintf(out, "  %s %s\n        %s\n", commands[i].name, commands[i].operands,
+			commands[i].help);
+	fputs("\nAll take --key FILE (default: STORE.key) and --output table|json.\n"
+	      "Exit status: 0 done, 1 failed, 2 wrong usage.\n",
+	      out);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc < 2) {
+		usage(stderr);
+		return STORE_CLI_USAGE;
+	}
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "--help") == 0) {
+			usage(stdout);
+			return STORE_CLI_DONE;
+		}
+		if (strcmp(argv[i], "--") == 0)
+			break;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+		if (strcmp(argv[1], commands[i].name) == 0)
+			return commands[i].run(argc - 1, argv + 1);
+	fprintf(stderr, "godwit-store: no command '%s'; see godwit-store --help\n", argv[1]);
+	return STORE_CLI_USAGE;
+}

@@ -1,0 +1,259 @@
+#include "snapshot/store_cli_read.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "snapshot/store_cli.h"
+
+enum { OPT_THREADS = STORE_CLI_OPT_OWN, OPT_QUICK };
+
+int store_cli_read_init(int argc, char **argv)
+{
+	struct err err = { 0 };
+	struct store_cli cli;
+
+	if (!store_cli_parse(&cli, argc, argv, NULL, NULL, NULL) || !store_cli_operands(&cli, 0, 0))
+		return STORE_CLI_USAGE;
+	if (store_init(cli.store_path, cli.key_path, &err) < 0)
+		return store_cli_fail(&cli, &err);
+	if (cli.json)
+		return store_cli_print(json_pack("{ss}", "store", cli.store_path));
+	printf("store %s is ready; without its key file nobody can read it, so keep a copy of that "
+	       "elsewhere\n",
+	       cli.store_path);
+	return STORE_CLI_DONE;
+}
+
+/* ---- list -------------------------------------------------------------------------------------------------- */
+
+static int list_one(void *arg, const struct manifest *m, struct err *err)
+{
+	json_t *list = arg, *value = manifest_to_json(m);
+
+	return value && json_array_append_new(list, value) == 0
+		       ? 0
+		       : err_set(err, ENOMEM, "list snapshots");
+}
+
+static void print_row(const json_t *m)
+{
+	const json_t *volumes = json_object_get(m, "volumes");
+	uint64_t bytes = 0;
+	char text[32];
+
+	for (size_t i = 0; i < json_array_size(volumes); i++)
+		bytes += (uint64_t)json_integer_value(
+			json_object_get(json_array_get(volumes, i), "size"));
+	store_cli_bytes(bytes, text);
+	printf("%-24s  %-20s  %-20s  %7zu  %10s\n", json_string_value(json_object_get(m, "snapshot")),
+	       json_string_value(json_object_get(m, "created")),
+	       json_string_value(json_object_get(m, "desktop")), json_array_size(volumes), text);
+}
+
+int store_cli_read_list(int argc, char **argv)
+{
+	CLEANUP(store_close) struct store *store = NULL;
+	struct err err = { 0 };
+	struct store_cli cli;
+	json_t *list;
+
+	if (!store_cli_parse(&cli, argc, argv, NULL, NULL, NULL) || !store_cli_operands(&cli, 0, 0))
+		return STORE_CLI_USAGE;
+	if (store_cli_open(&cli, STORE_READ, &store))
+		return STORE_CLI_FAILED;
+	list = json_array();
+	if (store_list(store, list_one, list, &err) < 0) {
+		json_decref(list);
+		return store_cli_fail(&cli, &err);
+	}
+	if (cli.json)
+		return store_cli_print(list);
+	printf("%-24s  %-20s  %-20s  %7s  %10s\n", "SNAPSHOT", "CREATED", "DESKTOP", "VOLUMES",
+	       "SIZE");
+	for (size_t i = 0; i < json_array_size(list); i++)
+		print_row(json_array_get(list, i));
+	json_decref(list);
+	return STORE_CLI_DONE;
+}
+
+/* ---- get --------------------------------------------------------------------------------------------------- */
+
+struct get {
+	struct store_cli cli;
+	uint64_t threads;
+};
+
+static bool get_take(void *arg, int option, const char *value)
+{
+	struct get *get = arg;
+
+	return option == OPT_THREADS && store_cli_number("--threads", value, 1024, &get->threads);
+}
+
+static int get_file(const struct get *get, struct store *store, const struct manifest *m,
+		    const struct volume *v, struct err *err)
+{
+	struct volume_progress progress = { 0 };
+	const char *path = get->cli.argv[2];
+	struct chunk_source source;
+	CLEANUP_FD int fd = -1;
+	int r;
+
+	r = store_domain_source(store, m->domain, &source, err);
+	if (r < 0)
+		return r;
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return err_set(err, errno, "open %s", path);
+	store_cli_progress_begin("get", &progress);
+	r = volume_get_file(v, source, fd, (unsigned)get->threads, &progress, err);
+	store_cli_progress_end();
+	/* Half a disk must not be taken for a whole one. */
+	if (r < 0)
+		unlink(path);
+	return r < 0 ? err_wrap(err, r, "restore into %s", path) : 0;
+}
+
+int store_cli_read_get(int argc, char **argv)
+{
+	static const struct option options[] = { { "threads", required_argument, NULL, OPT_THREADS },
+						 { 0 } };
+	CLEANUP(store_close) struct store *store = NULL;
+	uint64_t began = clock_now_ms();
+	struct err err = { 0 };
+	const struct volume *v;
+	struct get get = { 0 };
+	struct manifest m;
+	uint64_t size;
+	int r = -ENOENT;
+
+	if (!store_cli_parse(&get.cli, argc, argv, options, get_take, &get) ||
+	    !store_cli_operands(&get.cli, 3, 3))
+		return STORE_CLI_USAGE;
+	if (store_cli_open(&get.cli, STORE_READ, &store) ||
+	    !store_cli_snapshot(store, get.cli.argv[0], &m))
+		return STORE_CLI_FAILED;
+	v = manifest_volume(&m, get.cli.argv[1]);
+	size = v ? v->size : 0;
+	if (v)
+		r = get_file(&get, store, &m, v, &err);
+	else
+		err_say(&err, ENOENT, "snapshot %s has no volume '%s'", m.id, get.cli.argv[1]);
+	manifest_deinit(&m);
+	if (r < 0)
+		return store_cli_fail(&get.cli, &err);
+	if (get.cli.json)
+		return store_cli_print(json_pack("{sI sf}", "bytes", (json_int_t)size, "seconds",
+						 (double)(clock_now_ms() - began) / 1000));
+	return STORE_CLI_DONE;
+}
+
+/* ---- verify ------------------------------------------------------------------------------------------------ */
+
+struct verify {
+	struct store_cli cli;
+	bool quick;
+	json_t *damages;
+};
+
+static bool verify_take(void *arg, int option, const char *value)
+{
+	struct verify *v = arg;
+
+	(void)value;
+	v->quick = option == OPT_QUICK;
+	return v->quick;
+}
+
+static void verify_damage(void *arg, const char *text)
+{
+	struct verify *v = arg;
+
+	json_array_append_new(v->damages, json_string(text));
+}
+
+static int verify_answer(struct verify *v, uint64_t damaged)
+{
+	int status = damaged ? STORE_CLI_DAMAGE : STORE_CLI_DONE;
+	const json_t *text;
+	size_t i;
+
+	if (v->cli.json) {
+		int r = store_cli_print(json_pack("{sb sO}", "sound", !damaged, "damage", v->damages));
+
+		return r == STORE_CLI_DONE ? status : STORE_CLI_COULD_NOT_RUN;
+	}
+	json_array_foreach(v->damages, i, text)
+		printf("%s\n", json_string_value(text));
+	if (damaged)
+		printf("%llu damages\n", (unsigned long long)damaged);
+	else
+		printf("%s is sound\n", v->cli.store_path);
+	return status;
+}
+
+int store_cli_read_verify(int argc, char **argv)
+{
+	static const struct option options[] = { { "quick", no_argument, NULL, OPT_QUICK }, { 0 } };
+	CLEANUP(store_close) struct store *store = NULL;
+	struct volume_progress progress = { 0 };
+	struct verify v = { 0 };
+	struct store_verify order = { .progress = &progress, .damage = verify_damage, .arg = &v };
+	struct err err = { 0 };
+	uint64_t damaged = 0;
+	int r;
+
+	if (!store_cli_parse(&v.cli, argc, argv, options, verify_take, &v) ||
+	    !store_cli_operands(&v.cli, 0, 0))
+		return STORE_CLI_USAGE;
+	if (store_cli_open(&v.cli, STORE_READ, &store))
+		return STORE_CLI_COULD_NOT_RUN;
+	v.damages = json_array();
+	order.quick = v.quick;
+	store_cli_progress_begin("verify", &progress);
+	r = store_verify(store, &order, &damaged, &err);
+	store_cli_progress_end();
+	if (r < 0) {
+		store_cli_fail(&v.cli, &err);
+		r = STORE_CLI_COULD_NOT_RUN;
+	} else {
+		r = verify_answer(&v, damaged);
+	}
+	json_decref(v.damages);
+	return r;
+}
+
+/* ---- stat -------------------------------------------------------------------------------------------------- */
+
+int store_cli_read_stat(int argc, char **argv)
+{
+	CLEANUP(store_close) struct store *store = NULL;
+	char packs[32], plain[32], index[32];
+	struct err err = { 0 };
+	struct store_stat stat;
+	struct store_cli cli;
+
+	if (!store_cli_parse(&cli, argc, argv, NULL, NULL, NULL) || !store_cli_operands(&cli, 0, 0))
+		return STORE_CLI_USAGE;
+	if (store_cli_open(&cli, STORE_READ, &store))
+		return STORE_CLI_FAILED;
+	if (store_stat(store, &stat, &err) < 0)
+		return store_cli_fail(&cli, &err);
+	if (cli.json)
+		return store_cli_print(json_pack(
+			"{sI sI sI sI sI sI}", "snapshots", (json_int_t)stat.snapshots, "packs",
+			(json_int_t)stat.packs, "pack_bytes", (json_int_t)stat.pack_bytes, "chunks",
+			(json_int_t)stat.chunks, "plain_bytes", (json_int_t)stat.plain_bytes,
+			"index_bytes", (json_int_t)stat.index_bytes));
+	store_cli_bytes(stat.pack_bytes, packs);
+	store_cli_bytes(stat.plain_bytes, plain);
+	store_cli_bytes(stat.index_bytes, index);
+	printf("snapshots %llu\npacks     %llu (%s)\nchunks    %llu (%s before compression)\nindex     %s\n",
+	       (unsigned long long)stat.snapshots, (unsigned long long)stat.packs, packs,
+	       (unsigned long long)stat.chunks, plain, index);
+	return STORE_CLI_DONE;
+}

@@ -1,0 +1,123 @@
+/* store_internal.h - what the files of the store share and nobody else includes.
+ *
+ * Lock order: commit_lock, then a session's lock, then sync_lock, then store->lock; never the other way round.
+ * commit_lock is held shared from a commit's check to the moment its snapshot is listed, and exclusively by GC while it
+ * decides: so GC never misses a snapshot whose chunks it is about to condemn.
+ */
+#ifndef GODWIT_SNAPSHOT_STORE_INTERNAL_H
+#define GODWIT_SNAPSHOT_STORE_INTERNAL_H
+
+#include <pthread.h>
+
+#include "snapshot/pack.h"
+#include "snapshot/siphash.h"
+#include "snapshot/store.h"
+#include "snapshot/store_index.h"
+
+enum { STORE_CACHE_PACKS = 128, STORE_PATH_JSON_MAX = 64 << 10 };
+
+struct store_domain {
+	struct store *store;
+	char name[PACK_DOMAIN_LEN];
+	uint8_t key[SIPHASH_KEY_LEN]; /* of tags */
+	struct store_domain *next;
+};
+
+enum store_pack_state {
+	STORE_PACK_LIVE,      /* may be used */
+	STORE_PACK_CONDEMNED, /* counts as absent; deleted when no older session is left */
+	STORE_PACK_GONE,      /* deleted */
+	STORE_PACK_DAMAGED,   /* its header or footer cannot be read */
+};
+
+/* A row of the pack table; its index there is the pack's number, which is never used again. */
+struct store_pack {
+	struct pack_name name;
+	enum store_pack_state state;
+	struct store_domain *domain;
+	uint64_t size;          /* bytes of the file */
+	uint32_t records;
+	uint64_t session;       /* of the open session that wrote it; 0: of none */
+	uint64_t condemned_at;  /* store->sequence then */
+	struct pack *cached;    /* NULL or in store->cache */
+};
+
+struct store_snapshot {
+	char id[MANIFEST_ID_LEN];
+	uint32_t pack, record;
+	uint64_t created_wall_ms;
+	bool forgotten, pinned;
+	uint64_t noted_at_ms; /* of the newest note other than "forget" */
+};
+
+struct store {
+	char *path, *packs_path, *temp_path, *key_path;
+	enum store_mode mode;
+	uint8_t id[PACK_STORE_ID_LEN];
+	struct store_keys keys;
+	int lock_fd;
+	struct store_index *index;
+	pthread_rwlock_t commit_lock;
+	pthread_mutex_t sync_lock; /* around the fsync of packs/ */
+
+	pthread_mutex_t lock; /* everything below */
+	struct store_pack *packs;
+	size_t pack_count, pack_capacity;
+	struct { uint32_t number; uint64_t used; struct pack *pack; } cache[STORE_CACHE_PACKS];
+	uint64_t cache_clock;
+	struct store_domain *domains;
+	struct store_snapshot *snapshots; /* sorted by id */
+	size_t snapshot_count, snapshot_capacity;
+	bool folder_dirty;                /* a pack was renamed since the last fsync of packs/ */
+	uint64_t sequence;                /* of sessions */
+	struct store_session *sessions;   /* open ones */
+};
+
+/* ---- store.c ---- */
+struct store_domain *store_domain_get(struct store *store, const char *name, struct err *err);
+/* fsync packs/ if a pack was renamed since the last time. */
+int store_sync_folder(struct store *store, struct err *err);
+/* Take packs into the table that are in the folder and not yet known. */
+int store_load_packs(struct store *store, struct err *err);
+int store_check_writable(const struct store *store, struct err *err);
+
+/* ---- store_table.c: packs and what is in them ---- */
+void store_table_tag(const struct store_domain *domain, const struct chunk_id *id,
+		     uint8_t tag[STORE_INDEX_TAG_LEN]);
+/* Add a complete pack to the table and its chunks to the index. *number: out. */
+int store_table_add(struct store *store, struct pack *pack, uint64_t session, uint32_t *number,
+		    struct err *err);
+/* A row for a pack that cannot be read. */
+int store_table_add_damaged(struct store *store, const struct pack_name *name, struct err *err);
+bool store_table_known(struct store *store, const struct pack_name *name);
+char *store_table_path(const struct store *store, const struct pack_name *name);
+
+/* The open pack of that number, out of the cache or the folder; to be unref'd. */
+int store_table_pack(struct store *store, uint32_t number, struct pack **out, struct err *err);
+
+struct store_place {
+	struct pack *pack; /* a reference; NULL: none */
+	uint32_t number, record;
+};
+/* rescue: a condemned pack that has the chunk becomes live again. Return 0, STORE_ABSENT or -errno. */
+int store_table_find(struct store_domain *domain, const struct chunk_id *id, bool rescue,
+		     struct store_place *out, struct err *err);
+void store_table_clear(struct store *store);
+
+/* ---- store_source.c ---- */
+struct chunk_source store_source_of(struct store_domain *domain);
+/* What get() of a source does, for places that were found already: read, check, decode, hand over. */
+int store_source_read(const struct store_place *places, size_t n, chunk_arrived *fn, void *arg,
+		      struct err *err);
+
+/* ---- store_catalogue.c ---- */
+/* Take the manifests and notes of a pack into the list. */
+int store_catalogue_take(struct store *store, struct pack *pack, uint32_t number, struct err *err);
+/* One row, read. Return 0, STORE_ABSENT for a forgotten or unknown one, or -errno. */
+int store_catalogue_read(struct store *store, const struct store_snapshot *row,
+			 struct manifest *out, struct err *err);
+/* A copy of the rows that are not forgotten, oldest first; heap. */
+int store_catalogue_rows(struct store *store, struct store_snapshot **out, size_t *count,
+			 struct err *err);
+
+#endif

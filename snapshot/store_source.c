@@ -1,0 +1,270 @@
+/* Reading: chunks of one request are taken in the order in which they lie in the packs, and neighbours are read at once. */
+#include "snapshot/store_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/hex.h"
+#include "common/io.h"
+
+enum {
+	SPAN_MAX = 2 << 20, /* bytes read at once */
+	GAP_MAX = 16 << 10, /* bytes between two records that are read along rather than skipped */
+};
+_Static_assert((int)SPAN_MAX >= (int)CHUNK_MAX + (int)PACK_RECORD_EXTRA, "one record fits");
+
+/* One chunk of a request: where it is, and its place in the request. */
+struct wish {
+	const struct store_place *place;
+	const struct pack_entry *entry;
+	size_t i;
+};
+
+static int by_place(const void *a, const void *b)
+{
+	const struct wish *x = a, *y = b;
+
+	if (x->place->pack != y->place->pack)
+		return x->place->pack < y->place->pack ? -1 : 1;
+	return (x->entry->offset > y->entry->offset) - (x->entry->offset < y->entry->offset);
+}
+
+/* How many of the first wishes can be read at once, and how many bytes that is. */
+static size_t span_of(const struct wish *wishes, size_t n, size_t *len)
+{
+	uint64_t start = wishes[0].entry->offset, end = start + pack_record_len(wishes[0].entry);
+	size_t count = 1;
+
+	for (; count < n && wishes[count].place->pack == wishes[0].place->pack; count++) {
+		uint64_t next = wishes[count].entry->offset;
+		uint64_t next_end = next + pack_record_len(wishes[count].entry);
+
+		if (next > end + GAP_MAX || next_end - start > SPAN_MAX)
+			break;
+		if (next_end > end)
+			end = next_end;
+	}
+	*len = (size_t)(end - start);
+	return count;
+}
+
+/* The chunk asked for twice in one request lies twice in the span: decrypting in place would spoil the second. */
+static bool same_record(const struct wish *a, const struct wish *b)
+{
+	return a->place->pack == b->place->pack && a->entry == b->entry;
+}
+
+static int damaged(const struct wish *w, struct err *err, const char *why)
+{
+	char id[CHUNK_ID_TEXT_LEN];
+
+	hex_encode(w->entry->id.bytes, CHUNK_ID_LEN, id);
+	return err_say(err, EBADMSG, "pack %s, offset %u, chunk %s: %s", w->place->pack->name_text,
+		       w->entry->offset, id, why);
+}
+
+/* buf: the span's bytes. raw: uint8_t[CHUNK_MAX]. */
+static int span_hand_over(const struct wish *wishes, size_t n, uint8_t *buf, uint8_t *raw,
+			  chunk_arrived *fn, void *arg, struct err *err)
+{
+	for (size_t i = 0; i < n; i++) {
+		const struct wish *w = &wishes[i];
+		uint8_t *record = buf + (w->entry->offset - wishes[0].entry->offset);
+		struct chunk_encoded chunk;
+		int r;
+
+		if (i == 0 || !same_record(w, &wishes[i - 1])) {
+			r = pack_record_parse(w->place->pack, w->entry, record, &chunk, err);
+			if (r < 0)
+				return r;
+			r = chunk_decode(&chunk, raw, err);
+			if (r == CHUNK_CORRUPT)
+				return damaged(w, err, "its content does not match its id");
+			if (r < 0)
+				return r;
+		}
+		r = fn(arg, w->i, raw, w->entry->raw_len, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int wishes_read(const struct wish *wishes, size_t n, chunk_arrived *fn, void *arg,
+		       struct err *err)
+{
+	CLEANUP_FREE uint8_t *buf = malloc(SPAN_MAX + CHUNK_MAX);
+	int r;
+
+	if (!buf)
+		return err_set(err, ENOMEM, "read chunks");
+	for (size_t i = 0; i < n;) {
+		const struct pack *pack = wishes[i].place->pack;
+		size_t len, count = span_of(wishes + i, n - i, &len);
+
+		r = io_pread_full(pack->fd, buf, len, wishes[i].entry->offset);
+		if (r == IO_SHORT)
+			return damaged(&wishes[i], err, "the file was cut off");
+		if (r < 0)
+			return err_set(err, -r, "pack %s: read %zu bytes at %u", pack->name_text, len,
+				       wishes[i].entry->offset);
+		r = span_hand_over(wishes + i, count, buf, buf + SPAN_MAX, fn, arg, err);
+		if (r < 0)
+			return r;
+		i += count;
+	}
+	return 0;
+}
+
+int store_source_read(const struct store_place *places, size_t n, chunk_arrived *fn, void *arg,
+		      struct err *err)
+{
+	CLEANUP_FREE struct wish *wishes = calloc(n + 1, sizeof(*wishes));
+
+	if (!wishes)
+		return err_set(err, ENOMEM, "read %zu chunks", n);
+	for (size_t i = 0; i < n; i++)
+		wishes[i] = (struct wish){ &places[i], &places[i].pack->entries[places[i].record], i };
+	qsort(wishes, n, sizeof(*wishes), by_place);
+	return wishes_read(wishes, n, fn, arg, err);
+}
+
+static int absent(const struct chunk_id *id, const char *where, struct err *err)
+{
+	char text[CHUNK_ID_TEXT_LEN];
+
+	hex_encode(id->bytes, CHUNK_ID_LEN, text);
+	return err_say(err, ENOENT, "chunk %s is not in domain %s of the store", text, where);
+}
+
+static int get(void *ctx, const struct chunk_id *ids, size_t n, chunk_arrived *fn, void *arg,
+	       struct err *err)
+{
+	struct store_domain *domain = ctx;
+	CLEANUP_FREE struct store_place *places = calloc(n + 1, sizeof(*places));
+	size_t found;
+	int r = 0;
+
+	if (!places)
+		return err_set(err, ENOMEM, "read %zu chunks", n);
+	for (found = 0; found < n; found++) {
+		r = store_table_find(domain, &ids[found], false, &places[found], err);
+		if (r == STORE_ABSENT)
+			r = absent(&ids[found], domain->name, err);
+		if (r < 0)
+			break;
+	}
+	if (r == 0)
+		r = store_source_read(places, n, fn, arg, err);
+	for (size_t i = 0; i < found; i++)
+		pack_unref(places[i].pack);
+	return r;
+}
+
+struct chunk_source store_source_of(struct store_domain *domain)
+{
+	return (struct chunk_source){ .ctx = domain, .get = get };
+}
+
+int store_domain_source(struct store *store, const char *domain, struct chunk_source *out,
+			struct err *err)
+{
+	struct store_domain *d = store_domain_get(store, domain, err);
+
+	if (!d)
+		return -ENOMEM;
+	*out = store_source_of(d);
+	return 0;
+}
+
+/* ---- Any domain: for whoever owns the store ---------------------------------------------------------------- */
+
+static int find_anywhere(struct store *store, const struct chunk_id *id, struct store_place *out,
+			 struct err *err)
+{
+	struct store_domain *domain;
+	int r = STORE_ABSENT;
+
+	pthread_mutex_lock(&store->lock);
+	domain = store->domains;
+	pthread_mutex_unlock(&store->lock);
+	/* New domains go to the front of the list and none ever leaves it. */
+	for (; domain && r == STORE_ABSENT; domain = domain->next)
+		r = store_table_find(domain, id, false, out, err);
+	return r;
+}
+
+static int get_anywhere(void *ctx, const struct chunk_id *ids, size_t n, chunk_arrived *fn,
+			void *arg, struct err *err)
+{
+	CLEANUP_FREE struct store_place *places = calloc(n + 1, sizeof(*places));
+	size_t found;
+	int r = 0;
+
+	if (!places)
+		return err_set(err, ENOMEM, "read %zu chunks", n);
+	for (found = 0; found < n; found++) {
+		r = find_anywhere(ctx, &ids[found], &places[found], err);
+		if (r == STORE_ABSENT)
+			r = absent(&ids[found], "any", err);
+		if (r < 0)
+			break;
+	}
+	if (r == 0)
+		r = store_source_read(places, n, fn, arg, err);
+	for (size_t i = 0; i < found; i++)
+		pack_unref(places[i].pack);
+	return r;
+}
+
+struct chunk_source store_source(struct store *store)
+{
+	return (struct chunk_source){ .ctx = store, .get = get_anywhere };
+}
+
+static int read_encoded(struct store_place *place, uint8_t *buf, struct chunk_encoded *out,
+			struct err *err)
+{
+	CLEANUP_FREE uint8_t *record = malloc(CHUNK_MAX + PACK_RECORD_EXTRA);
+	int r;
+
+	if (!record)
+		return err_set(err, ENOMEM, "read a chunk");
+	r = pack_read(place->pack, place->record, record, out, err);
+	if (r < 0)
+		return r;
+	memcpy(buf, out->data, out->len);
+	out->data = buf;
+	return 0;
+}
+
+int store_get_encoded(struct store *store, const struct chunk_id *id, uint8_t *buf,
+		      struct chunk_encoded *out, struct err *err)
+{
+	struct store_place place = { 0 };
+	int r = find_anywhere(store, id, &place, err);
+
+	if (r)
+		return r;
+	r = read_encoded(&place, buf, out, err);
+	pack_unref(place.pack);
+	return r;
+}
+
+int store_domain_get_encoded(struct store *store, const char *domain, const struct chunk_id *id,
+			     uint8_t *buf, struct chunk_encoded *out, struct err *err)
+{
+	struct store_domain *d = store_domain_get(store, domain, err);
+	struct store_place place = { 0 };
+	int r;
+
+	if (!d)
+		return -ENOMEM;
+	r = store_table_find(d, id, false, &place, err);
+	if (r)
+		return r;
+	r = read_encoded(&place, buf, out, err);
+	pack_unref(place.pack);
+	return r;
+}

@@ -1,0 +1,229 @@
+#include "snapshot/store_internal.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/io.h"
+
+void store_table_tag(const struct store_domain *domain, const struct chunk_id *id,
+		     uint8_t tag[STORE_INDEX_TAG_LEN])
+{
+	siphash(domain->key, id->bytes, sizeof(id->bytes), tag);
+}
+
+char *store_table_path(const struct store *store, const struct pack_name *name)
+{
+	char text[PACK_NAME_TEXT_LEN];
+
+	pack_name_text(name, text);
+	return io_printf("%s/%s.pack", store->packs_path, text);
+}
+
+/* A new row; under store->lock. NULL: out of memory. */
+static struct store_pack *row_new(struct store *store)
+{
+	if (store->pack_count == store->pack_capacity) {
+		size_t n = store->pack_capacity ? 2 * store->pack_capacity : 64;
+		struct store_pack *packs = realloc(store->packs, n * sizeof(*packs));
+
+		if (!packs)
+			return NULL;
+		store->packs = packs;
+		store->pack_capacity = n;
+	}
+	store->packs[store->pack_count] = (struct store_pack){ .state = STORE_PACK_GONE };
+	return &store->packs[store->pack_count++];
+}
+
+bool store_table_known(struct store *store, const struct pack_name *name)
+{
+	bool found = false;
+
+	pthread_mutex_lock(&store->lock);
+	for (size_t i = 0; i < store->pack_count && !found; i++)
+		found = store->packs[i].state != STORE_PACK_GONE &&
+			memcmp(&store->packs[i].name, name, sizeof(*name)) == 0;
+	pthread_mutex_unlock(&store->lock);
+	return found;
+}
+
+int store_table_add_damaged(struct store *store, const struct pack_name *name, struct err *err)
+{
+	struct store_pack *row;
+
+	pthread_mutex_lock(&store->lock);
+	row = row_new(store);
+	if (row)
+		*row = (struct store_pack){ .name = *name, .state = STORE_PACK_DAMAGED };
+	pthread_mutex_unlock(&store->lock);
+	return row ? 0 : err_set(err, ENOMEM, "list a pack");
+}
+
+/* Put @pack into the cache in place of the one that was not used for longest; under store->lock. */
+static void cache_put(struct store *store, uint32_t number, struct pack *pack)
+{
+	size_t oldest = 0;
+
+	for (size_t i = 0; i < STORE_CACHE_PACKS && store->cache[oldest].pack; i++)
+		if (!store->cache[i].pack || store->cache[i].used < store->cache[oldest].used)
+			oldest = i;
+	if (store->cache[oldest].pack) {
+		store->packs[store->cache[oldest].number].cached = NULL;
+		pack_unref(store->cache[oldest].pack);
+	}
+	store->cache[oldest].number = number;
+	store->cache[oldest].used = ++store->cache_clock;
+	store->cache[oldest].pack = pack_ref(pack);
+	store->packs[number].cached = pack;
+}
+
+static void cache_touch(struct store *store, const struct pack *pack)
+{
+	for (size_t i = 0; i < STORE_CACHE_PACKS; i++)
+		if (store->cache[i].pack == pack)
+			store->cache[i].used = ++store->cache_clock;
+}
+
+int store_table_add(struct store *store, struct pack *pack, uint64_t session, uint32_t *number,
+		    struct err *err)
+{
+	CLEANUP_FREE struct store_index_entry *entries = calloc(pack->count + 1, sizeof(*entries));
+	struct store_domain *domain = store_domain_get(store, pack->domain, err);
+	struct store_pack *row;
+	size_t n = 0;
+
+	if (!domain)
+		return -ENOMEM;
+	if (!entries)
+		return err_set(err, ENOMEM, "index pack %s", pack->name_text);
+	pthread_mutex_lock(&store->lock);
+	row = row_new(store);
+	if (row) {
+		*number = (uint32_t)(row - store->packs);
+		*row = (struct store_pack){ .name = pack->name, .state = STORE_PACK_LIVE,
+					    .domain = domain, .size = pack->size,
+					    .records = pack->count, .session = session };
+	}
+	pthread_mutex_unlock(&store->lock);
+	if (!row)
+		return err_set(err, ENOMEM, "index pack %s", pack->name_text);
+
+	for (uint32_t i = 0; i < pack->count; i++) {
+		if (pack->entries[i].type != PACK_CHUNK)
+			continue;
+		store_table_tag(domain, &pack->entries[i].id, entries[n].tag);
+		entries[n].pack = *number;
+		entries[n++].record = i;
+	}
+	return store_index_add(store->index, entries, n, err);
+}
+
+int store_table_pack(struct store *store, uint32_t number, struct pack **out, struct err *err)
+{
+	CLEANUP_FREE char *path = NULL;
+	struct pack *pack = NULL;
+	struct pack_name name;
+	int r;
+
+	pthread_mutex_lock(&store->lock);
+	assert(number < store->pack_count);
+	name = store->packs[number].name;
+	if (store->packs[number].cached) {
+		pack = pack_ref(store->packs[number].cached);
+		cache_touch(store, pack);
+	}
+	pthread_mutex_unlock(&store->lock);
+	if (pack) {
+		*out = pack;
+		return 0;
+	}
+
+	path = store_table_path(store, &name);
+	if (!path)
+		return err_set(err, ENOMEM, "open a pack");
+	r = pack_open(&pack, path, &store->keys, store->id, err);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&store->lock);
+	if (!store->packs[number].cached)
+		cache_put(store, number, pack);
+	pthread_mutex_unlock(&store->lock);
+	*out = pack;
+	return 0;
+}
+
+/* May a chunk of @domain be taken from that pack? */
+static bool usable(struct store_domain *domain, uint32_t number, bool condemned)
+{
+	struct store *store = domain->store;
+	bool yes;
+
+	pthread_mutex_lock(&store->lock);
+	yes = number < store->pack_count && store->packs[number].domain == domain &&
+	      (store->packs[number].state == STORE_PACK_LIVE ||
+	       (condemned && store->packs[number].state == STORE_PACK_CONDEMNED));
+	pthread_mutex_unlock(&store->lock);
+	return yes;
+}
+
+static void rescue_pack(struct store *store, uint32_t number)
+{
+	pthread_mutex_lock(&store->lock);
+	if (store->packs[number].state == STORE_PACK_CONDEMNED)
+		store->packs[number].state = STORE_PACK_LIVE;
+	pthread_mutex_unlock(&store->lock);
+}
+
+static int find(struct store_domain *domain, const struct chunk_id *id,
+		const struct store_index_entry *candidates, size_t n, bool condemned,
+		struct store_place *out, struct err *err)
+{
+	for (size_t i = 0; i < n; i++) {
+		const struct store_index_entry *c = &candidates[i];
+		struct pack *pack;
+		int r;
+
+		if (!usable(domain, c->pack, condemned))
+			continue;
+		r = store_table_pack(domain->store, c->pack, &pack, err);
+		if (r == -ENOENT)
+			continue; /* deleted by the process that writes */
+		if (r < 0)
+			return r;
+		if (c->record < pack->count && pack->entries[c->record].type == PACK_CHUNK &&
+		    chunk_id_equal(&pack->entries[c->record].id, id)) {
+			*out = (struct store_place){ pack, c->pack, c->record };
+			return 0;
+		}
+		pack_unref(pack);
+	}
+	return STORE_ABSENT;
+}
+
+int store_table_find(struct store_domain *domain, const struct chunk_id *id, bool rescue,
+		     struct store_place *out, struct err *err)
+{
+	struct store_index_entry candidates[STORE_INDEX_CANDIDATES];
+	uint8_t tag[STORE_INDEX_TAG_LEN];
+	size_t n;
+	int r;
+
+	store_table_tag(domain, id, tag);
+	n = store_index_find(domain->store->index, tag, candidates, STORE_INDEX_CANDIDATES);
+	r = find(domain, id, candidates, n, false, out, err);
+	if (r != STORE_ABSENT || !rescue)
+		return r;
+	r = find(domain, id, candidates, n, true, out, err);
+	if (r == 0)
+		rescue_pack(domain->store, out->number);
+	return r;
+}
+
+void store_table_clear(struct store *store)
+{
+	for (size_t i = 0; i < STORE_CACHE_PACKS; i++)
+		pack_unref(store->cache[i].pack);
+	free(store->packs);
+}

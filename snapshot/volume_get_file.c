@@ -1,0 +1,184 @@
+/* Restoring: threads take stretches of STRETCH bytes from a counter, fetch their chunks in one request each, and write what is not
+ * zeros. The file's writeback is started early, so that the fsync at the end finds little left to do.
+ */
+#include "snapshot/volume.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/io.h"
+#include "snapshot/volume_tree.h"
+
+enum { STRETCH = 4 << 20, STRETCH_BLOCKS_MAX = STRETCH / 4096 };
+_Static_assert((int)STRETCH_BLOCKS_MAX <= (int)CHUNK_IO_BATCH, "a stretch is one request");
+
+struct get {
+	const struct volume *volume;
+	struct volume_tree tree;
+	struct volume_reader *reader;
+	struct chunk_source source;
+	struct volume_progress *progress;
+	int fd;
+	uint64_t stretch_blocks;
+	atomic_uint_fast64_t next; /* block */
+};
+
+struct worker {
+	struct get *get;
+	uint8_t *buf;                                 /* STRETCH */
+	uint64_t first;                               /* block */
+	size_t n;
+	struct chunk_id ids[STRETCH_BLOCKS_MAX];      /* of all blocks of the stretch */
+	struct chunk_id wanted[STRETCH_BLOCKS_MAX];   /* those that are not zeros … */
+	size_t place[STRETCH_BLOCKS_MAX], count;      /* … and which of the blocks each is */
+};
+
+static int arrived(void *arg, size_t i, const uint8_t *data, size_t len, struct err *err)
+{
+	struct worker *w = arg;
+	const struct volume_tree *tree = &w->get->tree;
+	uint64_t block = w->first + w->place[i];
+
+	if (len != volume_tree_block_len(tree, block))
+		return err_say(err, EBADMSG, "block %llu has %zu bytes instead of %zu",
+			       (unsigned long long)block, len, volume_tree_block_len(tree, block));
+	memcpy(w->buf + w->place[i] * tree->grid, data, len);
+	return 0;
+}
+
+/* Write the runs of blocks that are not zeros. */
+static int write_runs(struct worker *w, struct err *err)
+{
+	const struct volume_tree *tree = &w->get->tree;
+
+	for (size_t i = 0; i < w->n;) {
+		size_t end = i, len;
+		uint64_t offset;
+		int r;
+
+		if (chunk_id_is_zero(&w->ids[i])) {
+			i++;
+			continue;
+		}
+		while (end < w->n && !chunk_id_is_zero(&w->ids[end]))
+			end++;
+		len = (end - 1 - i) * tree->grid + volume_tree_block_len(tree, w->first + end - 1);
+		offset = (w->first + i) * tree->grid;
+		r = io_pwrite_full(w->get->fd, w->buf + i * tree->grid, len, offset);
+		if (r < 0)
+			return err_set(err, -r, "write %zu bytes at byte %llu", len,
+				       (unsigned long long)offset);
+		/* Only a hint: what it does not do, the fsync will. */
+		sync_file_range(w->get->fd, (off_t)offset, (off_t)len, SYNC_FILE_RANGE_WRITE);
+		i = end;
+	}
+	return 0;
+}
+
+static int stretch_get(struct worker *w, struct err *err)
+{
+	struct get *get = w->get;
+	uint64_t end = w->first + w->n;
+	int r;
+
+	r = volume_reader_ids(get->reader, w->first, w->n, w->ids, err);
+	if (r < 0)
+		return r;
+	w->count = 0;
+	for (size_t i = 0; i < w->n; i++) {
+		if (chunk_id_is_zero(&w->ids[i]))
+			continue;
+		w->wanted[w->count] = w->ids[i];
+		w->place[w->count++] = i;
+	}
+	if (w->count) {
+		r = get->source.get(get->source.ctx, w->wanted, w->count, arrived, w, err);
+		if (r < 0)
+			return r;
+	}
+	r = write_runs(w, err);
+	if (r < 0)
+		return r;
+	if (get->progress)
+		atomic_fetch_add(&get->progress->done_bytes,
+				 (end == get->tree.count[0] ? get->tree.size
+							    : end * get->tree.grid) -
+					 w->first * get->tree.grid);
+	return 0;
+}
+
+static int worker_run(void *arg, struct err *err)
+{
+	struct get *get = arg;
+	CLEANUP_FREE struct worker *w = malloc(sizeof(*w));
+	CLEANUP_FREE uint8_t *buf = malloc(STRETCH);
+	int r;
+
+	if (!w || !buf)
+		return err_set(err, ENOMEM, "buffers");
+	w->get = get;
+	w->buf = buf;
+	for (;;) {
+		w->first = atomic_fetch_add(&get->next, get->stretch_blocks);
+		if (w->first >= get->tree.count[0])
+			return 0;
+		w->n = get->tree.count[0] - w->first < get->stretch_blocks
+			       ? (size_t)(get->tree.count[0] - w->first)
+			       : (size_t)get->stretch_blocks;
+		if (get->progress && atomic_load(&get->progress->cancel))
+			r = err_say(err, ECANCELED, "cancelled");
+		else
+			r = stretch_get(w, err);
+		if (r < 0) {
+			atomic_store(&get->next, get->tree.count[0]);
+			return r;
+		}
+	}
+}
+
+static int run(struct get *get, unsigned threads, struct err *err)
+{
+	CLEANUP(task_pool_free) struct task_pool *pool = NULL;
+	int r;
+
+	if (ftruncate(get->fd, (off_t)get->tree.size) < 0)
+		return err_set(err, errno, "set the size to %llu bytes",
+			       (unsigned long long)get->tree.size);
+	r = task_pool_new(&pool, threads, 64, err);
+	if (r < 0)
+		return r;
+	for (unsigned i = 0; i < task_pool_threads(pool); i++) {
+		r = task_pool_submit(pool, worker_run, get);
+		if (r < 0)
+			break;
+	}
+	r = task_pool_wait(pool, err);
+	if (r < 0)
+		return r;
+	if (fsync(get->fd) < 0)
+		return err_set(err, errno, "make the file durable");
+	return 0;
+}
+
+int volume_get_file(const struct volume *volume, struct chunk_source source, int fd,
+		    unsigned threads, struct volume_progress *progress, struct err *err)
+{
+	CLEANUP(volume_reader_close) struct volume_reader *reader = NULL;
+	struct get get = { .volume = volume, .source = source, .fd = fd, .progress = progress };
+	int r;
+
+	r = volume_reader_open(&reader, volume, source, err);
+	if (r < 0)
+		return r;
+	volume_tree_init(&get.tree, volume->size, volume->grid);
+	get.reader = reader;
+	get.stretch_blocks = STRETCH / volume->grid;
+	if (progress)
+		atomic_fetch_add(&progress->total_bytes, volume->size);
+	r = run(&get, threads, err);
+	return r < 0 ? err_wrap(err, r, "volume %s", volume->name) : 0;
+}
