@@ -23,7 +23,7 @@ enum {
 enum entry_kind {
 	ENTRY_FILE,       /* with or without content */
 	ENTRY_INCOMPLETE, /* the volume: reason */
-	ENTRY_PARTITION,  /* of the partition reader: size = length, inode = offset, path = type, stream = label */
+	ENTRY_PARTITION,  /* inode = offset, size = length, flags = number, path = type, stream = table type, reason = label */
 	ENTRY_DONE,       /* everything was walked */
 	ENTRY_FAILED,     /* it was not: reason */
 };

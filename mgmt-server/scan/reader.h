@@ -58,6 +58,14 @@ int reader_end_unreadable(struct reader *r, const char *reason, struct err *err)
 /* Something about the volume as a whole makes the scan incomplete: a directory that cannot be read, a bad checksum. */
 int reader_incomplete(struct reader *r, const char *reason, struct err *err);
 
+struct reader_partition {
+	unsigned number;        /* 0: the whole volume */
+	uint64_t offset, length;
+	const char *type, *table_type, *label;
+};
+/* Of the partition reader only. */
+int reader_partition(struct reader *r, const struct reader_partition *partition, struct err *err);
+
 /* Implemented by each reader. 0: everything was walked; -errno: the volume cannot be read further, with the reason. */
 int reader_walk(struct reader *r, struct err *err);
 

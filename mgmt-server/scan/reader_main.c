@@ -147,6 +147,26 @@ int reader_incomplete(struct reader *r, const char *reason, struct err *err)
 	return say(ENTRY_INCOMPLETE, reason, err);
 }
 
+int reader_partition(struct reader *r, const struct reader_partition *partition, struct err *err)
+{
+	struct entry e = {
+		.kind = ENTRY_PARTITION,
+		.flags = partition->number,
+		.inode = partition->offset,
+		.size = partition->length,
+		.path = partition->type,
+		.path_len = strlen(partition->type),
+		.stream = partition->table_type,
+		.stream_len = strlen(partition->table_type),
+		.reason = partition->label,
+		.reason_len = strlen(partition->label),
+		.content = -1,
+	};
+
+	(void)r;
+	return entry_channel_send(ENTRY_FD, &e, err);
+}
+
 static int parse_number(const char *text, uint64_t *out)
 {
 	char *end;
