@@ -27,7 +27,7 @@ cached() {
 	local name=$1 extension=$2 inputs=$3 hash path
 	shift 3
 	mkdir -p "$guest_cache"
-	hash=$({ cat "$guest_dir"/*.sh "$guest_dir"/*.py "$guest_dir"/*.c; echo "$inputs"; } | sha256sum | cut -c1-16)
+	hash=$({ cat "$guest_dir"/*.sh "$guest_dir"/*.py "$guest_dir"/*.[ch]; echo "$inputs"; } | sha256sum | cut -c1-16)
 	path=$guest_cache/$name-$hash$extension
 	exec {cache_lock}>"$guest_cache/$name.lock"
 	flock "$cache_lock"
@@ -105,7 +105,7 @@ copy_modules() {
 
 build_guest_load() {
 	gcc -std=gnu17 -D_GNU_SOURCE -O2 -static -pthread -Wall -Wextra -Wshadow -Wconversion -Werror \
-		-o "$1" "$guest_dir/guest_load.c"
+		-o "$1" "$guest_dir"/guest_*.c
 }
 
 # make_ext4 FOLDER FILE SIZE LABEL UUID [AS_ROOT...]: AS_ROOT is put before mkfs (fakeroot, to own files as root).
