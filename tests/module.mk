@@ -1,7 +1,11 @@
 # Unit tests: tests/unit/test_STEM.c becomes build/FLAVOUR/tests/test_STEM, linked with every library.
 # Fuzz targets: tests/fuzz/fuzz_STEM.c; tests/fuzz/corpus/STEM/* is replayed by every `make check`.
 
-TEST_LIBRARIES := $(foreach lib,cli mgmt-server client-agent hypervisor migrate snapshot common,$(filter $(lib),$(LIBRARIES)))
+# What unit tests share.
+$(eval $(call library,testing,tests/lib/tls_server.c,openssl))
+
+TEST_LIBRARIES := testing \
+	$(foreach lib,cli mgmt-server client-agent hypervisor migrate snapshot common,$(filter $(lib),$(LIBRARIES)))
 UNIT_TESTS := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
 FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 
