@@ -109,7 +109,7 @@ static int leave(struct work_job *job, struct err *err)
 				       NULL, err);
 	if (r < 0 && r != -ENOENT)
 		return r;
-	disk_server_end(job->agent->disks, job->desktop);
+	disk_server_end(job->agent->disks, job->desktop, job->epoch);
 	return 0;
 }
 

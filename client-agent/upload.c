@@ -120,6 +120,7 @@ static int open_disk(struct attempt *a, const struct capture_disk *disk, bool *i
 static int put_disk(struct attempt *a, const struct capture_disk *disk, struct err *err)
 {
 	CLEANUP(nbd_input_close) struct nbd_input *nbd = NULL;
+	static const struct volume_extent nothing; /* an empty list is a list */
 	CLEANUP_FREE struct volume_extent *changed = NULL;
 	struct upload *u = a->upload;
 	const struct volume *parent;
@@ -143,8 +144,7 @@ static int put_disk(struct attempt *a, const struct capture_disk *disk, struct e
 		r = nbd_input_dirty(nbd, &changed, &order.changed_count, err);
 		if (r < 0)
 			return err_wrap(err, r, "dirty bitmap of %s", disk->name);
-		/* An empty list is a list: nothing changed. */
-		order.changed = changed ? changed : &(struct volume_extent){ 0, 0 };
+		order.changed = changed ? changed : &nothing;
 	}
 	input = nbd_input_volume(nbd);
 	if (input.size != disk->size)

@@ -1,0 +1,410 @@
+#include "client-agent/restore.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client-agent/disk_server.h"
+#include "client-agent/memory_server.h"
+#include "client-agent/orphan.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "snapshot/store_client.h"
+
+enum {
+	START_TIMEOUT_MS = 120 * 1000,
+	LOOK_SOON_MS = 20,    /* until the guest runs: its figures are measured */
+	LOOK_MS = 200,
+	FILL_AGAIN_MS = 5000, /* repeats safely: the hypervisor may have been restarted */
+	GONE_MS = 30 * 1000,  /* so long the hypervisor may be away */
+};
+
+/* One `run`. */
+struct restore {
+	struct work_job *job;
+	struct manifest manifest;
+	json_t *machine, *lease;
+	const char *snapshot;
+	bool memory;
+
+	struct hypervisor_listener listener;
+	atomic_uint_fast64_t first_output_at_ms; /* of its event; 0: not yet */
+	char crash_reason[256];                  /* the reader thread's, until `crashed` is set */
+	atomic_bool crashed;
+
+	uint64_t running_at_ms, fill_at_ms, seen_at_ms;
+	bool reported_output, reported_memory;
+};
+
+/* ---- Mending ------------------------------------------------------------------------------------------------------ */
+
+static int memory_recover(struct agent *agent, const struct hypervisor_status *status,
+			  const char *job, struct err *err)
+{
+	CLEANUP(json_decref) json_t *reply = NULL;
+	const char *socket = NULL;
+	const struct json_field fields[] = { { "memory_socket", JSON_KIND_STRING, false, &socket } };
+	struct manifest manifest;
+	int r;
+
+	manifest_init(&manifest);
+	r = disk_server_manifest(agent->disks, status->desktop, status->epoch, &manifest, err);
+	if (r == 0)
+		r = hypervisor_client_call(agent->hypervisor,
+					   &(struct hypervisor_call){ .op = "memory_recover",
+								      .desktop = status->desktop,
+								      .reply = &reply },
+					   err);
+	if (r == 0)
+		r = json_fields(reply, fields, ARRAY_LEN(fields), "the reply to memory_recover", err);
+	if (r == 0) {
+		log_info("memory goes on arriving desktop=%s", status->desktop);
+		r = memory_server_begin(agent->memory,
+					&(struct memory_server_order){ .manifest = &manifest,
+								       .epoch = status->epoch,
+								       .job = job,
+								       .socket = socket,
+								       .recover = true },
+					err);
+	}
+	manifest_deinit(&manifest);
+	return r == -EALREADY ? 0 : r;
+}
+
+int restore_mend(struct agent *agent, const struct hypervisor_status *status, const char *job,
+		 struct err *err)
+{
+	struct memory_server_state memory = { 0 };
+	int r = 0;
+
+	if (!hypervisor_status_disks_local(status))
+		r = disk_server_ensure(agent->disks, status->desktop, status->epoch, err);
+	if (r < 0)
+		return r;
+	memory_server_state(agent->memory, status->desktop, status->epoch, &memory);
+	if (hypervisor_status_is(status, "postcopy-paused") && !memory.active)
+		r = memory_recover(agent, status, job, err);
+	return r;
+}
+
+/* ---- Starting ----------------------------------------------------------------------------------------------------- */
+
+static json_t *disks_json(const struct restore *s, const char *socket)
+{
+	json_t *disks = json_array();
+	size_t i;
+
+	for (i = 0; disks && i < s->manifest.volume_count; i++) {
+		const struct volume *v = &s->manifest.volumes[i];
+
+		if (v->kind == VOLUME_DISK)
+			json_array_append_new(disks, json_pack("{s:s, s:I, s:s, s:s}", "name", v->name,
+							       "size", (json_int_t)v->size, "socket",
+							       socket, "export", v->name));
+	}
+	return disks;
+}
+
+/* memory_socket: heap; NULL unless the start is `incoming`. */
+static int start(struct restore *s, char **memory_socket, struct err *err)
+{
+	struct work_job *job = s->job;
+	CLEANUP_FREE char *socket = disk_server_socket(job->agent->disks, job->desktop, job->epoch);
+	CLEANUP(json_decref) json_t *args = NULL;
+	CLEANUP(json_decref) json_t *reply = NULL;
+	const char *path = NULL;
+	json_t *machine = NULL;
+	const struct json_field fields[] = {
+		{ "machine", JSON_KIND_OBJECT, false, &machine },
+		{ "memory_socket", JSON_KIND_STRING, true, &path },
+	};
+	int r;
+
+	args = json_pack("{s:I, s:O, s:s, s:o, s:b, s:O}", "epoch", (json_int_t)job->epoch, "machine",
+			 s->machine, "snapshot", s->manifest.id, "disks",
+			 socket ? disks_json(s, socket) : NULL, "incoming", s->memory, "lease",
+			 s->lease);
+	if (!args)
+		return err_set(err, ENOMEM, "start %s", job->desktop);
+	r = hypervisor_client_call(job->agent->hypervisor,
+				   &(struct hypervisor_call){
+					   .op = "start",
+					   .desktop = job->desktop,
+					   .args = args,
+					   .timeout_ms = START_TIMEOUT_MS,
+					   .reply = &reply,
+				   },
+				   err);
+	if (r < 0)
+		return r;
+	r = json_fields(reply, fields, ARRAY_LEN(fields), "the reply to start", err);
+	if (r < 0)
+		return r;
+	if (s->memory && !path)
+		return err_say(err, EBADMSG, "the hypervisor names no memory_socket");
+	*memory_socket = path ? strdup(path) : NULL;
+	return path && !*memory_socket ? err_set(err, ENOMEM, "start %s", job->desktop) : 0;
+}
+
+static int fetch_manifest(struct restore *s, struct err *err)
+{
+	struct work_job *job = s->job;
+	int r;
+
+	work_job_message(job, "fetching the snapshot's manifest");
+	r = store_client_manifest(job->agent->http, AGENT_PREFIX, job->desktop, s->snapshot,
+				  &s->manifest, err);
+	if (r == 0 && s->memory && s->manifest.kind != MANIFEST_LIVE)
+		r = err_say(err, EINVAL, "snapshot %s has no memory to go on from", s->snapshot);
+	return r;
+}
+
+/* Is there already something of this desktop? Under the same epoch: we join in (*here). Under an older one: its work
+ * is put aside first. */
+static int look_first(struct restore *s, bool *here, struct err *err)
+{
+	struct work_job *job = s->job;
+	struct hypervisor_status status;
+	int r = hypervisor_status_get(job->agent->hypervisor, job->desktop, &status, err);
+
+	*here = r == 0 && status.epoch == job->epoch;
+	if (r == -ENOENT || *here)
+		return 0;
+	if (r < 0)
+		return r;
+	if (status.epoch > job->epoch)
+		return err_say(err, ESTALE, "desktop %s is here under epoch %ju, the work is for %ju",
+			       job->desktop, (uintmax_t)status.epoch, (uintmax_t)job->epoch);
+	return orphan_begin(job->agent, job->desktop, status.epoch, err);
+}
+
+static int begin(struct restore *s, struct err *err)
+{
+	struct work_job *job = s->job;
+	CLEANUP_FREE char *memory_socket = NULL;
+	bool here;
+	int r;
+
+	r = look_first(s, &here, err);
+	if (r < 0 || here)
+		return r;
+	r = fetch_manifest(s, err);
+	if (r < 0)
+		return r;
+	work_job_message(job, "serving the snapshot's disks");
+	r = disk_server_begin(job->agent->disks, &s->manifest, job->epoch, job->job, err);
+	if (r < 0)
+		return r;
+	work_job_message(job, "starting");
+	r = start(s, &memory_socket, err);
+	if (r < 0 || !memory_socket)
+		return r;
+	work_job_message(job, "sending devices and memory");
+	return memory_server_begin(job->agent->memory,
+				   &(struct memory_server_order){ .manifest = &s->manifest,
+								  .epoch = job->epoch,
+								  .job = job->job,
+								  .socket = memory_socket },
+				   err);
+}
+
+/* ---- Watching ----------------------------------------------------------------------------------------------------- */
+
+static void hear(void *arg, const char *event, const json_t *object)
+{
+	struct restore *s = arg;
+	const char *state, *reason;
+
+	if (strcmp(event, "first_output") == 0 && !s->first_output_at_ms) {
+		s->first_output_at_ms = clock_now_ms();
+	} else if (strcmp(event, "state") == 0) {
+		state = json_string_value(json_object_get(object, "state"));
+		reason = json_string_value(json_object_get(object, "reason"));
+		if (state && strcmp(state, "crashed") == 0 && !s->crashed) {
+			snprintf(s->crash_reason, sizeof(s->crash_reason), "%s",
+				 reason ? reason : "");
+			s->crashed = true;
+		}
+	}
+}
+
+static void result_ms(struct restore *s, const char *key, uint64_t at_ms)
+{
+	work_job_result(s->job, key, json_integer((json_int_t)(at_ms - s->job->received_ms)));
+}
+
+static bool runs(const struct hypervisor_status *status)
+{
+	static const char *const states[] = { "running", "paused", "fenced", "postcopy-paused", "off",
+					      "io-error" };
+	size_t i;
+
+	for (i = 0; i < ARRAY_LEN(states); i++) {
+		if (hypervisor_status_is(status, states[i]))
+			return true;
+	}
+	return false;
+}
+
+static void note_running(struct restore *s, const struct hypervisor_status *status,
+			 const struct memory_server_state *memory)
+{
+	uint64_t bytes = 0;
+
+	if (s->running_at_ms || (!memory->running_at_ms && !runs(status)))
+		return;
+	s->running_at_ms = memory->running_at_ms ? memory->running_at_ms : clock_now_ms();
+	bytes = memory->bytes_before_run;
+	result_ms(s, "running_ms", s->running_at_ms);
+	work_job_result(s->job, "bytes_before_run", json_integer((json_int_t)bytes));
+	work_job_message(s->job, "running");
+	log_info("desktop runs desktop=%s epoch=%ju ms=%ju bytes_before_run=%ju", s->job->desktop,
+		 (uintmax_t)s->job->epoch, (uintmax_t)(s->running_at_ms - s->job->received_ms),
+		 (uintmax_t)bytes);
+}
+
+static void note_figures(struct restore *s, const struct hypervisor_status *status,
+			 const struct memory_server_state *memory)
+{
+	struct volume_progress *progress = &s->job->progress;
+	uint64_t done = memory->pages_sent * 4096, total = memory->pages_total * 4096;
+	size_t i;
+
+	for (i = 0; i < status->disk_count; i++) {
+		total += status->disks[i].size;
+		done += status->disks[i].complete ? status->disks[i].size :
+						    status->disks[i].local_bytes;
+	}
+	progress->done_bytes = done < total ? done : total;
+	progress->total_bytes = total;
+
+	if (!s->first_output_at_ms && status->has_first_output)
+		s->first_output_at_ms = clock_now_ms();
+	if (s->first_output_at_ms && !s->reported_output) {
+		s->reported_output = true;
+		result_ms(s, "first_output_ms", s->first_output_at_ms);
+	}
+	if (s->running_at_ms && !status->memory_arriving && !s->reported_memory && s->memory) {
+		s->reported_memory = true;
+		work_job_result(s->job, "page_requests", json_integer((json_int_t)memory->requests));
+		work_job_message(s->job, "memory is local, fetching the disks");
+	}
+}
+
+static int fill_when_due(struct restore *s, const struct hypervisor_status *status, struct err *err)
+{
+	uint64_t now = clock_now_ms();
+	uint64_t delay = s->memory ? 0 : s->job->agent->config.fill_delay_ms;
+
+	if (!s->running_at_ms || status->memory_arriving || hypervisor_status_disks_local(status) ||
+	    now < s->running_at_ms + delay || now < s->fill_at_ms)
+		return 0;
+	s->fill_at_ms = now + FILL_AGAIN_MS;
+	return hypervisor_client_call(s->job->agent->hypervisor,
+				      &(struct hypervisor_call){ .op = "fill",
+								 .desktop = s->job->desktop },
+				      err);
+}
+
+enum { RESTORE_GOES_ON = 1 };
+
+/* One look. Return RESTORE_GOES_ON, 0 when all is done, or -errno. */
+static int look(struct restore *s, struct err *err)
+{
+	struct work_job *job = s->job;
+	struct memory_server_state memory = { 0 };
+	struct hypervisor_status status;
+	struct err mend = { 0 };
+	int r;
+
+	if (s->crashed)
+		return err_say(err, EIO, "QEMU is gone: %s", s->crash_reason);
+	r = hypervisor_status_get(job->agent->hypervisor, job->desktop, &status, err);
+	if (r < 0) /* the hypervisor may be restarting */
+		return r != -ENOENT && clock_now_ms() < s->seen_at_ms + GONE_MS ? RESTORE_GOES_ON : r;
+	s->seen_at_ms = clock_now_ms();
+	if (status.epoch != job->epoch)
+		return err_say(err, ESTALE, "desktop %s is here under epoch %ju now", job->desktop,
+			       (uintmax_t)status.epoch);
+	memory_server_state(job->agent->memory, job->desktop, job->epoch, &memory);
+	if (s->memory && !s->running_at_ms && !memory.active && memory.r < 0 && !memory.running &&
+	    !runs(&status))
+		return err_say(err, -memory.r, "the devices could not be restored: %s",
+			       err_text(&memory.err));
+	note_running(s, &status, &memory);
+	note_figures(s, &status, &memory);
+	if (hypervisor_status_is(&status, "off"))
+		return 0;
+	if (s->running_at_ms && hypervisor_status_local(&status)) {
+		result_ms(s, "local_ms", clock_now_ms());
+		return 0;
+	}
+	r = s->running_at_ms ? restore_mend(job->agent, &status, job->job, &mend) : 0;
+	if (r == 0)
+		r = fill_when_due(s, &status, &mend);
+	if (r < 0)
+		log_warning("%s desktop=%s", err_text(&mend), job->desktop);
+	return RESTORE_GOES_ON;
+}
+
+static int watch(struct restore *s, struct err *err)
+{
+	int r;
+
+	s->seen_at_ms = clock_now_ms();
+	for (;;) {
+		if (s->job->progress.cancel)
+			return err_say(err, ECANCELED, "cancelled");
+		r = look(s, err);
+		if (r != RESTORE_GOES_ON)
+			return r;
+		clock_sleep_ms(s->running_at_ms && s->reported_output ? LOOK_MS : LOOK_SOON_MS);
+	}
+}
+
+/* Nothing ran: leave nothing behind. */
+static void clean_up(struct restore *s)
+{
+	struct work_job *job = s->job;
+	struct err err = { 0 };
+	int r;
+
+	memory_server_end(job->agent->memory, job->desktop, job->epoch);
+	r = hypervisor_client_epoch_op(job->agent->hypervisor, "discard", job->desktop, job->epoch,
+				       NULL, &err);
+	if (r < 0 && r != -ENOENT)
+		log_warning("a desktop that could not start is left behind: %s", err_text(&err));
+	disk_server_end(job->agent->disks, job->desktop, job->epoch);
+}
+
+int restore_run(struct work_job *job, struct err *err)
+{
+	struct restore s = { .job = job, .listener = { .desktop = job->desktop, .fn = hear } };
+	const struct json_field fields[] = {
+		{ "lease", JSON_KIND_OBJECT, false, &s.lease },
+		{ "snapshot", JSON_KIND_STRING, false, &s.snapshot },
+		{ "memory", JSON_KIND_BOOL, false, &s.memory },
+		{ "machine", JSON_KIND_OBJECT, false, &s.machine },
+	};
+	int r;
+
+	r = json_fields(job->args, fields, ARRAY_LEN(fields), "run", err);
+	if (r < 0)
+		return r;
+	manifest_init(&s.manifest);
+	s.listener.arg = &s;
+	hypervisor_client_listen(job->agent->hypervisor, &s.listener);
+	r = begin(&s, err);
+	if (r == 0)
+		r = watch(&s, err);
+	hypervisor_client_unlisten(job->agent->hypervisor, &s.listener);
+	if (r == 0) {
+		memory_server_end(job->agent->memory, job->desktop, job->epoch);
+		disk_server_end(job->agent->disks, job->desktop, job->epoch);
+	} else if (!s.running_at_ms && r != -ESTALE) {
+		clean_up(&s);
+	}
+	manifest_deinit(&s.manifest);
+	return r;
+}
