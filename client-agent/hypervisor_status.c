@@ -148,7 +148,7 @@ int hypervisor_status_hello(struct hypervisor_client *client, struct hypervisor_
 			    struct err *err)
 {
 	CLEANUP(json_decref) json_t *reply = NULL;
-	const char *version = NULL, *accelerator = NULL, *note = NULL;
+	const char *version = NULL, *accelerator = NULL, *note = NULL, *live_note = NULL;
 	const struct json_field fields[] = {
 		{ "version", JSON_KIND_STRING, false, &version },
 		{ "accelerator", JSON_KIND_STRING, false, &accelerator },
@@ -157,6 +157,7 @@ int hypervisor_status_hello(struct hypervisor_client *client, struct hypervisor_
 		{ "memory_mib", JSON_KIND_UINT, false, &out->memory_mib },
 		{ "disk_free_bytes", JSON_KIND_UINT, false, &out->disk_free_bytes },
 		{ "live_capture", JSON_KIND_BOOL, false, &out->live_capture },
+		{ "live_note", JSON_KIND_STRING, true, &live_note },
 	};
 	int r;
 

@@ -10,7 +10,12 @@
 #include "snapshot/nbd_input.h"
 #include "snapshot/store_client.h"
 
-enum { RETRY_FIRST_MS = 500, RETRY_MAX_MS = 10 * 1000 };
+enum {
+	RETRY_FIRST_MS = 500,
+	RETRY_MAX_MS = 10 * 1000,
+	/* More than processors: each waits for the answer to a query now and then, and 2 MiB each is little. */
+	PUT_THREADS = 8,
+};
 
 /* One try. base: what disks are compared with, when have_base; trusted: the bitmaps count from it. */
 struct attempt {
@@ -90,6 +95,7 @@ static int put(struct attempt *a, struct volume_put *order, struct volume *volum
 
 	order->sink = store_client_session_sink(a->session);
 	order->codec = CHUNK_CODEC_ZSTD;
+	order->threads = PUT_THREADS;
 	order->progress = &a->upload->job->progress;
 	r = volume_put(order, volume, &a->upload->stats, err);
 	return r < 0 ? err_wrap(err, r, "volume %s", volume->name) : 0;

@@ -357,7 +357,7 @@ static int dirty_load(struct nbd_input *input, struct map *map, struct err *err)
 int nbd_input_dirty(struct nbd_input *input, struct volume_extent **out, size_t *count,
 		    struct err *err)
 {
-	struct volume_extent *list;
+	struct volume_extent *list = NULL;
 	struct map map = { 0 };
 	uint64_t start = 0;
 	size_t n = 0;
