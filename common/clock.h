@@ -6,7 +6,7 @@
 
 #include <stdint.h>
 
-uint64_t clock_now_ms(void);  /* CLOCK_BOOTTIME */
+uint64_t clock_now_ms(void); /* CLOCK_BOOTTIME */
 uint64_t clock_now_us(void);
 uint64_t clock_wall_ms(void); /* since 1970, UTC */
 void clock_sleep_ms(uint64_t ms);

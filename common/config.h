@@ -22,9 +22,9 @@ enum config_kind {
 struct config_key {
 	const char *section, *name;
 	enum config_kind kind;
-	size_t offset;         /* of the member in the caller's struct */
-	const char *preset;    /* as it would stand in the file; NULL: the key must be given */
-	const char *help;      /* one line, for config_print_help */
+	size_t offset;      /* of the member in the caller's struct */
+	const char *preset; /* as it would stand in the file; NULL: the key must be given */
+	const char *help;   /* one line, for config_print_help */
 };
 
 /**

@@ -12,8 +12,7 @@
 
 struct http_response {
 	long status;
-	uint8_t
-	    *body; /* heap, one zero byte behind its body_len bytes; never NULL after a success */
+	uint8_t *body; /* heap, a zero byte behind it; never NULL after a success */
 	size_t body_len;
 };
 void http_response_deinit(struct http_response *response);

@@ -29,18 +29,18 @@ int json_parse(json_t **out, const char *text, size_t len, const char *what, str
 int json_parse_file(json_t **out, const char *path, size_t max, struct err *err);
 
 enum json_kind {
-	JSON_KIND_STRING,  /* const char **: borrowed from the object */
-	JSON_KIND_UINT,    /* uint64_t *; a number that is negative or no integer is an error */
-	JSON_KIND_BOOL,    /* bool * */
-	JSON_KIND_OBJECT,  /* json_t **: borrowed */
-	JSON_KIND_ARRAY,   /* json_t **: borrowed */
-	JSON_KIND_ANY,     /* json_t **: borrowed */
+	JSON_KIND_STRING, /* const char **: borrowed from the object */
+	JSON_KIND_UINT,   /* uint64_t *; a number that is negative or no integer is an error */
+	JSON_KIND_BOOL,   /* bool * */
+	JSON_KIND_OBJECT, /* json_t **: borrowed */
+	JSON_KIND_ARRAY,  /* json_t **: borrowed */
+	JSON_KIND_ANY,    /* json_t **: borrowed */
 };
 
 struct json_field {
 	const char *name;
 	enum json_kind kind;
-	bool optional;  /* absent or null: *into keeps its value */
+	bool optional; /* absent or null: *into keeps its value */
 	void *into;
 };
 

@@ -28,11 +28,11 @@ int pki_request_new(const char *key_pem, const char *name, char **request_pem, s
 
 struct pki_issue {
 	const char *ca_key_pem, *ca_cert_pem;
-	const char *request_pem;        /* its signature is checked: proof of possession */
-	const char *name;               /* CN */
-	const char *role;               /* OU: "server" (serverAuth) or "endpoint" (clientAuth) */
-	const char *const *alt_names;   /* NULL-terminated DNS names or IP addresses; NULL: none */
-	unsigned days;                  /* from 1 on; never beyond the CA's own end */
+	const char *request_pem;      /* its signature is checked: proof of possession */
+	const char *name;             /* CN */
+	const char *role;             /* OU: "server" (serverAuth) or "endpoint" (clientAuth) */
+	const char *const *alt_names; /* NULL-terminated DNS names or IP addresses; NULL: none */
+	unsigned days;                /* from 1 on; never beyond the CA's own end */
 };
 /* Issue a certificate. Return 0, -EINVAL for a request that is malformed or does not prove its key, or -errno. */
 int pki_issue(const struct pki_issue *order, char **cert_pem, struct err *err);

@@ -19,17 +19,21 @@ int unix_socket_listen(const char *path, mode_t mode, struct err *err);
 /* Connect to @path. Return the fd or -errno. */
 int unix_socket_connect(const char *path, struct err *err);
 
-enum { UNIX_SOCKET_LINE_MAX = 1 << 20, UNIX_SOCKET_FDS_MAX = 4, UNIX_SOCKET_SEND_TIMEOUT_MS = 30000 };
+enum {
+	UNIX_SOCKET_LINE_MAX = 1 << 20,
+	UNIX_SOCKET_FDS_MAX = 4,
+	UNIX_SOCKET_SEND_TIMEOUT_MS = 30000
+};
 
 /*
  * A line reader. Zero-initialise, then set fd. It never takes more than one line out of the socket, so poll(2) on fd
  * tells whether more is there; a part of a line waits in it for the rest.
  */
 struct unix_socket_lines {
-	int fd;           /* not owned; blocking or not makes no difference */
-	char *buf;        /* heap; freed by unix_socket_lines_deinit */
-	size_t len, cap;  /* a line or the beginning of one; len <= cap */
-	size_t consumed;  /* 0, or len: that line has been handed out, the next call drops it */
+	int fd;          /* not owned; blocking or not makes no difference */
+	char *buf;       /* heap; freed by unix_socket_lines_deinit */
+	size_t len, cap; /* a line or the beginning of one; len <= cap */
+	size_t consumed; /* 0, or len: that line has been handed out, the next call drops it */
 	int fds[UNIX_SOCKET_FDS_MAX]; /* came with that beginning; closed by deinit */
 	size_t fd_count;
 };
@@ -56,6 +60,7 @@ void unix_socket_lines_deinit(struct unix_socket_lines *l);
  * caller's. Return 0, -EPIPE, -ETIMEDOUT when the other side reads nothing for UNIX_SOCKET_SEND_TIMEOUT_MS, or -errno;
  * after a failure a part of the line may be out: close.
  */
-int unix_socket_send_line(int fd, const char *line, const int *fds, size_t fd_count, struct err *err);
+int unix_socket_send_line(int fd, const char *line, const int *fds, size_t fd_count,
+			  struct err *err);
 
 #endif

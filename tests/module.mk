@@ -12,6 +12,12 @@ FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 $(foreach t,$(UNIT_TESTS),$(eval $(call linked,$(O)/tests/$(t),tests/unit/$(t).c,$(TEST_LIBRARIES),cmocka)))
 $(foreach f,$(FUZZERS),$(eval $(call linked,$(O)/tests/$(f),tests/fuzz/$(f).c,$(TEST_LIBRARIES),)))
 
+# For LD_PRELOAD into programs that have no sanitizer (that would have to come first).
+ifeq ($(filter asan fuzz,$(FLAVOUR)),)
+FAULTFS := $(O)/lib/faultfs.so
+$(eval $(call linked,$(FAULTFS),tests/lib/faultfs.c,,))
+endif
+
 $(O)/tests/test_%:
 	$(say) LINK $@
 	@mkdir -p $(@D)
@@ -31,7 +37,7 @@ $(O)/tests/fuzz_%:
 	$(Q)$(CC) $(ALL_LDFLAGS) $(FUZZ_MAIN) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(call pkg_config,--libs,$(LINK_PKGS)) -lm
 
 .PHONY: tests
-tests: all $(UNIT_TESTS:%=$(O)/tests/%) $(FUZZERS:%=$(O)/tests/%)
+tests: all $(FAULTFS) $(UNIT_TESTS:%=$(O)/tests/%) $(FUZZERS:%=$(O)/tests/%)
 
 setup:
 	@tests/setup.sh test
