@@ -6,6 +6,7 @@
 #ifndef GODWIT_SCAN_ENGINE_WIRE_H
 #define GODWIT_SCAN_ENGINE_WIRE_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "common/err.h"
@@ -37,6 +38,11 @@ struct engine_hello {
 	uint64_t newest; /* time of the newest signature file, seconds since 1970 */
 	char version[ENGINE_TEXT_MAX]; /* engine; or the error's text */
 	char signature_version[ENGINE_TEXT_MAX];
+};
+
+/* Every later message on the control socket: a worker is there, its socket comes along. */
+struct engine_worker_ready {
+	uint32_t reserved;
 };
 
 enum { ENGINE_WIRE_CLOSED = 1 };

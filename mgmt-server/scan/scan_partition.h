@@ -1,0 +1,21 @@
+/* scan_partition.h - what is done with a partition, by what libblkid says it holds. */
+#ifndef GODWIT_SCAN_SCAN_PARTITION_H
+#define GODWIT_SCAN_SCAN_PARTITION_H
+
+enum scan_way {
+	SCAN_WAY_READER,     /* a program walks its files */
+	SCAN_WAY_RAW,        /* no files by design: scanned as one content */
+	SCAN_WAY_NOTHING,    /* zeros */
+	SCAN_WAY_INCOMPLETE, /* nobody can say what is in it */
+};
+
+struct scan_partition_rule {
+	const char *type;
+	enum scan_way way;
+	const char *detail; /* the reader's program, or the reason's first word */
+};
+
+/* type: libblkid's name, "" for unknown; table_type: GPT type GUID or MBR type. Never NULL. */
+const struct scan_partition_rule *scan_partition_rule(const char *type, const char *table_type);
+
+#endif
