@@ -1,0 +1,181 @@
+#include "mgmt-server/scan/scan_content.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "common/io.h"
+#include "mgmt-server/scan/content_hash.h"
+#include "mgmt-server/scan/entry_channel.h"
+
+/* The engine takes no more at once. Longer contents are scanned in windows that overlap, and are incomplete all the same:
+ * a signature for the whole file could not match. */
+#define ENGINE_MAX	((2ULL << 30) - 4096)
+#define WINDOW		(512ULL << 20)
+#define WINDOW_OVERLAP	(16ULL << 20)
+
+void scan_content_free(struct scan_content *c)
+{
+	if (!c)
+		return;
+	base_close(c->fd);
+	free(c->volume);
+	free(c->partition);
+	free(c->path);
+	free(c->stream);
+	free(c);
+}
+
+void scan_file_seen(struct scan *s, const struct scan_file *file)
+{
+	pthread_mutex_lock(&s->lock);
+	s->result->files++;
+	s->result->bytes += file->size;
+	if (s->order->file)
+		s->order->file(s->order->arg, file);
+	pthread_mutex_unlock(&s->lock);
+}
+
+void scan_incomplete(struct scan *s, const char *format, ...)
+{
+	char text[2048];
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	pthread_mutex_lock(&s->lock);
+	s->incomplete = true;
+	if (s->order->reason)
+		s->order->reason(s->order->arg, text);
+	pthread_mutex_unlock(&s->lock);
+}
+
+static void report_reply(const struct scan_content *c, const struct engine_reply *reply)
+{
+	struct scan *s = c->scan;
+	const struct scan_finding finding = {
+		.volume = c->volume, .partition = c->partition, .path = c->path, .stream = c->stream, .signature = reply->text
+	};
+
+	if (reply->verdict == ENGINE_UNFINISHED)
+		scan_incomplete(s, "unfinished: %s %s %s%s%s: %s", c->volume, c->partition, c->path, c->stream[0] ? ":" : "",
+				c->stream, reply->text);
+	if (reply->verdict != ENGINE_INFECTED)
+		return;
+	pthread_mutex_lock(&s->lock);
+	s->infected = true;
+	if (s->order->finding)
+		s->order->finding(s->order->arg, &finding);
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* [offset, offset + len) of @fd as a memfd of its own; -1 with errno. */
+static int copy_window(int fd, uint64_t offset, uint64_t len)
+{
+	CLEANUP_FD int window = memfd_create("window", MFD_CLOEXEC);
+	CLEANUP_FREE uint8_t *buf = malloc(1 << 20);
+	uint64_t done = 0;
+
+	if (window < 0 || !buf || ftruncate(window, (off_t)len) < 0)
+		return -1;
+	while (done < len) {
+		off_t data = lseek(fd, (off_t)(offset + done), SEEK_DATA);
+		size_t n;
+
+		if (data < 0 || (uint64_t)data >= offset + len)
+			break;
+		done = (uint64_t)data - offset;
+		n = len - done < 1 << 20 ? (size_t)(len - done) : 1 << 20;
+		if (io_pread_full(fd, buf, n, offset + done) || io_pwrite_full(window, buf, n, done) < 0)
+			return -1;
+		done += n;
+	}
+	return TAKE_FD(window);
+}
+
+static void scan_windows(const struct scan_content *c, struct engine_reply *reply)
+{
+	uint64_t offset = 0;
+
+	*reply = (struct engine_reply){ .verdict = ENGINE_CLEAN };
+	while (offset < c->size && reply->verdict != ENGINE_INFECTED) {
+		off_t data = lseek(c->fd, (off_t)offset, SEEK_DATA);
+		uint64_t len;
+		int window;
+
+		if (data < 0)
+			break; /* a hole up to the end */
+		offset = (uint64_t)data;
+		len = c->size - offset < WINDOW ? c->size - offset : WINDOW;
+		window = copy_window(c->fd, offset, len);
+		if (window < 0)
+			break;
+		engine_client_scan(c->scan->engine, window, len, reply);
+		close(window);
+		offset += len < WINDOW ? len : WINDOW - WINDOW_OVERLAP;
+	}
+	if (reply->verdict != ENGINE_INFECTED) {
+		reply->verdict = ENGINE_UNFINISHED;
+		snprintf(reply->text, sizeof(reply->text), "larger than the engine takes at once; scanned in pieces");
+	}
+}
+
+static void scan_bytes(const struct scan_content *c, const uint8_t *sha256)
+{
+	struct scan *s = c->scan;
+	struct engine_reply reply = { 0 };
+
+	if (sha256 && content_cache_find(s->cache, sha256, c->size, &reply)) {
+		report_reply(c, &reply);
+		return;
+	}
+	if (c->size > ENGINE_MAX)
+		scan_windows(c, &reply);
+	else
+		engine_client_scan(s->engine, c->fd, c->size, &reply);
+	if (sha256)
+		content_cache_add(s->cache, sha256, c->size, &reply);
+	pthread_mutex_lock(&s->lock);
+	s->result->scanned_contents++;
+	pthread_mutex_unlock(&s->lock);
+	report_reply(c, &reply);
+}
+
+int scan_content_task(void *arg, struct err *err)
+{
+	struct scan_content *c = arg;
+	struct scan *s = c->scan;
+	struct scan_file file = { .volume = c->volume,
+				  .partition = c->partition,
+				  .path = c->path,
+				  .stream = c->stream,
+				  .inode = c->inode,
+				  .size = c->size,
+				  .flags = c->flags };
+	bool cancelled = s->order->cancel && atomic_load(s->order->cancel);
+	int r = 0;
+
+	(void)err;
+	if (!cancelled) {
+		r = content_hash(c->fd, c->size, file.sha256);
+		file.has_sha256 = r == 0;
+		if (r < 0)
+			scan_incomplete(s, "unfinished: %s %s %s: its %llu bytes were not hashed: %s", c->volume, c->partition,
+					c->path, (unsigned long long)c->size, strerror(-r));
+		scan_file_seen(s, &file);
+		if (s->engine && c->size)
+			scan_bytes(c, file.has_sha256 ? file.sha256 : NULL);
+	}
+	if (cancelled)
+		scan_incomplete(s, "cancelled");
+	if (c->credit_fd >= 0)
+		entry_channel_credit(c->credit_fd);
+	scan_content_free(c);
+	return 0;
+}

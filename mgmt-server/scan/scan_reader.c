@@ -1,0 +1,245 @@
+#include "mgmt-server/scan/scan_reader.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/io.h"
+#include "mgmt-server/scan/child.h"
+#include "mgmt-server/scan/reader.h"
+
+/* A reader that says nothing for so long is stuck, whatever the bytes made it do. */
+enum { SILENCE_MAX_S = 15 * 60 };
+
+struct running {
+	const struct scan_reader *order;
+	int volume_fd, entry_fd; /* our ends */
+	pid_t pid;
+	bool finished;           /* ENTRY_DONE or ENTRY_FAILED came */
+};
+
+struct server {
+	int fd;
+	const struct volume_input *input;
+};
+
+static void *serve(void *arg)
+{
+	struct server *server = arg;
+	struct err err = { 0 };
+
+	/* A reader that asks for nonsense gets no more answers and ends. */
+	volume_channel_serve(server->fd, server->input, &err);
+	shutdown(server->fd, SHUT_RDWR);
+	return NULL;
+}
+
+static int start(struct running *run, struct err *err)
+{
+	const struct scan_reader *o = run->order;
+	CLEANUP_FREE char *program = io_printf("%s/%s", o->scan->order->libexec, o->program);
+	char offset[24], length[24];
+	const char *argv[] = { program, offset, length, o->scan->order->deleted ? "deleted" : NULL, NULL };
+	struct timeval silence = { .tv_sec = SILENCE_MAX_S };
+	int volume[2], entry[2], fds[2];
+
+	if (!program)
+		return err_set(err, ENOMEM, "start %s", o->program);
+	snprintf(offset, sizeof(offset), "%llu", (unsigned long long)o->offset);
+	snprintf(length, sizeof(length), "%llu", (unsigned long long)o->length);
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, volume) < 0)
+		return err_set(err, errno, "start %s", o->program);
+	run->volume_fd = volume[0];
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, entry) < 0) {
+		close(volume[1]);
+		return err_set(err, errno, "start %s", o->program);
+	}
+	run->entry_fd = entry[0];
+	setsockopt(run->entry_fd, SOL_SOCKET, SO_RCVTIMEO, &silence, sizeof(silence));
+	fds[0] = volume[1];
+	fds[1] = entry[1];
+	run->pid = child_start(argv, fds, 2, err);
+	close(volume[1]);
+	close(entry[1]);
+	return run->pid < 0 ? (int)run->pid : 0;
+}
+
+/* Names are bytes; a NUL, which only a damaged directory can hold, would end the text too early. */
+static char *text_of(const char *bytes, size_t len)
+{
+	char *text = malloc(len + 1);
+
+	if (!text)
+		return NULL;
+	memcpy(text, bytes, len);
+	text[len] = 0;
+	for (size_t i = 0; i < len; i++) {
+		if (!text[i])
+			text[i] = '\n';
+	}
+	return text;
+}
+
+static struct scan_content *content_of(const struct running *run, struct entry *e)
+{
+	const struct scan_reader *o = run->order;
+	struct scan_content *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	*c = (struct scan_content){
+		.scan = o->scan,
+		.volume = strdup(o->volume->name),
+		.partition = strdup(o->partition),
+		.path = text_of(e->path, e->path_len),
+		.stream = text_of(e->stream, e->stream_len),
+		.inode = e->inode,
+		.size = e->size,
+		.flags = e->flags,
+		.fd = TAKE_FD(e->content),
+		.credit_fd = run->entry_fd,
+	};
+	if (!c->volume || !c->partition || !c->path || !c->stream) {
+		scan_content_free(c);
+		return NULL;
+	}
+	return c;
+}
+
+static int file_seen(const struct running *run, struct entry *e, struct err *err)
+{
+	struct scan *s = run->order->scan;
+	struct scan_content *c = content_of(run, e);
+	int r = 0;
+
+	if (!c)
+		return err_set(err, ENOMEM, "take in a file");
+	if (c->flags & (READER_UNREADABLE | READER_TRUNCATED | READER_ENCRYPTED))
+		scan_incomplete(s, "%s: %s %s %s%s%s: %.*s", c->flags & READER_ENCRYPTED ? "encrypted" : "unreadable",
+				c->volume, c->partition, c->path, c->stream[0] ? ":" : "", c->stream, (int)e->reason_len,
+				e->reason);
+	if (c->fd >= 0) {
+		r = task_pool_submit(s->pool, scan_content_task, c);
+		if (r < 0)
+			scan_content_free(c);
+		return r < 0 ? err_set(err, -r, "scan a file") : 0;
+	}
+	scan_file_seen(s, &(struct scan_file){ .volume = c->volume,
+					       .partition = c->partition,
+					       .path = c->path,
+					       .stream = c->stream,
+					       .inode = c->inode,
+					       .size = c->size,
+					       .flags = c->flags });
+	scan_content_free(c);
+	return 0;
+}
+
+static int entry_seen(struct running *run, struct entry *e, struct err *err)
+{
+	const struct scan_reader *o = run->order;
+
+	switch (e->kind) {
+	case ENTRY_FILE:
+		return file_seen(run, e, err);
+	case ENTRY_PARTITION:
+		if (o->partition_seen)
+			return o->partition_seen(o->arg, e, err);
+		scan_incomplete(o->scan, "unreadable: %s %s: %s reported a partition", o->volume->name, o->partition,
+				o->program);
+		return 0;
+	case ENTRY_INCOMPLETE:
+		scan_incomplete(o->scan, "unreadable: %s %s: %.*s", o->volume->name, o->partition, (int)e->reason_len,
+				e->reason);
+		return 0;
+	case ENTRY_FAILED:
+		scan_incomplete(o->scan, "unreadable: %s %s: %s: %.*s", o->volume->name, o->partition, o->program,
+				(int)e->reason_len, e->reason);
+		run->finished = true;
+		return 0;
+	case ENTRY_DONE:
+		run->finished = true;
+		return 0;
+	}
+	return 0;
+}
+
+static int take_entries(struct running *run, struct err *err)
+{
+	const struct scan_reader *o = run->order;
+	CLEANUP_FREE char *buf = malloc(ENTRY_CHANNEL_MESSAGE_MAX);
+	struct err fault = { 0 };
+
+	if (!buf)
+		return err_set(err, ENOMEM, "listen to %s", o->program);
+	for (;;) {
+		struct entry e = { .content = -1 };
+		int r = entry_channel_receive(run->entry_fd, buf, &e, &fault);
+
+		if (r == ENTRY_CHANNEL_CLOSED)
+			return 0;
+		if (r < 0) {
+			scan_incomplete(o->scan, "unreadable: %s %s: %s: %s", o->volume->name, o->partition, o->program,
+					r == -EAGAIN ? "it hung and was ended" : err_text(&fault));
+			run->finished = true; /* the reason is said */
+			return 0;
+		}
+		r = entry_seen(run, &e, err);
+		base_close(e.content);
+		if (r < 0)
+			return r;
+		if (o->scan->order->cancel && atomic_load(o->scan->order->cancel))
+			return -ECANCELED;
+	}
+}
+
+static void say_how_it_ended(const struct running *run, int status)
+{
+	const struct scan_reader *o = run->order;
+
+	if (WIFSIGNALED(status))
+		scan_incomplete(o->scan, "unreadable: %s %s: %s was ended by signal %d (%s)", o->volume->name, o->partition,
+				o->program, WTERMSIG(status), strsignal(WTERMSIG(status)));
+	else
+		scan_incomplete(o->scan, "unreadable: %s %s: %s ended with status %d before it was done", o->volume->name,
+				o->partition, o->program, WEXITSTATUS(status));
+}
+
+int scan_reader_run(const struct scan_reader *order, struct err *err)
+{
+	struct running run = { .order = order, .volume_fd = -1, .entry_fd = -1, .pid = -1 };
+	struct server server;
+	pthread_t thread;
+	int r, status, waited;
+
+	r = start(&run, err);
+	if (r == 0) {
+		server = (struct server){ .fd = run.volume_fd, .input = &order->volume->input };
+		r = -pthread_create(&thread, NULL, serve, &server);
+		if (r < 0)
+			child_end(run.pid, 1);
+	}
+	if (r < 0) {
+		base_close(run.volume_fd);
+		base_close(run.entry_fd);
+		return err_wrap(err, r, "read %s", order->volume->name);
+	}
+	r = take_entries(&run, err);
+	/* Contents still under way give their credits to this channel. */
+	waited = task_pool_wait(order->scan->pool, NULL);
+	shutdown(run.volume_fd, SHUT_RDWR);
+	pthread_join(thread, NULL);
+	status = child_end(run.pid, 1);
+	if (r == 0 && !run.finished)
+		say_how_it_ended(&run, status);
+	base_close(run.volume_fd);
+	base_close(run.entry_fd);
+	return r < 0 ? r : waited;
+}

@@ -1,0 +1,22 @@
+/* scan_reader.h - run one reader program over a part of a volume and take in what it reports. Internal to scan_run. */
+#ifndef GODWIT_SCAN_SCAN_READER_H
+#define GODWIT_SCAN_SCAN_READER_H
+
+#include "mgmt-server/scan/entry_channel.h"
+#include "mgmt-server/scan/scan_content.h"
+
+struct scan_reader {
+	struct scan *scan;
+	const struct scan_volume *volume;
+	const char *program;   /* "godwit-scan-ext" */
+	const char *partition; /* "2", "" for the whole volume: for reports */
+	uint64_t offset, length;
+	/* The partition reader's entries; NULL: they are a fault. */
+	int (*partition_seen)(void *arg, const struct entry *entry, struct err *err);
+	void *arg;
+};
+
+/* Whatever the reader does wrong makes the scan incomplete. Return 0, -ECANCELED, or -errno of our own. */
+int scan_reader_run(const struct scan_reader *order, struct err *err);
+
+#endif

@@ -1,0 +1,39 @@
+/* scan_report.h - what a scan found, for people and for programs.
+ *
+ * Names on a disk are bytes; here they must be text: a byte that is not part of valid UTF-8, a control character and the
+ * backslash itself are written as \xNN. Not thread-safe: scan_run calls back one at a time.
+ */
+#ifndef GODWIT_SCAN_SCAN_REPORT_H
+#define GODWIT_SCAN_SCAN_REPORT_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "mgmt-server/scan/scan_run.h"
+
+enum { SCAN_REPORT_REASONS_MAX = 1000 };
+
+struct scan_report {
+	bool as_json;
+	json_t *findings, *reasons;
+	uint64_t more_reasons; /* not kept */
+};
+
+int scan_report_init(struct scan_report *report, bool as_json, struct err *err);
+void scan_report_deinit(struct scan_report *report);
+
+/* Callbacks for struct scan_order; arg is a struct scan_report. */
+void scan_report_finding(void *arg, const struct scan_finding *finding);
+void scan_report_reason(void *arg, const char *text);
+/* One line on stdout for each file. */
+void scan_report_file(void *arg, const struct scan_file *file);
+
+/* The whole, on stdout. */
+void scan_report_print(const struct scan_report *report, const struct scan_result *result);
+
+const char *scan_report_verdict_name(enum scan_verdict verdict);
+
+/* The text form of a name, heap; NULL: out of memory. */
+char *scan_report_text(const char *bytes);
+
+#endif
