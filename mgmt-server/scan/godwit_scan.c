@@ -1,7 +1,6 @@
 /* godwit_scan.c - the program godwit-scan: scan or list an image, without any server. See --help. */
 #include <errno.h>
 #include <getopt.h>
-#include <libgen.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -113,7 +112,7 @@ static int own_folder(char *folder, struct err *err)
 	if (n < 0)
 		return err_set(err, errno, "find where godwit-scan is installed");
 	folder[n] = 0;
-	memmove(folder, dirname(folder), strlen(dirname(folder)) + 1);
+	*strrchr(folder, '/') = 0;
 	return 0;
 }
 

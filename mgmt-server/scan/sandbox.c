@@ -50,6 +50,7 @@ static const struct {
 	{ SCMP_SYS(sysinfo), FOR_BOTH },        { SCMP_SYS(umask), FOR_BOTH },
 	{ SCMP_SYS(geteuid), FOR_BOTH },        { SCMP_SYS(getuid), FOR_BOTH },
 	{ SCMP_SYS(getegid), FOR_BOTH },        { SCMP_SYS(getgid), FOR_BOTH },
+	{ SCMP_SYS(fadvise64), FOR_BOTH },      { SCMP_SYS(uname), FOR_BOTH },
 	{ SCMP_SYS(open), FOR_ENGINE },         { SCMP_SYS(openat), FOR_ENGINE },
 	{ SCMP_SYS(unlink), FOR_ENGINE },       { SCMP_SYS(unlinkat), FOR_ENGINE },
 	{ SCMP_SYS(mkdir), FOR_ENGINE },        { SCMP_SYS(mkdirat), FOR_ENGINE },
