@@ -1,0 +1,36 @@
+// token_dialog.js - a token that enrols one endpoint, and what to do with it.
+
+import { h } from "../dom.js";
+import * as api from "../api.js";
+import * as format from "../format.js";
+import { copyButton } from "./copy.js";
+import { ask, show } from "./dialog.js";
+import { fail } from "./toast.js";
+
+const TTLS = [["3600", "an hour"], ["86400", "a day"], ["604800", "a week"]];
+
+export async function enrol() {
+	const values = await ask({
+		title: "Enrol an endpoint", symbol: "key",
+		text: "An endpoint joins with a token. Each token admits one endpoint, once.",
+		fields: [h("label", { class: "field" }, h("span", null, "Good for"),
+			h("select", { name: "ttl" }, TTLS.map(([value, text]) => h("option", { value }, text))))],
+		confirm: "Make a token",
+	});
+	if (!values)
+		return;
+	try {
+		const { token, expires } = await api.post("/endpoint-tokens", { ttl_s: Number(values.ttl) });
+		show({ title: "Token for one endpoint", symbol: "key", content: tokenContent(token, expires) });
+	} catch (error) {
+		fail(`No token was made. ${error.message}`);
+	}
+}
+
+function tokenContent(token, expires) {
+	return [
+		h("div", { class: "command" }, h("code", { id: "enrol-token" }, token), copyButton(token)),
+		h("p", null, "Give it to the new endpoint's godwit-agent. The token also tells the agent how to recognise this server, so nothing else is needed."),
+		h("p", { class: "quiet" }, `It expires ${format.ago(expires)} (${format.moment(expires)}) and is not shown again.`),
+	];
+}

@@ -1,0 +1,138 @@
+// store.js - what the server told us: four maps, filled by lists and kept current by events.
+
+import * as api from "./api.js";
+import { follow } from "./events.js";
+
+const RECENT = 300; // snapshots and jobs that are loaded; older ones are one click away
+
+const keys = { endpoint: "name", desktop: "name", snapshot: "id", job: "id" };
+
+export const state = {
+	session: null,  // { user, role, expires }
+	server: null,   // GET /server
+	endpoint: new Map(),
+	desktop: new Map(),
+	snapshot: new Map(),
+	job: new Map(),
+	loaded: false,
+	connection: "connecting",
+	problem: null,  // why the last load failed
+};
+
+const watchers = new Set();
+export function watch(callback) {
+	watchers.add(callback);
+	return () => watchers.delete(callback);
+}
+
+function changed(kind, object, before) {
+	for (const callback of watchers)
+		callback(kind, object, before);
+}
+
+/** Take what a request answered without waiting for its event. */
+export function put(kind, object) {
+	const key = object[keys[kind]];
+	const before = state[kind].get(key);
+	state[kind].set(key, object);
+	changed(kind, object, before);
+}
+
+function replace(kind, items) {
+	state[kind] = new Map(items.map((item) => [item[keys[kind]], item]));
+}
+
+let loading = null;
+/** Read everything. Several calls at once are one. */
+export function load() {
+	loading ??= loadAll().finally(() => { loading = null; });
+	return loading;
+}
+
+async function loadAll() {
+	try {
+		const [server, endpoints, desktops, snapshots, jobs] = await Promise.all([
+			api.get("/server"), api.list("/endpoints"), api.list("/desktops"),
+			api.list("/snapshots", RECENT), api.list("/jobs", RECENT),
+		]);
+		state.server = server;
+		replace("endpoint", endpoints);
+		replace("desktop", desktops);
+		replace("snapshot", snapshots);
+		replace("job", jobs);
+		state.loaded = true;
+		state.problem = null;
+	} catch (error) {
+		state.problem = error.message;
+		if (error.status === 0)
+			setTimeout(load, 3000);
+	}
+	changed(null);
+}
+
+let stream = null;
+export function start(session) {
+	state.session = session;
+	stream = follow({
+		onEvent: (kind, object) => put(kind, object),
+		onReload: () => load(),
+		onState: (connection) => {
+			state.connection = connection;
+			changed(null);
+		},
+	});
+	load();
+	// The store's figures are in no event.
+	serverTimer = setInterval(refreshServer, 30000);
+}
+
+let serverTimer = 0;
+async function refreshServer() {
+	try {
+		state.server = await api.get("/server");
+		changed(null);
+	} catch {
+		// The connection's state is shown already.
+	}
+}
+
+export function stop() {
+	stream?.close();
+	clearInterval(serverTimer);
+	stream = null;
+	for (const kind of Object.keys(keys))
+		state[kind] = new Map();
+	Object.assign(state, { session: null, server: null, loaded: false, problem: null });
+}
+
+/** One object, from what we know or else from the server; it is kept. */
+export async function fetchOne(kind, path, key) {
+	const known = state[kind].get(key);
+	if (known)
+		return known;
+	const object = await api.get(`${path}/${encodeURIComponent(key)}`);
+	put(kind, object);
+	return object;
+}
+
+// ---- Questions that several views ask ----
+
+export const endpoints = () => [...state.endpoint.values()].sort((a, b) => a.name.localeCompare(b.name));
+export const desktops = () => [...state.desktop.values()].sort((a, b) => a.name.localeCompare(b.name));
+export const snapshots = () => [...state.snapshot.values()].sort((a, b) => b.id.localeCompare(a.id));
+export const jobs = () => [...state.job.values()].sort((a, b) => b.created.localeCompare(a.created) || b.id.localeCompare(a.id));
+
+export const jobIsActive = (job) => job.state === "queued" || job.state === "running";
+export const activeJobs = () => jobs().filter(jobIsActive);
+export const snapshotsOf = (desktop) => snapshots().filter((snapshot) => snapshot.desktop === desktop);
+export const jobsOf = (desktop) => jobs().filter((job) => job.desktop === desktop);
+/** The job that works on this desktop now. */
+export function jobOf(desktop) {
+	const job = desktop.job ? state.job.get(desktop.job) : null;
+	return job && jobIsActive(job) ? job : null;
+}
+
+const TROUBLED = { lost: "is lost", fenced: "is fenced", error: "has an error", "io-error": "has a disk error" };
+export const desktopTrouble = (desktop) => TROUBLED[desktop.state] ?? null;
+
+export const mayChange = () => ["admin", "operator"].includes(state.session?.role);
