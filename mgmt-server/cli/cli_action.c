@@ -51,10 +51,10 @@ static int request(struct cli_server *server, const struct cli_call *call, json_
 		   struct err *err)
 {
 	CLEANUP_FREE char *path =
-	    cli_server_path(call->command->path, call->words[0] ? call->words[0] : "");
+		cli_server_path(call->command->path, call->words[0] ? call->words[0] : "");
 	CLEANUP(json_decref)
 	json_t *body =
-	    cli_options_body(call->command->options, call->values, call->command->option_count);
+		cli_options_body(call->command->options, call->values, call->command->option_count);
 
 	if (!path || !body)
 		return err_set(err, ENOMEM, "%s %s", call->command->method, call->command->path);
@@ -94,7 +94,7 @@ int cli_action_create(struct cli_call *call, struct err *err)
 {
 	CLEANUP(json_decref)
 	json_t *body =
-	    cli_options_body(call->command->options, call->values, call->command->option_count);
+		cli_options_body(call->command->options, call->values, call->command->option_count);
 	CLEANUP(json_decref) json_t *reply = NULL;
 	struct cli_server server;
 	int r;

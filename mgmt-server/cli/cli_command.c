@@ -7,13 +7,13 @@
 #include "mgmt-server/cli/cli_suggest.h"
 
 const struct cli_option cli_command_globals[] = {
-    [CLI_GLOBAL_OUTPUT] = {"output", CLI_CHOICE, "FORMAT",
-			   "table for people (default), json for programs",
-			   .choices = "table|json"},
-    [CLI_GLOBAL_QUIET] = {"quiet", CLI_FLAG, .help = "no progress and no notes on stderr"},
-    [CLI_GLOBAL_HELP] = {"help", CLI_FLAG, .help = "show this"},
-    [CLI_GLOBAL_WAIT] = {"wait", CLI_FLAG, .help = "follow the job to its end (default)"},
-    [CLI_GLOBAL_NO_WAIT] = {"no-wait", CLI_FLAG, .help = "only start the job and print it"},
+	[CLI_GLOBAL_OUTPUT] = { "output", CLI_CHOICE, "FORMAT",
+				"table for people (default), json for programs",
+				.choices = "table|json" },
+	[CLI_GLOBAL_QUIET] = { "quiet", CLI_FLAG, .help = "no progress and no notes on stderr" },
+	[CLI_GLOBAL_HELP] = { "help", CLI_FLAG, .help = "show this" },
+	[CLI_GLOBAL_WAIT] = { "wait", CLI_FLAG, .help = "follow the job to its end (default)" },
+	[CLI_GLOBAL_NO_WAIT] = { "no-wait", CLI_FLAG, .help = "only start the job and print it" },
 };
 
 /* What getopt_long returns: a place in the command's table, or GLOBAL + a place in the table above. */
@@ -30,9 +30,9 @@ static void add_options(struct option *into, const struct cli_option *from, size
 
 	for (i = 0; i < n; i++) {
 		into[i] = (struct option){
-		    .name = from[i].name,
-		    .has_arg = from[i].argument ? required_argument : no_argument,
-		    .val = base + (int)i,
+			.name = from[i].name,
+			.has_arg = from[i].argument ? required_argument : no_argument,
+			.val = base + (int)i,
 		};
 	}
 }
@@ -91,7 +91,7 @@ static int bad_option(const struct option *options, char *const *argv, int got, 
 static int parse_options(int argc, char **argv, const struct cli_command *command,
 			 struct cli_call *call, struct err *err)
 {
-	struct option options[CLI_OPTIONS_MAX + CLI_GLOBALS + 1] = {{.name = NULL}};
+	struct option options[CLI_OPTIONS_MAX + CLI_GLOBALS + 1] = { { .name = NULL } };
 	size_t own = command ? command->option_count : 0;
 	size_t globals = cli_command_waits(command) || !command ? CLI_GLOBALS : CLI_GLOBAL_WAIT;
 	int got, r;
@@ -116,7 +116,7 @@ static int parse_options(int argc, char **argv, const struct cli_command *comman
 
 static int check_word(const char *kind, size_t len, const char *word, struct err *err)
 {
-	static const char *const names[] = {"NAME", "DESKTOP", "ENDPOINT"};
+	static const char *const names[] = { "NAME", "DESKTOP", "ENDPOINT" };
 	size_t i;
 
 	for (i = 0; i < ARRAY_LEN(names); i++) {
@@ -219,7 +219,7 @@ int cli_command_parse(int argc, char **argv, struct cli_call *call, struct err *
 {
 	int r, used;
 
-	*call = (struct cli_call){.command = NULL};
+	*call = (struct cli_call){ .command = NULL };
 	r = parse_options(argc, argv, NULL, call, err);
 	if (r != 0)
 		return r;

@@ -25,7 +25,7 @@ struct cli_view {
 struct cli_command {
 	const char *noun, *verb; /* verb NULL: the noun is the command */
 	const char
-	    *words; /* "NAME [IMAGE]"; NULL: none. NAME, DESKTOP and ENDPOINT must be names */
+		*words; /* "NAME [IMAGE]"; NULL: none. NAME, DESKTOP and ENDPOINT must be names */
 	const char *summary; /* one line, no full stop */
 	const char *details; /* what help adds; NULL: nothing */
 	const struct cli_option *options;

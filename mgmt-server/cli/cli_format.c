@@ -8,7 +8,7 @@
 
 void cli_format_bytes(uint64_t bytes, char *text, size_t size)
 {
-	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+	static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
 	double value = (double)bytes;
 	size_t unit = 0;
 
@@ -45,10 +45,10 @@ void cli_format_ago(uint64_t then_wall_ms, uint64_t now_wall_ms, char *text, siz
 		uint64_t below_s, divisor_s;
 		const char *unit;
 	} steps[] = {
-	    {120, 1, "s"},
-	    {120 * 60, 60, "min"},
-	    {48 * 3600, 3600, "h"},
-	    {UINT64_MAX, 86400, "days"},
+		{ 120, 1, "s" },
+		{ 120 * 60, 60, "min" },
+		{ 48 * 3600, 3600, "h" },
+		{ UINT64_MAX, 86400, "days" },
 	};
 	bool future = then_wall_ms > now_wall_ms;
 	uint64_t s = (future ? then_wall_ms - now_wall_ms : now_wall_ms - then_wall_ms) / 1000;
@@ -153,8 +153,7 @@ static bool format_list(const json_t *value, char *text, size_t size)
 	if (!json_is_array(value))
 		return false;
 	snprintf(text, size, "-");
-	json_array_foreach((json_t *)value, i, item)
-	{
+	json_array_foreach ((json_t *)value, i, item) {
 		int n;
 
 		if (!json_is_string(item))

@@ -14,8 +14,8 @@ void cli_help_usage(const struct cli_command *command, FILE *out)
 static void print_option(const struct cli_option *option, FILE *out)
 {
 	const char *argument = option->choices ? option->choices : option->argument;
-	int n =
-	    fprintf(out, "  --%s%s%s", option->name, argument ? " " : "", argument ? argument : "");
+	int n = fprintf(out, "  --%s%s%s", option->name, argument ? " " : "",
+			argument ? argument : "");
 
 	if (n + 2 > COLUMN)
 		fprintf(out, "\n%*s%s\n", COLUMN, "", option->help);

@@ -16,8 +16,7 @@ struct cli_image;
 struct cli_image_options {
 	const char *path;
 	const char *format; /* one of CLI_IMAGE_FORMATS; NULL: recognise it */
-	bool
-	    follow_backing; /* read the other files that the image refers to; without it they are an error */
+	bool follow_backing; /* read the other files that the image refers to; without it they are an error */
 };
 #define CLI_IMAGE_FORMATS "raw|qcow2|vmdk|vhdx|vhd|vdi"
 

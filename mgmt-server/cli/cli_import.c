@@ -81,7 +81,7 @@ static int make_desktop(struct import *import, struct err *err)
 	const struct cli_call *call = import->call;
 	CLEANUP(json_decref)
 	json_t *body =
-	    cli_options_body(call->command->options, call->values, call->command->option_count);
+		cli_options_body(call->command->options, call->values, call->command->option_count);
 	CLEANUP(json_decref) json_t *desktop = NULL;
 	int r;
 
@@ -120,8 +120,8 @@ static char *earlier_session(const struct import *import)
 	CLEANUP(json_decref) json_t *file = NULL;
 	const char *url = NULL, *session = NULL;
 	const struct json_field fields[] = {
-	    {"url", JSON_KIND_STRING, false, &url},
-	    {"session", JSON_KIND_STRING, false, &session},
+		{ "url", JSON_KIND_STRING, false, &url },
+		{ "session", JSON_KIND_STRING, false, &session },
 	};
 
 	if (json_parse_file(&file, import->session_path, SESSION_FILE_MAX, NULL) < 0 ||
@@ -136,10 +136,10 @@ static int open_session(struct import *import, struct err *err)
 	CLEANUP_FREE char *file_name = io_printf("imports/%s.json", import->name);
 	CLEANUP_FREE char *earlier = NULL;
 	struct store_client_open order = {
-	    .http = import->server.http,
-	    .prefix = prefix,
-	    .desktop = import->name,
-	    .epoch = import->epoch,
+		.http = import->server.http,
+		.prefix = prefix,
+		.desktop = import->name,
+		.epoch = import->epoch,
 	};
 	int r;
 
@@ -173,10 +173,10 @@ static void *put_thread(void *arg)
 	struct import *import = arg;
 	struct volume_input input = cli_image_input(import->image);
 	struct volume_put order = {
-	    .input = &input,
-	    .sink = store_client_session_sink(import->session),
-	    .codec = CHUNK_CODEC_ZSTD,
-	    .progress = &import->progress,
+		.input = &input,
+		.sink = store_client_session_sink(import->session),
+		.codec = CHUNK_CODEC_ZSTD,
+		.progress = &import->progress,
 	};
 
 	import->put_result = volume_put(&order, &import->volume, &import->stats, &import->put_err);
@@ -187,7 +187,7 @@ static void *put_thread(void *arg)
 /* Read and send, showing how far it is, until the end or Ctrl-C. */
 static int put_image(struct import *import, struct err *err)
 {
-	struct cli_progress progress = {.quiet = import->call->quiet};
+	struct cli_progress progress = { .quiet = import->call->quiet };
 	char label[CLI_PROGRESS_TEXT_MAX];
 	pthread_t thread;
 	int r;
@@ -237,13 +237,13 @@ static int report(const struct import *import, const struct manifest *manifest, 
 
 	if (import->call->output == CLI_OUTPUT_JSON) {
 		CLEANUP(json_decref)
-		json_t *value =
-		    json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:f}", "desktop", import->name,
-			      "snapshot", manifest->id, "format", cli_image_format(import->image),
-			      "size", (json_int_t)import->volume.size, "read_bytes",
-			      (json_int_t)import->stats.read_bytes, "new_bytes",
-			      (json_int_t)import->stats.new_bytes, "stored_bytes",
-			      (json_int_t)import->stats.stored_bytes, "seconds", seconds);
+		json_t *value = json_pack(
+			"{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:f}", "desktop", import->name,
+			"snapshot", manifest->id, "format", cli_image_format(import->image), "size",
+			(json_int_t)import->volume.size, "read_bytes",
+			(json_int_t)import->stats.read_bytes, "new_bytes",
+			(json_int_t)import->stats.new_bytes, "stored_bytes",
+			(json_int_t)import->stats.stored_bytes, "seconds", seconds);
 
 		return value ? cli_query_print_json(value, err)
 			     : err_set(err, ENOMEM, "write the output");
@@ -266,7 +266,7 @@ static int upload(struct import *import, struct err *err)
 	struct manifest manifest;
 	int r;
 
-	import->volume = (struct volume){.kind = VOLUME_DISK, .grid = CHUNK_GRID_DISK};
+	import->volume = (struct volume){ .kind = VOLUME_DISK, .grid = CHUNK_GRID_DISK };
 	snprintf(import->volume.name, sizeof(import->volume.name), "disk0");
 	manifest_init(&manifest);
 	r = open_session(import, err);
@@ -286,11 +286,11 @@ static int upload(struct import *import, struct err *err)
 int cli_import_run(struct cli_call *call, struct err *err)
 {
 	const struct cli_value *format = cli_command_value(call, "format");
-	struct import import = {.call = call, .name = call->words[0]};
+	struct import import = { .call = call, .name = call->words[0] };
 	struct cli_image_options image = {
-	    .path = call->words[1],
-	    .format = format->given ? format->text : NULL,
-	    .follow_backing = cli_command_value(call, "follow-backing")->given,
+		.path = call->words[1],
+		.format = format->given ? format->text : NULL,
+		.follow_backing = cli_command_value(call, "follow-backing")->given,
 	};
 	int r;
 

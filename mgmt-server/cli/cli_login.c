@@ -21,7 +21,7 @@ void cli_login_deinit(struct cli_login *login)
 	free(login->token);
 	free(login->expires);
 	free(login->ca);
-	*login = (struct cli_login){.url = NULL};
+	*login = (struct cli_login){ .url = NULL };
 }
 
 char *cli_login_path(const char *name, struct err *err)
@@ -37,9 +37,9 @@ char *cli_login_path(const char *name, struct err *err)
 	} else if (home && *home) {
 		path = io_printf("%s/.config/godwit/%s", home, name);
 	} else {
-		err_say(
-		    err, ENOENT,
-		    "no place for the saved login: set HOME, or GODWIT_CONFIG_HOME to a folder");
+		err_say(err, ENOENT,
+			"no place for the saved login: set HOME, or GODWIT_CONFIG_HOME to a "
+			"folder");
 		return NULL;
 	}
 	if (!path)
@@ -55,10 +55,10 @@ static int check_owner_only(const char *path, struct err *err)
 		return errno == ENOENT ? CLI_LOGIN_NONE : err_set(err, errno, "read %s", path);
 	if (st.st_mode & (S_IRWXG | S_IRWXO))
 		return err_say(
-		    err, EACCES,
-		    "%s holds a secret but others may read it (mode %04o): chmod 600 it, or "
-		    "sign in again",
-		    path, (unsigned)(st.st_mode & 07777));
+			err, EACCES,
+			"%s holds a secret but others may read it (mode %04o): chmod 600 it, or "
+			"sign in again",
+			path, (unsigned)(st.st_mode & 07777));
 	return 0;
 }
 
@@ -84,7 +84,7 @@ int cli_login_load(struct cli_login *login, struct err *err)
 		   *fingerprint = NULL;
 	int r;
 
-	*login = (struct cli_login){.url = NULL};
+	*login = (struct cli_login){ .url = NULL };
 	path = cli_login_path("login.json", err);
 	if (!path)
 		return -err->code;
@@ -96,12 +96,12 @@ int cli_login_load(struct cli_login *login, struct err *err)
 		return r;
 	{
 		const struct json_field fields[] = {
-		    {"url", JSON_KIND_STRING, false, &url},
-		    {"user", JSON_KIND_STRING, false, &user},
-		    {"token", JSON_KIND_STRING, false, &token},
-		    {"expires", JSON_KIND_STRING, true, &expires},
-		    {"ca_pem", JSON_KIND_STRING, true, &ca_pem},
-		    {"ca_fingerprint", JSON_KIND_STRING, true, &fingerprint},
+			{ "url", JSON_KIND_STRING, false, &url },
+			{ "user", JSON_KIND_STRING, false, &user },
+			{ "token", JSON_KIND_STRING, false, &token },
+			{ "expires", JSON_KIND_STRING, true, &expires },
+			{ "ca_pem", JSON_KIND_STRING, true, &ca_pem },
+			{ "ca_fingerprint", JSON_KIND_STRING, true, &fingerprint },
 		};
 
 		r = json_fields(file, fields, ARRAY_LEN(fields), path, err);
@@ -182,7 +182,7 @@ char *cli_login_url(const char *given, struct err *err)
 		len--;
 	if (len == 0 || len > URL_MAX ||
 	    strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-:[]_") <
-		len) {
+		    len) {
 		err_say(err, EINVAL,
 			"'%s' is no server address: give https://HOST:PORT, or HOST for port 8443",
 			given);

@@ -17,8 +17,7 @@ struct cli_login {
 	char *token;
 	char *expires; /* RFC 3339, for people */
 	enum cli_login_trust trust;
-	char *
-	    ca; /* PEM for CLI_LOGIN_CA, 64 hex digits for CLI_LOGIN_FINGERPRINT, NULL for CLI_LOGIN_SYSTEM */
+	char *ca; /* PEM for CLI_LOGIN_CA, 64 hex digits for CLI_LOGIN_FINGERPRINT, NULL for CLI_LOGIN_SYSTEM */
 };
 
 void cli_login_deinit(struct cli_login *login);

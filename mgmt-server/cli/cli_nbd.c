@@ -93,7 +93,7 @@ static int failed(struct cli_nbd *nbd, const char *program, const char *path, in
 static int refuse_references(struct cli_nbd *nbd, const struct cli_nbd_options *options,
 			     const char *image, struct err *err)
 {
-	const char *argv[] = {"qemu-img", "info", "--output=json", "--image-opts", image, NULL};
+	const char *argv[] = { "qemu-img", "info", "--output=json", "--image-opts", image, NULL };
 	CLEANUP(json_decref) json_t *info = NULL;
 	const json_t *backing, *data;
 	int r, status;
@@ -114,10 +114,10 @@ static int refuse_references(struct cli_nbd *nbd, const struct cli_nbd_options *
 	if (!json_is_string(backing) && !json_is_string(data))
 		return 0;
 	return err_say(
-	    err, EINVAL,
-	    "%s is only a part: it refers to %s. Make one file of them with qemu-img convert, "
-	    "or give --follow-backing if you know where it comes from",
-	    options->path, json_string_value(json_is_string(backing) ? backing : data));
+		err, EINVAL,
+		"%s is only a part: it refers to %s. Make one file of them with qemu-img convert, "
+		"or give --follow-backing if you know where it comes from",
+		options->path, json_string_value(json_is_string(backing) ? backing : data));
 }
 
 /* Wait until it listens, or has ended. */
@@ -147,8 +147,8 @@ static int start_nbd(struct cli_nbd *nbd, const struct cli_nbd_options *options,
 {
 	CLEANUP_FREE char *image = image_options(options->driver, options->path);
 	CLEANUP_FREE char *socket = io_printf("--socket=%s", nbd->socket);
-	const char *argv[] = {"qemu-nbd", "--read-only",  "--persistent", "--shared=8",
-			      socket,     "--image-opts", image,          NULL};
+	const char *argv[] = { "qemu-nbd", "--read-only",  "--persistent", "--shared=8",
+			       socket,     "--image-opts", image,          NULL };
 	int r;
 
 	if (!image || !socket)
@@ -199,9 +199,9 @@ int cli_nbd_open(struct cli_nbd **out, const struct cli_nbd_options *options, st
 		r = start_nbd(nbd, options, err);
 	if (r == 0) {
 		struct nbd_input_options input = {
-		    .socket_path = nbd->socket,
-		    .export_name = "",
-		    .connections = CONNECTIONS,
+			.socket_path = nbd->socket,
+			.export_name = "",
+			.connections = CONNECTIONS,
 		};
 
 		r = nbd_input_open(&nbd->input, &input, err);

@@ -21,12 +21,15 @@ struct unit {
 };
 
 static const struct unit mib_units[] = {
-    {"", 1},       {"M", 1},           {"MiB", 1},          {"G", 1024},
-    {"GiB", 1024}, {"T", 1024 * 1024}, {"TiB", 1024 * 1024}};
-static const struct unit second_units[] = {{"s", 1}, {"", 1}, {"m", 60}, {"h", 3600}, {"d", 86400}};
-static const struct unit ms_units[] = {{"ms", 1},    {"s", 1000},    {"", 1000},
-				       {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
-static const struct unit count_units[] = {{"", 1}};
+	{ "", 1 },       { "M", 1 },           { "MiB", 1 },          { "G", 1024 },
+	{ "GiB", 1024 }, { "T", 1024 * 1024 }, { "TiB", 1024 * 1024 }
+};
+static const struct unit second_units[] = {
+	{ "s", 1 }, { "", 1 }, { "m", 60 }, { "h", 3600 }, { "d", 86400 }
+};
+static const struct unit ms_units[] = { { "ms", 1 },    { "s", 1000 },    { "", 1000 },
+					{ "m", 60000 }, { "h", 3600000 }, { "d", 86400000 } };
+static const struct unit count_units[] = { { "", 1 } };
 
 static const struct number_kind {
 	enum cli_kind kind;
@@ -34,10 +37,10 @@ static const struct number_kind {
 	size_t unit_count;
 	const char *right; /* what would be right */
 } number_kinds[] = {
-    {CLI_COUNT, count_units, ARRAY_LEN(count_units), "a number from 1 on"},
-    {CLI_MIB, mib_units, ARRAY_LEN(mib_units), "a size such as 512M or 2G"},
-    {CLI_SECONDS, second_units, ARRAY_LEN(second_units), "a time such as 90s, 10m, 2h or 1d"},
-    {CLI_MS, ms_units, ARRAY_LEN(ms_units), "a time such as 500ms, 90s or 10m"},
+	{ CLI_COUNT, count_units, ARRAY_LEN(count_units), "a number from 1 on" },
+	{ CLI_MIB, mib_units, ARRAY_LEN(mib_units), "a size such as 512M or 2G" },
+	{ CLI_SECONDS, second_units, ARRAY_LEN(second_units), "a time such as 90s, 10m, 2h or 1d" },
+	{ CLI_MS, ms_units, ARRAY_LEN(ms_units), "a time such as 500ms, 90s or 10m" },
 };
 
 /* Nobody asks for more than 2^40 of anything here, and it keeps every product below 2^63. */
@@ -83,7 +86,7 @@ int cli_options_value(const struct cli_option *option, const char *text, struct 
 {
 	size_t i;
 
-	*value = (struct cli_value){.given = true, .text = text};
+	*value = (struct cli_value){ .given = true, .text = text };
 	if (option->kind == CLI_FLAG || option->kind == CLI_FLAG_OFF)
 		return 0;
 	if (!*text)

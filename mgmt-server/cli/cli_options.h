@@ -37,7 +37,7 @@ struct cli_value {
 	bool given;
 	const char *text; /* borrowed from argv */
 	uint64_t
-	    number; /* CLI_COUNT, CLI_MIB, CLI_SECONDS, CLI_MS; the choice's place for CLI_CHOICE */
+		number; /* CLI_COUNT, CLI_MIB, CLI_SECONDS, CLI_MS; the choice's place for CLI_CHOICE */
 };
 
 enum { CLI_OPTIONS_MAX = 16, CLI_NAME_MAX = 63 };

@@ -123,12 +123,12 @@ void cli_progress_show(struct cli_progress *p, const char *label, uint64_t done,
 	{
 		/* One column stays free: a full line wraps on some terminals. */
 		struct cli_progress_line line = {
-		    .label = label,
-		    .done = done,
-		    .total = total,
-		    .rate = p->rate,
-		    .width = cli_table_terminal_width(STDERR_FILENO) - 1,
-		    .utf8 = p->utf8,
+			.label = label,
+			.done = done,
+			.total = total,
+			.rate = p->rate,
+			.width = cli_table_terminal_width(STDERR_FILENO) - 1,
+			.utf8 = p->utf8,
 		};
 
 		cli_progress_format(&line, text, sizeof(text));

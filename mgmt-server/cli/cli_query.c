@@ -21,11 +21,11 @@ int cli_query_print_json(const json_t *value, struct err *err)
 static struct cli_table table_of(const struct cli_view *view)
 {
 	return (struct cli_table){
-	    .columns = view->columns,
-	    .column_count = view->count,
-	    .now_wall_ms = clock_wall_ms(),
-	    .width = cli_table_terminal_width(STDOUT_FILENO),
-	    .colour = cli_table_terminal_colour(STDOUT_FILENO),
+		.columns = view->columns,
+		.column_count = view->count,
+		.now_wall_ms = clock_wall_ms(),
+		.width = cli_table_terminal_width(STDOUT_FILENO),
+		.colour = cli_table_terminal_colour(STDOUT_FILENO),
 	};
 }
 
@@ -125,11 +125,11 @@ int cli_query_list(struct cli_call *call, struct err *err)
 static int print_parts(const json_t *object, struct err *err)
 {
 	static const struct cli_column volume_columns[] = {
-	    {"VOLUME", "name", CLI_FORMAT_TEXT, .shrinks = true},
-	    {"KIND", "kind", CLI_FORMAT_TEXT, .right = false},
-	    {"SIZE", "size", CLI_FORMAT_BYTES, .right = true},
+		{ "VOLUME", "name", CLI_FORMAT_TEXT, .shrinks = true },
+		{ "KIND", "kind", CLI_FORMAT_TEXT, .right = false },
+		{ "SIZE", "size", CLI_FORMAT_BYTES, .right = true },
 	};
-	static const struct cli_view volumes = {volume_columns, ARRAY_LEN(volume_columns), NULL};
+	static const struct cli_view volumes = { volume_columns, ARRAY_LEN(volume_columns), NULL };
 	const json_t *list = json_object_get(object, "volumes");
 	const json_t *result = json_object_get(object, "result");
 	struct cli_table table = table_of(&volumes);
@@ -149,7 +149,7 @@ static int print_parts(const json_t *object, struct err *err)
 int cli_query_show(struct cli_call *call, struct err *err)
 {
 	CLEANUP_FREE char *path =
-	    cli_server_path(call->command->path, call->words[0] ? call->words[0] : "");
+		cli_server_path(call->command->path, call->words[0] ? call->words[0] : "");
 	CLEANUP(json_decref) json_t *object = NULL;
 	struct cli_server server;
 	struct cli_table table;

@@ -21,7 +21,7 @@ static void on_signal(int number)
 void cli_server_catch_signals(void)
 {
 	/* Once only: a second Ctrl-C ends the program even if it hangs. */
-	struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+	struct sigaction action = { .sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND };
 
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
@@ -33,10 +33,10 @@ enum cli_exit cli_server_exit(const struct err *err)
 		int code;
 		enum cli_exit status;
 	} meanings[] = {
-	    {EACCES, CLI_EXIT_REFUSED},           {EPERM, CLI_EXIT_REFUSED},
-	    {ECONNREFUSED, CLI_EXIT_UNREACHABLE}, {ECONNRESET, CLI_EXIT_UNREACHABLE},
-	    {ENETUNREACH, CLI_EXIT_UNREACHABLE},  {EHOSTUNREACH, CLI_EXIT_UNREACHABLE},
-	    {ETIMEDOUT, CLI_EXIT_UNREACHABLE},    {ECANCELED, CLI_EXIT_INTERRUPTED},
+		{ EACCES, CLI_EXIT_REFUSED },           { EPERM, CLI_EXIT_REFUSED },
+		{ ECONNREFUSED, CLI_EXIT_UNREACHABLE }, { ECONNRESET, CLI_EXIT_UNREACHABLE },
+		{ ENETUNREACH, CLI_EXIT_UNREACHABLE },  { EHOSTUNREACH, CLI_EXIT_UNREACHABLE },
+		{ ETIMEDOUT, CLI_EXIT_UNREACHABLE },    { ECANCELED, CLI_EXIT_INTERRUPTED },
 	};
 	size_t i;
 
@@ -61,7 +61,7 @@ static int read_system_cas(uint8_t **pem, struct err *err)
 int cli_server_client(struct http_client **out, const struct cli_login *login, struct err *err)
 {
 	CLEANUP_FREE uint8_t *system = NULL;
-	struct http_client_options options = {.base_url = login->url, .bearer = login->token};
+	struct http_client_options options = { .base_url = login->url, .bearer = login->token };
 	int r;
 
 	switch (login->trust) {
@@ -85,7 +85,7 @@ int cli_server_open(struct cli_server *server, struct err *err)
 {
 	int r;
 
-	*server = (struct cli_server){.http = NULL};
+	*server = (struct cli_server){ .http = NULL };
 	r = cli_login_load(&server->login, err);
 	if (r == CLI_LOGIN_NONE)
 		return err_say(err, EACCES,
@@ -122,16 +122,16 @@ int cli_server_json(struct cli_server *server, const char *method, const char *p
 		    const json_t *body, json_t **reply, struct err *err)
 {
 	CLEANUP_FREE char *text = body ? json_text(body) : NULL;
-	struct http_response response = {.body = NULL};
+	struct http_response response = { .body = NULL };
 	struct http_request request = {
-	    .method = method,
-	    .path = path,
-	    .body = text,
-	    .body_len = text ? strlen(text) : 0,
-	    .repeatable = strcmp(method, "GET") == 0,
-	    .deadline_ms = REQUEST_DEADLINE_MS,
-	    .response_max = RESPONSE_MAX,
-	    .cancel = &cli_server_interrupted,
+		.method = method,
+		.path = path,
+		.body = text,
+		.body_len = text ? strlen(text) : 0,
+		.repeatable = strcmp(method, "GET") == 0,
+		.deadline_ms = REQUEST_DEADLINE_MS,
+		.response_max = RESPONSE_MAX,
+		.cancel = &cli_server_interrupted,
 	};
 	int r;
 
@@ -157,7 +157,7 @@ int cli_server_json(struct cli_server *server, const char *method, const char *p
 char *cli_server_path(const char *format, const char *word)
 {
 	static const char plain[] =
-	    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
 	const char *hole = strstr(format, "%s");
 	char *path, *at;
 

@@ -14,7 +14,7 @@ enum cli_exit {
 	CLI_EXIT_FAILED = 1, /* the request or the job failed */
 	CLI_EXIT_USAGE = 2,  /* the command line is wrong; nothing was sent */
 	CLI_EXIT_REFUSED =
-	    3, /* not signed in, not allowed, or the server's certificate is not trusted */
+		3, /* not signed in, not allowed, or the server's certificate is not trusted */
 	CLI_EXIT_UNREACHABLE = 4, /* no answer from the server */
 	CLI_EXIT_INTERRUPTED = 130,
 };

@@ -62,9 +62,9 @@ static int ask_password(const char *user, struct password *p, struct err *err)
 
 	if (tty < 0 || tcgetattr(tty, &before) < 0)
 		return err_say(
-		    err, EINVAL,
-		    "there is no terminal to ask for the password: use --password-file FILE "
-		    "(- reads stdin)");
+			err, EINVAL,
+			"there is no terminal to ask for the password: use --password-file FILE "
+			"(- reads stdin)");
 	silent = before;
 	silent.c_lflag &= ~(tcflag_t)ECHO;
 	dprintf(tty, "Password of %s: ", user);
@@ -125,12 +125,13 @@ static int choose_trust(const struct cli_call *call, struct cli_login *login, st
 static int distrusted(const struct cli_login *login, int r, struct err *err)
 {
 	static const char *const advice[] = {
-	    [CLI_LOGIN_CA] = "the server's certificate does not come from the CA in that file",
-	    [CLI_LOGIN_FINGERPRINT] = "this is not the server with that fingerprint. Compare it "
-				      "with what the server prints; do not go on if they differ",
-	    [CLI_LOGIN_SYSTEM] =
-		"this machine does not trust the server's certificate. Give its CA "
-		"with --ca FILE, or its fingerprint with --fingerprint HEX",
+		[CLI_LOGIN_CA] = "the server's certificate does not come from the CA in that file",
+		[CLI_LOGIN_FINGERPRINT] =
+			"this is not the server with that fingerprint. Compare it "
+			"with what the server prints; do not go on if they differ",
+		[CLI_LOGIN_SYSTEM] =
+			"this machine does not trust the server's certificate. Give its CA "
+			"with --ca FILE, or its fingerprint with --fingerprint HEX",
 	};
 
 	return err_wrap(err, r, "%s", advice[login->trust]);
@@ -143,12 +144,12 @@ static int post_login(struct http_client *http, const char *user, const struct p
 	json_t *body = json_pack("{s:s, s:s}", "user", user, "password", p->text);
 	char *text = body ? json_text(body) : NULL;
 	struct http_request request = {
-	    .method = "POST",
-	    .path = "/api/v1/login",
-	    .body = text,
-	    .body_len = text ? strlen(text) : 0,
-	    .deadline_ms = LOGIN_DEADLINE_MS,
-	    .cancel = &cli_server_interrupted,
+		.method = "POST",
+		.path = "/api/v1/login",
+		.body = text,
+		.body_len = text ? strlen(text) : 0,
+		.deadline_ms = LOGIN_DEADLINE_MS,
+		.cancel = &cli_server_interrupted,
 	};
 	int r;
 
@@ -187,7 +188,7 @@ static int take_token(struct cli_login *login, const struct http_response *respo
 static int sign_in(struct cli_login *login, const struct password *p, struct err *err)
 {
 	CLEANUP(http_client_free) struct http_client *http = NULL;
-	struct http_response response = {.body = NULL};
+	struct http_response response = { .body = NULL };
 	int r;
 
 	r = cli_server_client(&http, login, err);
@@ -204,20 +205,34 @@ static int sign_in(struct cli_login *login, const struct password *p, struct err
 	return r;
 }
 
-int cli_signin_login(struct cli_call *call, struct err *err)
+/* What the command line says about the login. -EINVAL: it is wrong, and nothing was asked or sent yet. */
+static int prepare(const struct cli_call *call, struct cli_login *login, struct err *err)
 {
 	const struct cli_value *user = cli_command_value(call, "user");
-	struct cli_login login = {.url = NULL};
-	struct password password;
-	int r;
 
 	if (!user->given)
 		return err_say(err, EINVAL, "--user is missing");
-	login.url = cli_login_url(call->words[0], err);
-	login.user = strdup(user->text);
-	r = !login.url ? -EINVAL : !login.user ? err_set(err, ENOMEM, "sign in") : 0;
-	if (r == 0)
-		r = choose_trust(call, &login, err);
+	login->url = cli_login_url(call->words[0], err);
+	if (!login->url)
+		return -err->code;
+	login->user = strdup(user->text);
+	if (!login->user)
+		return err_set(err, ENOMEM, "sign in");
+	return choose_trust(call, login, err);
+}
+
+int cli_signin_login(struct cli_call *call, struct err *err)
+{
+	struct cli_login login = { .url = NULL };
+	struct password password;
+	int r;
+
+	r = prepare(call, &login, err);
+	if (r == -EINVAL) {
+		fprintf(stderr, "godwit: %s\n", err_text(err));
+		cli_login_deinit(&login);
+		return CLI_EXIT_USAGE;
+	}
 	if (r == 0)
 		r = get_password(call, login.user, &password, err);
 	if (r == 0)
@@ -233,7 +248,7 @@ int cli_signin_login(struct cli_call *call, struct err *err)
 
 int cli_signin_logout(struct cli_call *call, struct err *err)
 {
-	struct err said = {.code = 0};
+	struct err said = { .code = 0 };
 	struct cli_server server;
 	int r;
 

@@ -31,9 +31,10 @@ static const char *state_colour(const char *state)
 	static const struct {
 		const char *state, *sequence;
 	} colours[] = {
-	    {"running", "32"}, {"online", "32"},   {"done", "32"},         {"lost", "31"},
-	    {"error", "31"},   {"failed", "31"},   {"offline", "31"},      {"fenced", "33"},
-	    {"paused", "33"},  {"starting", "36"}, {"failing-over", "33"}, {"queued", "36"},
+		{ "running", "32" },  { "online", "32" },       { "done", "32" },
+		{ "lost", "31" },     { "error", "31" },        { "failed", "31" },
+		{ "offline", "31" },  { "fenced", "33" },       { "paused", "33" },
+		{ "starting", "36" }, { "failing-over", "33" }, { "queued", "36" },
 	};
 	size_t i;
 
@@ -65,8 +66,7 @@ static void fill(struct layout *l, const struct cli_table *table, const json_t *
 		snprintf(cell(l, 0, c), CLI_FORMAT_MAX, "%s", table->columns[c].title);
 		l->width[c] = cli_format_width(table->columns[c].title);
 	}
-	json_array_foreach((json_t *)rows, i, row)
-	{
+	json_array_foreach ((json_t *)rows, i, row) {
 		for (c = 0; c < l->columns; c++) {
 			const struct cli_column *column = &table->columns[c];
 			char *text = cell(l, i + 1, c);
@@ -178,7 +178,7 @@ static int written(FILE *out)
 int cli_table_print(const struct cli_table *table, const json_t *rows, FILE *out)
 {
 	CLEANUP_FREE char(*cells)[CLI_FORMAT_MAX] = NULL;
-	struct layout l = {.rows = json_array_size(rows) + 1, .columns = table->column_count};
+	struct layout l = { .rows = json_array_size(rows) + 1, .columns = table->column_count };
 	size_t row, c;
 
 	cells = calloc(l.rows * l.columns, sizeof(*cells));
@@ -232,13 +232,11 @@ int cli_table_print_keys(const json_t *object, const char *indent, FILE *out)
 	const json_t *value;
 	size_t widest_key = 0;
 
-	json_object_foreach((json_t *)object, key, value)
-	{
+	json_object_foreach ((json_t *)object, key, value) {
 		if (strlen(key) > widest_key)
 			widest_key = strlen(key);
 	}
-	json_object_foreach((json_t *)object, key, value)
-	{
+	json_object_foreach ((json_t *)object, key, value) {
 		char name[64], text[CLI_FORMAT_MAX];
 
 		snprintf(name, sizeof(name), "%s", key);

@@ -12,7 +12,7 @@ struct cli_column {
 	enum cli_format format;
 	bool right; /* aligned to the right: numbers */
 	unsigned
-	    yields; /* too little room: columns with the largest number are left out first; 0: never */
+		yields; /* too little room: columns with the largest number are left out first; 0: never */
 	bool shrinks; /* may be cut with "…" before anything is left out */
 };
 

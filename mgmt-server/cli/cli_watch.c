@@ -25,7 +25,7 @@ static uint64_t number_of(const json_t *object, const char *key)
 
 static bool ended(const json_t *job)
 {
-	static const char *const states[] = {"done", "failed", "cancelled"};
+	static const char *const states[] = { "done", "failed", "cancelled" };
 	size_t i;
 
 	for (i = 0; i < ARRAY_LEN(states); i++) {
@@ -52,7 +52,7 @@ int cli_watch_job(struct cli_server *server, const char *id, bool quiet, json_t 
 		  struct err *err)
 {
 	CLEANUP_FREE char *path = cli_server_path("/api/v1/jobs/%s", id);
-	struct cli_progress progress = {.quiet = quiet};
+	struct cli_progress progress = { .quiet = quiet };
 	uint64_t pause_ms = POLL_FIRST_MS;
 	int r = 0;
 
@@ -82,9 +82,9 @@ int cli_watch_job(struct cli_server *server, const char *id, bool quiet, json_t 
 		return err_say(err, ECANCELED,
 			       "not waiting any more. The job goes on; see godwit job watch %s",
 			       id);
-	return r < 0
-		   ? err_wrap(err, r, "lost sight of job %s (it goes on without this command)", id)
-		   : 0;
+	return r < 0 ? err_wrap(err, r, "lost sight of job %s (it goes on without this command)",
+				id)
+		     : 0;
 }
 
 enum cli_exit cli_watch_outcome(const json_t *job)

@@ -33,7 +33,7 @@ static int failed(const struct err *err)
 
 int main(int argc, char **argv)
 {
-	struct err err = {.code = 0};
+	struct err err = { .code = 0 };
 	struct cli_call call;
 	int r;
 
