@@ -2,7 +2,7 @@
 # installed side by side: godwit-scan looks for the others beside itself.
 
 scan := mgmt-server/scan
-SCAN_LIB := volume_channel entry_channel sandbox name_tree content_cache content_hash child engine_client engine_wire \
+SCAN_LIB := volume_channel entry_channel sandbox name_tree inode_set content_cache content_hash child engine_client engine_wire \
 	scan_content scan_partition scan_reader scan_run
 $(eval $(call library,scan,$(SCAN_LIB:%=$(scan)/%.c),libseccomp openssl))
 
@@ -13,5 +13,6 @@ endef
 
 $(eval $(call scan_reader,godwit-scan-parts,reader_parts part_probe,blkid))
 $(eval $(call scan_reader,godwit-scan-ext,reader_ext ext_volume ext_journal,ext2fs com_err))
+$(eval $(call scan_reader,godwit-scan-fat,reader_fat,tsk))
 $(eval $(call program,godwit-scan-engine,$(addprefix $(scan)/,engine.c engine_worker.c engine_canary.c),scan snapshot common,libclamav zlib))
 $(eval $(call program,godwit-scan,$(addprefix $(scan)/,godwit_scan.c scan_report.c scan_image.c),scan snapshot common,jansson))
