@@ -14,5 +14,6 @@ endef
 $(eval $(call scan_reader,godwit-scan-parts,reader_parts part_probe,blkid))
 $(eval $(call scan_reader,godwit-scan-ext,reader_ext ext_volume ext_journal,ext2fs com_err))
 $(eval $(call scan_reader,godwit-scan-fat,reader_fat,tsk))
+$(eval $(call scan_reader,godwit-scan-ntfs,reader_ntfs ntfs_volume,libfsntfs libbfio))
 $(eval $(call program,godwit-scan-engine,$(addprefix $(scan)/,engine.c engine_worker.c engine_canary.c),scan snapshot common,libclamav zlib))
 $(eval $(call program,godwit-scan,$(addprefix $(scan)/,godwit_scan.c scan_report.c scan_image.c),scan snapshot common,jansson))

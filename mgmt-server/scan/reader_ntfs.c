@@ -1,0 +1,298 @@
+/* reader_ntfs.c - NTFS by libfsntfs: contents (resident, sparse, compressed, CompactOS) and alternate data streams.
+ *
+ * The master file table is read from its first to its last record, so depth, loops and files without a folder cost
+ * nothing; names are put together afterwards (name_tree.h). Source: [MS-FSCC]; libfsntfs's format description.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mgmt-server/scan/name_tree.h"
+#include "mgmt-server/scan/ntfs_volume.h"
+#include "mgmt-server/scan/reader.h"
+
+enum {
+	PIECE = 1 << 20,
+	ROOT = 5,               /* record number of the root folder */
+	FIRST_FREE = 24,        /* below are the file system's own files */
+	RECORD_BITS = 48,       /* of a file reference: the rest counts reuses */
+	ATTRIBUTE_ENCRYPTED = 0x4000,
+	NAME_SPACE_DOS = 2,     /* the 8.3 name of a file that has a long one too */
+	NAME_LEN_MAX = 1024,    /* 255 UTF-16 units as UTF-8 */
+	FILETIME_TO_1970_S = 11644473600,
+};
+
+struct walk {
+	struct reader *reader;
+	struct err *err;
+	libfsntfs_volume_t *volume;
+	struct name_tree *names;
+	uint8_t *piece;
+	char *path;
+};
+
+/* A content: the main data of a file or one of its streams. libfsntfs has a set of functions for each. */
+struct content {
+	libfsntfs_file_entry_t *entry;    /* main data */
+	libfsntfs_data_stream_t *stream;  /* or this */
+	uint64_t size;
+};
+
+static uint64_t record_of(uint64_t reference)
+{
+	return reference & ((1ULL << RECORD_BITS) - 1);
+}
+
+static int incomplete_record(struct walk *w, uint64_t record, const char *what, libfsntfs_error_t **error)
+{
+	char reason[512], text[700];
+
+	ntfs_volume_reason(error, reason, sizeof(reason));
+	snprintf(text, sizeof(text), "%s of record %llu: %s", what, (unsigned long long)record, reason);
+	return reader_incomplete(w->reader, text, w->err);
+}
+
+/* ---- pass one: names ---- */
+
+static int add_name(struct walk *w, uint64_t record, libfsntfs_attribute_t *attribute)
+{
+	uint8_t name[NAME_LEN_MAX], space = 0;
+	uint64_t parent;
+	size_t len;
+
+	if (libfsntfs_file_name_attribute_get_name_space(attribute, &space, NULL) != 1 || space == NAME_SPACE_DOS ||
+	    libfsntfs_file_name_attribute_get_parent_file_reference(attribute, &parent, NULL) != 1 ||
+	    libfsntfs_file_name_attribute_get_utf8_name_size(attribute, &len, NULL) != 1 || len < 2 || len > sizeof(name) ||
+	    libfsntfs_file_name_attribute_get_utf8_name(attribute, name, len, NULL) != 1)
+		return 0;
+	if (name_tree_add(w->names, record, record_of(parent), (const char *)name, len - 1) < 0)
+		return err_set(w->err, ENOMEM, "remember a name");
+	return 0;
+}
+
+static int add_names(struct walk *w, uint64_t record, libfsntfs_file_entry_t *entry)
+{
+	int count = 0, r = 0;
+
+	if (libfsntfs_file_entry_get_number_of_attributes(entry, &count, NULL) != 1)
+		return 0;
+	for (int i = 0; r == 0 && i < count; i++) {
+		libfsntfs_attribute_t *attribute = NULL;
+		uint32_t type = 0;
+
+		if (libfsntfs_file_entry_get_attribute_by_index(entry, i, &attribute, NULL) != 1)
+			continue;
+		if (libfsntfs_attribute_get_type(attribute, &type, NULL) == 1 &&
+		    type == LIBFSNTFS_ATTRIBUTE_TYPE_FILE_NAME)
+			r = add_name(w, record, attribute);
+		libfsntfs_attribute_free(&attribute, NULL);
+	}
+	return r;
+}
+
+/* ---- pass two: contents ---- */
+
+static ssize_t content_read(struct content *c, void *buf, size_t len, uint64_t offset, libfsntfs_error_t **error)
+{
+	return c->stream ? libfsntfs_data_stream_read_buffer_at_offset(c->stream, buf, len, (off64_t)offset, error)
+			 : libfsntfs_file_entry_read_buffer_at_offset(c->entry, buf, len, (off64_t)offset, error);
+}
+
+static int content_extents(struct content *c)
+{
+	int count = 0;
+	int r = c->stream ? libfsntfs_data_stream_get_number_of_extents(c->stream, &count, NULL)
+			  : libfsntfs_file_entry_get_number_of_extents(c->entry, &count, NULL);
+
+	return r == 1 ? count : 0;
+}
+
+/* The length of extent @i, and whether it is a hole that need not be read. */
+static uint64_t content_extent(struct content *c, int i, bool *hole)
+{
+	off64_t at;
+	size64_t len = 0;
+	uint32_t flags = 0;
+	int r = c->stream ? libfsntfs_data_stream_get_extent_by_index(c->stream, i, &at, &len, &flags, NULL)
+			  : libfsntfs_file_entry_get_extent_by_index(c->entry, i, &at, &len, &flags, NULL);
+
+	*hole = r == 1 && flags & LIBFSNTFS_EXTENT_FLAG_IS_SPARSE && !(flags & LIBFSNTFS_EXTENT_FLAG_IS_COMPRESSED);
+	return r == 1 ? len : 0;
+}
+
+/* Return 0, 1 after reader_end_unreadable, or -errno. */
+static int give_range(struct walk *w, struct content *c, uint64_t offset, uint64_t end)
+{
+	while (offset < end) {
+		libfsntfs_error_t *error = NULL;
+		size_t want = end - offset < PIECE ? (size_t)(end - offset) : PIECE;
+		ssize_t n = content_read(c, w->piece, want, offset, &error);
+		int r;
+
+		if (n <= 0) {
+			char reason[512];
+
+			ntfs_volume_reason(&error, reason, sizeof(reason));
+			r = reader_end_unreadable(w->reader, reason, w->err);
+			return r < 0 ? r : 1;
+		}
+		r = reader_data(w->reader, w->piece, (size_t)n, offset, w->err);
+		if (r < 0)
+			return r;
+		offset += (uint64_t)n;
+	}
+	return 0;
+}
+
+/* Holes are skipped where libfsntfs names them: a sparse file of terabytes must not be read for ever. */
+static int give_content(struct walk *w, struct content *c)
+{
+	int extents = content_extents(c), r = 0;
+	uint64_t offset = 0;
+
+	for (int i = 0; r == 0 && i < extents && offset < c->size; i++) {
+		bool hole;
+		uint64_t len = content_extent(c, i, &hole);
+		uint64_t end = len < c->size - offset ? offset + len : c->size;
+
+		if (!hole)
+			r = give_range(w, c, offset, end);
+		offset = end;
+	}
+	if (r == 0)
+		r = give_range(w, c, offset, c->size);
+	if (r)
+		return r < 0 ? r : 0;
+	return reader_end(w->reader, w->err);
+}
+
+static int report(struct walk *w, const struct reader_file *file, struct content *c)
+{
+	int r = reader_begin(w->reader, file, w->err);
+
+	if (r < 0)
+		return r;
+	return file->flags & READER_UNREADABLE ? reader_end(w->reader, w->err) : give_content(w, c);
+}
+
+static int report_streams(struct walk *w, struct reader_file *file, libfsntfs_file_entry_t *entry)
+{
+	int count = 0, r = 0;
+
+	if (libfsntfs_file_entry_get_number_of_alternate_data_streams(entry, &count, NULL) != 1)
+		return 0;
+	for (int i = 0; r == 0 && i < count; i++) {
+		libfsntfs_data_stream_t *stream = NULL;
+		libfsntfs_error_t *error = NULL;
+		struct content content = { 0 };
+		uint8_t name[NAME_LEN_MAX];
+		size_t len = 0;
+		size64_t size = 0;
+
+		if (libfsntfs_file_entry_get_alternate_data_stream_by_index(entry, i, &stream, &error) != 1 ||
+		    libfsntfs_data_stream_get_size(stream, &size, &error) != 1) {
+			r = incomplete_record(w, file->inode, "a stream", &error);
+			libfsntfs_data_stream_free(&stream, NULL);
+			continue;
+		}
+		if (libfsntfs_data_stream_get_utf8_name_size(stream, &len, NULL) != 1 || len < 1 || len > sizeof(name) ||
+		    libfsntfs_data_stream_get_utf8_name(stream, name, len, NULL) != 1)
+			snprintf((char *)name, sizeof(name), "<stream %d>", i);
+		content = (struct content){ .stream = stream, .size = size };
+		file->stream = (const char *)name;
+		file->size = size;
+		r = report(w, file, &content);
+		libfsntfs_data_stream_free(&stream, NULL);
+	}
+	return r;
+}
+
+static int64_t seconds(uint64_t filetime)
+{
+	return (int64_t)(filetime / 10000000) - (int64_t)FILETIME_TO_1970_S;
+}
+
+static int report_entry(struct walk *w, uint64_t record, libfsntfs_file_entry_t *entry)
+{
+	struct reader_file file = { .path = w->path, .stream = "", .inode = record };
+	struct content content = { .entry = entry };
+	uint64_t modified = 0, changed = 0;
+	uint32_t attributes = 0;
+	size64_t size = 0;
+	int r;
+
+	if (record < FIRST_FREE && record != ROOT)
+		return 0;
+	libfsntfs_file_entry_get_file_attribute_flags(entry, &attributes, NULL);
+	libfsntfs_file_entry_get_modification_time(entry, &modified, NULL);
+	libfsntfs_file_entry_get_entry_modification_time(entry, &changed, NULL);
+	file.mtime = seconds(modified);
+	file.ctime = seconds(changed);
+	file.path_len = name_tree_path(w->names, record, ROOT, w->path, READER_PATH_MAX);
+	if (attributes & ATTRIBUTE_ENCRYPTED) {
+		file.flags = READER_UNREADABLE | READER_ENCRYPTED;
+		file.reason = "encrypted by EFS";
+	}
+	if (libfsntfs_file_entry_has_default_data_stream(entry, NULL) == 1) {
+		libfsntfs_error_t *error = NULL;
+
+		if (libfsntfs_file_entry_get_size(entry, &size, &error) != 1)
+			return incomplete_record(w, record, "the size", &error);
+		content.size = file.size = size;
+		r = report(w, &file, &content);
+		if (r < 0)
+			return r;
+	}
+	return report_streams(w, &file, entry);
+}
+
+static int each_record(struct walk *w, bool first_pass, int (*fn)(struct walk *, uint64_t, libfsntfs_file_entry_t *))
+{
+	libfsntfs_error_t *error = NULL;
+	uint64_t count = 0, base;
+	int r = 0;
+
+	if (libfsntfs_volume_get_number_of_file_entries(w->volume, &count, &error) != 1)
+		return incomplete_record(w, 0, "the master file table", &error);
+	for (uint64_t record = 0; r == 0 && record < count; record++) {
+		libfsntfs_file_entry_t *entry = NULL;
+
+		if (libfsntfs_volume_get_file_entry_by_index(w->volume, record, &entry, &error) != 1) {
+			r = first_pass ? incomplete_record(w, record, "the description", &error) : 0;
+			libfsntfs_error_free(&error);
+			continue;
+		}
+		/* Records with a base are continuations of another; they were read with it. */
+		if (libfsntfs_file_entry_is_empty(entry, NULL) != 1 &&
+		    libfsntfs_file_entry_is_allocated(entry, NULL) == 1 &&
+		    (libfsntfs_file_entry_get_base_record_file_reference(entry, &base, NULL) != 1 || !base)) {
+			if (first_pass && libfsntfs_file_entry_is_corrupted(entry, NULL) == 1)
+				r = incomplete_record(w, record, "the damaged description", &error);
+			if (r == 0)
+				r = fn(w, record, entry);
+		}
+		libfsntfs_file_entry_free(&entry, NULL);
+	}
+	return r;
+}
+
+int reader_walk(struct reader *reader, struct err *err)
+{
+	CLEANUP(name_tree_free) struct name_tree *names = name_tree_new();
+	CLEANUP_FREE uint8_t *piece = malloc(PIECE);
+	CLEANUP_FREE char *path = malloc(READER_PATH_MAX);
+	struct walk w = { .reader = reader, .err = err, .names = names, .piece = piece, .path = path };
+	int r;
+
+	if (!names || !piece || !path)
+		return err_set(err, ENOMEM, "start to read NTFS");
+	r = ntfs_volume_open(&w.volume, reader_volume(reader), err);
+	if (r < 0)
+		return r;
+	r = each_record(&w, true, add_names);
+	if (r == 0)
+		r = each_record(&w, false, report_entry);
+	ntfs_volume_close(w.volume);
+	return r;
+}
