@@ -134,11 +134,15 @@ static int wait_ready(int fd, short events, uint64_t deadline_ms)
 
 static int make_room(struct unix_socket_lines *l, struct err *err)
 {
-	size_t cap = l->cap ? 2 * l->cap : 4096;
+	size_t cap = l->cap ? 2 * l->cap
+			    : UNIX_SOCKET_LINE_MAX >> 8; /* comes out at the limit exactly */
 	char *bigger;
 
 	if (l->len < l->cap)
 		return 0;
+	if (l->len == UNIX_SOCKET_LINE_MAX)
+		return err_say(err, EMSGSIZE, "read a line: it has more than %d bytes",
+			       UNIX_SOCKET_LINE_MAX);
 	bigger = realloc(l->buf, cap);
 	if (!bigger)
 		return err_set(err, ENOMEM, "read a line of more than %zu bytes", l->len);
@@ -253,9 +257,6 @@ int unix_socket_read_line(struct unix_socket_lines *l, int timeout_ms, char **li
 	if (l->consumed)
 		l->len = l->consumed = 0;
 	for (;;) {
-		if (l->len > UNIX_SOCKET_LINE_MAX)
-			return err_say(err, EMSGSIZE, "read a line: longer than %d bytes",
-				       UNIX_SOCKET_LINE_MAX);
 		r = make_room(l, err);
 		if (r < 0)
 			return r;
@@ -312,8 +313,11 @@ int unix_socket_send_line(int fd, const char *line, const int *fds, size_t fd_co
 	int r;
 
 	assert(fd_count <= UNIX_SOCKET_FDS_MAX);
-	if (len >= UNIX_SOCKET_LINE_MAX || memchr(line, '\n', len))
-		return err_say(err, EINVAL, "send a line: it is too long or more than one");
+	if (len >= UNIX_SOCKET_LINE_MAX)
+		return err_say(err, EMSGSIZE, "send a line: it has more than %d bytes",
+			       UNIX_SOCKET_LINE_MAX);
+	if (memchr(line, '\n', len))
+		return err_say(err, EINVAL, "send a line: it has a line break in it");
 	if (fd_count)
 		attach_descriptors(&message, &control, sizeof(control), fds, fd_count);
 

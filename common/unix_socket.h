@@ -20,7 +20,7 @@ int unix_socket_listen(const char *path, mode_t mode, struct err *err);
 int unix_socket_connect(const char *path, struct err *err);
 
 enum {
-	UNIX_SOCKET_LINE_MAX = 1 << 20,
+	UNIX_SOCKET_LINE_MAX = 1 << 20, /* bytes, with the newline */
 	UNIX_SOCKET_FDS_MAX = 4,
 	UNIX_SOCKET_SEND_TIMEOUT_MS = 30000
 };
@@ -57,8 +57,8 @@ void unix_socket_lines_deinit(struct unix_socket_lines *l);
 
 /*
  * Send one line (a newline is added) and with its first byte up to UNIX_SOCKET_FDS_MAX descriptors, which stay the
- * caller's. Return 0, -EPIPE, -ETIMEDOUT when the other side reads nothing for UNIX_SOCKET_SEND_TIMEOUT_MS, or -errno;
- * after a failure a part of the line may be out: close.
+ * caller's. Return 0, -EPIPE, -EMSGSIZE, -EINVAL for a text of several lines, -ETIMEDOUT when the other side reads
+ * nothing for UNIX_SOCKET_SEND_TIMEOUT_MS, or -errno; after a failure a part of the line may be out: close.
  */
 int unix_socket_send_line(int fd, const char *line, const int *fds, size_t fd_count,
 			  struct err *err);
