@@ -18,6 +18,14 @@ FAULTFS := $(O)/lib/faultfs.so
 $(eval $(call linked,$(FAULTFS),tests/lib/faultfs.c,,))
 endif
 
+# Tools of system tests: tests/lib/NAME.c with a main() becomes build/FLAVOUR/tests/NAME.
+TEST_TOOLS := hvctl
+$(foreach t,$(TEST_TOOLS),$(eval $(call linked,$(O)/tests/$(t),tests/lib/$(t).c,common,)))
+$(TEST_TOOLS:%=$(O)/tests/%):
+	$(say) LINK $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(call pkg_config,--libs,$(LINK_PKGS)) -lm
+
 $(O)/tests/test_%:
 	$(say) LINK $@
 	@mkdir -p $(@D)
@@ -37,7 +45,7 @@ $(O)/tests/fuzz_%:
 	$(Q)$(CC) $(ALL_LDFLAGS) $(FUZZ_MAIN) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(call pkg_config,--libs,$(LINK_PKGS)) -lm
 
 .PHONY: tests
-tests: all $(FAULTFS) $(UNIT_TESTS:%=$(O)/tests/%) $(FUZZERS:%=$(O)/tests/%)
+tests: all $(FAULTFS) $(TEST_TOOLS:%=$(O)/tests/%) $(UNIT_TESTS:%=$(O)/tests/%) $(FUZZERS:%=$(O)/tests/%)
 
 setup:
 	@tests/setup.sh test
