@@ -185,9 +185,22 @@ static int read_raw(void *ctx, uint8_t *buf, size_t len, uint64_t offset, struct
 	return 0;
 }
 
+static int extent_raw(void *ctx, uint64_t offset, uint64_t *len, bool *zero, struct err *err)
+{
+	struct scan_image *image = ctx;
+	off_t data = lseek(image->fd, (off_t)offset, SEEK_DATA);
+	off_t end;
+
+	(void)err;
+	*zero = data < 0 || (uint64_t)data > offset;
+	end = *zero ? data : lseek(image->fd, (off_t)offset, SEEK_HOLE);
+	*len = (end < 0 || (uint64_t)end > image->size ? image->size : (uint64_t)end) - offset;
+	return 0;
+}
+
 struct volume_input scan_image_input(struct scan_image *image)
 {
 	if (image->nbd)
 		return nbd_input_volume(image->nbd);
-	return (struct volume_input){ .ctx = image, .size = image->size, .read = read_raw };
+	return (struct volume_input){ .ctx = image, .size = image->size, .read = read_raw, .extent = extent_raw };
 }

@@ -16,7 +16,7 @@ static const struct scan_partition_rule by_type[] = {
 	{ "exfat", SCAN_WAY_READER, "godwit-scan-fat" },
 	{ "swap", SCAN_WAY_RAW, "swap" },
 	{ "swsuspend", SCAN_WAY_RAW, "swap" },
-	{ "zero", SCAN_WAY_NOTHING, "zeros" },
+	{ "zero", SCAN_WAY_ZEROS, "zeros" },
 	{ "crypto_LUKS", SCAN_WAY_INCOMPLETE, "encrypted" },
 	{ "BitLocker", SCAN_WAY_INCOMPLETE, "encrypted" },
 	{ "beyond-end", SCAN_WAY_INCOMPLETE, "truncated" },

@@ -5,7 +5,7 @@
 enum scan_way {
 	SCAN_WAY_READER,     /* a program walks its files */
 	SCAN_WAY_RAW,        /* no files by design: scanned as one content */
-	SCAN_WAY_NOTHING,    /* zeros */
+	SCAN_WAY_ZEROS,    /* zeros, it seems: nothing but zeros is clean */
 	SCAN_WAY_INCOMPLETE, /* nobody can say what is in it */
 };
 

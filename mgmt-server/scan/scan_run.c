@@ -12,7 +12,7 @@
 #include "mgmt-server/scan/scan_partition.h"
 #include "mgmt-server/scan/scan_reader.h"
 
-enum { PARTITIONS_MAX = 256, RAW_PIECE = 32 << 20, RAW_OVERLAP = 1 << 20 };
+enum { PARTITIONS_MAX = 256, RAW_PIECE = 32 << 20, RAW_OVERLAP = 1 << 20, ZERO_PIECE = 1 << 20 };
 
 struct partition {
 	char name[16];  /* as in reports: the kernel's number, "" for a volume without a table */
@@ -96,6 +96,37 @@ static int scan_raw(struct scan *s, const struct scan_volume *v, const struct pa
 	return task_pool_wait(s->pool, err);
 }
 
+/* The reader looked at the ends only; here it is made sure. */
+static int scan_zeros(struct scan *s, const struct scan_volume *v, const struct partition *p, struct err *err)
+{
+	CLEANUP_FREE uint8_t *buf = malloc(ZERO_PIECE);
+
+	if (!buf)
+		return err_set(err, ENOMEM, "scan a partition");
+	for (uint64_t at = 0; at < p->length;) {
+		uint64_t len = p->length - at;
+		bool zero = false;
+		int r = 0;
+
+		if (v->input.extent)
+			r = v->input.extent(v->input.ctx, p->offset + at, &len, &zero, err);
+		if (r == 0 && !zero) {
+			len = len < ZERO_PIECE ? len : ZERO_PIECE;
+			len = len < p->length - at ? len : p->length - at;
+			r = v->input.read(v->input.ctx, buf, (size_t)len, p->offset + at, err);
+		}
+		if (r < 0)
+			return r;
+		if (!zero && !chunk_is_zero(buf, (size_t)len)) {
+			scan_incomplete(s, "unknown: %s%s%s: no file system that is known", v->name,
+					p->name[0] ? " partition " : "", p->name);
+			return 0;
+		}
+		at += len;
+	}
+	return 0;
+}
+
 static int scan_partition(struct scan *s, const struct scan_volume *v, const struct partition *p, struct err *err)
 {
 	const struct scan_partition_rule *rule = scan_partition_rule(p->type, p->table_type);
@@ -111,8 +142,8 @@ static int scan_partition(struct scan *s, const struct scan_volume *v, const str
 				       err);
 	case SCAN_WAY_RAW:
 		return scan_raw(s, v, p, rule->detail, err);
-	case SCAN_WAY_NOTHING:
-		return 0;
+	case SCAN_WAY_ZEROS:
+		return scan_zeros(s, v, p, err);
 	case SCAN_WAY_INCOMPLETE:
 		scan_incomplete(s, "%s: %s%s%s: %s", rule->detail, v->name, p->name[0] ? " partition " : "", p->name,
 				p->type[0] ? p->type : "no file system that is known");
