@@ -118,13 +118,14 @@ int cli_action_create(struct cli_call *call, struct err *err)
 int cli_action_token(struct cli_call *call, struct err *err)
 {
 	CLEANUP(json_decref) json_t *reply = NULL;
-	char when[64], token[CLI_FORMAT_MAX];
+	char when[64], token[CLI_FORMAT_MAX], url[CLI_FORMAT_MAX];
 	struct cli_server server;
 	int r;
 
 	r = cli_server_open(&server, err);
 	if (r < 0)
 		return r;
+	snprintf(url, sizeof(url), "%s", server.login.url);
 	r = request(&server, call, &reply, err);
 	cli_server_close(&server);
 	if (r < 0)
@@ -136,6 +137,10 @@ int cli_action_token(struct cli_call *call, struct err *err)
 			 sizeof(when));
 	printf("%s\n", token);
 	if (!call->quiet)
-		fprintf(stderr, "Good for one endpoint; it expires %s.\n", when);
+		fprintf(stderr,
+			"Good for one endpoint; it expires %s. On the endpoint:\n"
+			"  godwit-agent enrol --state FOLDER --server %s --token TOKEN --name "
+			"NAME\n",
+			when, url);
 	return 0;
 }

@@ -28,9 +28,12 @@ export async function enrol() {
 }
 
 function tokenContent(token, expires) {
+	const command = `godwit-agent enrol --state FOLDER --server ${location.origin} --token ${token} --name NAME`;
 	return [
 		h("div", { class: "command" }, h("code", { id: "enrol-token" }, token), copyButton(token)),
-		h("p", null, "Give it to the new endpoint's godwit-agent. The token also tells the agent how to recognise this server, so nothing else is needed."),
-		h("p", { class: "quiet" }, `It expires ${format.ago(expires)} (${format.moment(expires)}) and is not shown again.`),
+		h("p", null, "On the new endpoint, with its name and its state folder:"),
+		h("div", { class: "command" }, h("code", null, command), copyButton(command, "Copy all")),
+		h("p", { class: "quiet" }, "The token also tells the endpoint how to recognise this server. "
+			+ `It expires ${format.ago(expires)} (${format.moment(expires)}) and is not shown again.`),
 	];
 }
