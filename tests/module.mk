@@ -2,7 +2,7 @@
 # Fuzz targets: tests/fuzz/fuzz_STEM.c; tests/fuzz/corpus/STEM/* is replayed by every `make check`.
 
 # What unit tests share.
-$(eval $(call library,testing,tests/lib/tls_server.c,openssl))
+$(eval $(call library,testing,$(filter-out tests/lib/faultfs.c,$(wildcard tests/lib/*.c)),openssl))
 
 TEST_LIBRARIES := testing \
 	$(foreach lib,cli mgmt-server client-agent hypervisor migrate snapshot common,$(filter $(lib),$(LIBRARIES)))

@@ -8,195 +8,21 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
-
-#include <openssl/pem.h>
-#include <openssl/x509.h>
 
 #include "common/clock.h"
 #include "common/http_client.h"
 #include "common/io.h"
-#include "common/pki.h"
-#include "tests/lib/tls_server.h"
+#include "tests/lib/certificates.h"
+#include "tests/lib/http_answers.h"
 
-enum { BIG = 100000, UPLOAD = 8 << 20 };
+enum { BIG = HTTP_ANSWERS_BIG, UPLOAD = 8 << 20 };
 
-static struct {
-	char *ca_key, *ca, *foreign_key, *foreign;
-	char *key, *request;
-	char *server, *chain; /* the certificate; it and the CA */
-	char *client, *foreign_client;
-	char fingerprint[PKI_FINGERPRINT_LEN];
-} made;
-
+static struct certificates made;
 static struct tls_server *server;
 static char url[64];
 
-/* ---- The server's answers ---------------------------------------------------------------------- */
-
-static bool answer_hello(const struct tls_server_request *r)
-{
-	return tls_server_reply(r, 200, NULL, "hello", 5);
-}
-
-static bool answer_echo(const struct tls_server_request *r)
-{
-	return tls_server_reply(r, 200, NULL, r->body, r->body_len);
-}
-
-static bool answer_headers(const struct tls_server_request *r)
-{
-	return tls_server_reply(r, 200, NULL, r->headers, strlen(r->headers));
-}
-
-static bool answer_nothing(const struct tls_server_request *r)
-{
-	return tls_server_write(r, "HTTP/1.1 204 No Content\r\n\r\n", 27);
-}
-
-static bool answer_big(const struct tls_server_request *r)
-{
-	static char big[BIG];
-
-	return tls_server_reply(r, 200, NULL, big, sizeof(big));
-}
-
-static bool answer_endless(const struct tls_server_request *r)
-{
-	static char chunk[6 + 0x2000 + 2] = "2000\r\n";
-	bool ok = tls_server_write(r, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", 47);
-
-	memcpy(chunk + sizeof(chunk) - 2, "\r\n", 2);
-	while (ok)
-		ok = tls_server_write(r, chunk, sizeof(chunk));
-	return false;
-}
-
-static bool answer_json(const struct tls_server_request *r)
-{
-	return tls_server_reply(r, 200, NULL, "{\"a\":1}", 7);
-}
-
-static bool answer_problem(const struct tls_server_request *r)
-{
-	static const char problem[] =
-		"{\"type\":\"about:blank\",\"title\":\"Conflict\",\"status\":409,"
-		"\"detail\":\"desktop d7 runs\\non laptop-3\"}";
-
-	return tls_server_reply(r, 409, "Content-Type: application/problem+json\r\n", problem,
-				strlen(problem));
-}
-
-static bool answer_busy_twice(const struct tls_server_request *r)
-{
-	return r->number <= 2 ? tls_server_reply(r, 503, NULL, "busy", 4) : answer_hello(r);
-}
-
-static bool answer_later(const struct tls_server_request *r)
-{
-	return r->number == 1 ? tls_server_reply(r, 429, "Retry-After: 1\r\n", NULL, 0)
-			      : answer_hello(r);
-}
-
-static bool answer_drop(const struct tls_server_request *r)
-{
-	(void)r;
-	return false;
-}
-
-static bool answer_drop_once(const struct tls_server_request *r)
-{
-	return r->number == 1 ? false : answer_hello(r);
-}
-
-static bool answer_half(const struct tls_server_request *r)
-{
-	tls_server_write(r, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n0123456789", 50);
-	return false;
-}
-
-static bool answer_garbage(const struct tls_server_request *r)
-{
-	tls_server_write(r, "no HTTP at all\r\n\r\n", 18);
-	return false;
-}
-
-static bool answer_trickle(const struct tls_server_request *r)
-{
-	bool ok = tls_server_write(r, "HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n", 39);
-
-	for (int i = 0; ok && i < 12; i++) {
-		clock_sleep_ms(100);
-		ok = tls_server_write(r, "x", 1);
-	}
-	return ok;
-}
-
-static bool answer_redirect(const struct tls_server_request *r)
-{
-	return tls_server_reply(r, 302, "Location: /hello\r\n", NULL, 0);
-}
-
-static const struct {
-	const char *path;
-	bool (*answer)(const struct tls_server_request *r);
-} answers[] = {
-	{ "/hello", answer_hello },
-	{ "/echo", answer_echo },
-	{ "/headers", answer_headers },
-	{ "/nothing", answer_nothing },
-	{ "/big", answer_big },
-	{ "/endless", answer_endless },
-	{ "/json", answer_json },
-	{ "/problem", answer_problem },
-	{ "/busy-twice", answer_busy_twice },
-	{ "/later", answer_later },
-	{ "/stall", tls_server_stall },
-	{ "/drop", answer_drop },
-	{ "/drop-once", answer_drop_once },
-	{ "/half", answer_half },
-	{ "/garbage", answer_garbage },
-	{ "/trickle", answer_trickle },
-	{ "/redirect", answer_redirect },
-};
-
-static bool answer_any(const struct tls_server_request *r)
-{
-	if (strncmp(r->path, "/status/", 8) == 0)
-		return tls_server_reply(r, atoi(r->path + 8), NULL, "oops", 4);
-	for (size_t i = 0; i < ARRAY_LEN(answers); i++) {
-		if (strcmp(answers[i].path, r->path) == 0)
-			return answers[i].answer(r);
-	}
-	return tls_server_reply(r, 404, NULL, NULL, 0);
-}
-
-static bool cut_off_uploads(const struct tls_server_request *r)
-{
-	return strcmp(r->path, "/cut-off") == 0;
-}
-
 /* ---- Set-up ------------------------------------------------------------------------------------ */
-
-static char *issue(const char *ca_key, const char *ca, const char *name, const char *role)
-{
-	struct pki_issue order = {
-		.ca_key_pem = ca_key,
-		.ca_cert_pem = ca,
-		.request_pem = made.request,
-		.name = name,
-		.role = role,
-		.alt_names = (const char *const[]){ "127.0.0.1", NULL },
-		.days = 1,
-	};
-	struct err err = { 0 };
-	char *cert = NULL;
-
-	if (pki_issue(&order, &cert, &err) < 0)
-		fail_msg("%s", err_text(&err));
-	return cert;
-}
 
 static int make_all(void **state)
 {
@@ -205,30 +31,14 @@ static int make_all(void **state)
 	setenv("https_proxy", "http://127.0.0.1:1", 1);
 	setenv("HTTPS_PROXY", "http://127.0.0.1:1", 1);
 	setenv("ALL_PROXY", "http://127.0.0.1:1", 1);
-	if (pki_key_new(&made.ca_key, NULL) ||
-	    pki_ca_new(made.ca_key, "Test CA", 9, &made.ca, NULL) ||
-	    pki_key_new(&made.foreign_key, NULL) ||
-	    pki_ca_new(made.foreign_key, "Test CA", 9, &made.foreign, NULL) ||
-	    pki_key_new(&made.key, NULL) || pki_request_new(made.key, "x", &made.request, NULL) ||
-	    pki_fingerprint(made.ca, made.fingerprint, NULL))
-		return 1;
-	made.server = issue(made.ca_key, made.ca, "server", "server");
-	made.chain = io_printf("%s%s", made.server, made.ca);
-	made.client = issue(made.ca_key, made.ca, "laptop", "endpoint");
-	made.foreign_client = issue(made.foreign_key, made.foreign, "laptop", "endpoint");
+	certificates_init(&made);
 	return 0;
 }
 
 static int free_all(void **state)
 {
-	char *all[] = { made.ca_key,        made.ca,    made.foreign_key,
-			made.foreign,       made.key,   made.request,
-			made.server,        made.chain, made.client,
-			made.foreign_client };
-
 	(void)state;
-	for (size_t i = 0; i < ARRAY_LEN(all); i++)
-		free(all[i]);
+	certificates_deinit(&made);
 	return 0;
 }
 
@@ -237,8 +47,8 @@ static void start_with(struct tls_server_options options)
 	if (!options.chain_pem)
 		options.chain_pem = made.chain;
 	options.key_pem = made.key;
-	options.answer = answer_any;
-	options.cut_off = cut_off_uploads;
+	options.answer = http_answers;
+	options.cut_off = http_answers_cut_off;
 	server = tls_server_start(&options);
 	snprintf(url, sizeof(url), "https://127.0.0.1:%u", tls_server_port(server));
 }
@@ -679,159 +489,6 @@ static void test_http_client_never_speaks_without_tls(void **state)
 	http_client_free(client);
 }
 
-/* ---- Trust ------------------------------------------------------------------------------------- */
-
-static char *expired_server(void)
-{
-	BIO *in = BIO_new_mem_buf(made.server, -1), *key_in = BIO_new_mem_buf(made.ca_key, -1);
-	BIO *out = BIO_new(BIO_s_mem());
-	X509 *cert = PEM_read_bio_X509(in, NULL, NULL, NULL);
-	EVP_PKEY *key = PEM_read_bio_PrivateKey(key_in, NULL, NULL, NULL);
-	char *data, *text;
-	long len;
-
-	ASN1_TIME_set(X509_getm_notAfter(cert), time(NULL) - 60);
-	X509_sign(cert, key, EVP_sha256());
-	PEM_write_bio_X509(out, cert);
-	len = BIO_get_mem_data(out, &data);
-	text = io_printf("%.*s%s", (int)len, data, made.ca);
-	BIO_free(in);
-	BIO_free(key_in);
-	BIO_free(out);
-	X509_free(cert);
-	EVP_PKEY_free(key);
-	return text;
-}
-
-static char *with_ca(void)
-{
-	return strdup(made.chain);
-}
-
-static char *without_ca(void)
-{
-	return strdup(made.server);
-}
-
-/* The CA that the client waits for is shown, but another one signed. */
-static char *with_a_borrowed_ca(void)
-{
-	CLEANUP_FREE char *cert = issue(made.foreign_key, made.foreign, "server", "server");
-
-	return io_printf("%s%s", cert, made.ca);
-}
-
-static char *of_foreign_ca(void)
-{
-	CLEANUP_FREE char *cert = issue(made.foreign_key, made.foreign, "server", "server");
-
-	return io_printf("%s%s", cert, made.foreign);
-}
-
-static char *of_an_endpoint(void)
-{
-	return io_printf("%s%s", made.client, made.ca);
-}
-
-enum trust { BY_CA, BY_FINGERPRINT, BY_LEAF_FINGERPRINT, BY_UPPER_CASE };
-
-static const struct {
-	char *(*chain)(void);
-	enum trust trust;
-	const char *host;
-	const char *refused; /* the text; NULL: trusted */
-} trust_cases[] = {
-	{ with_ca, BY_CA, "127.0.0.1", NULL },
-	{ without_ca, BY_CA, "127.0.0.1", NULL },
-	{ with_ca, BY_CA, "localhost", "localhost" },
-	{ of_foreign_ca, BY_CA, "127.0.0.1", "certificate" },
-	{ with_a_borrowed_ca, BY_CA, "127.0.0.1", "certificate" },
-	{ expired_server, BY_CA, "127.0.0.1", "expired" },
-	{ of_an_endpoint, BY_CA, "127.0.0.1", "certificate" },
-	{ with_ca, BY_FINGERPRINT, "127.0.0.1", NULL },
-	{ with_ca, BY_UPPER_CASE, "127.0.0.1", NULL },
-	{ with_ca, BY_FINGERPRINT, "localhost", "localhost" },
-	{ without_ca, BY_FINGERPRINT, "127.0.0.1", "fingerprint" },
-	{ of_foreign_ca, BY_FINGERPRINT, "127.0.0.1", "fingerprint" },
-	{ with_a_borrowed_ca, BY_FINGERPRINT, "127.0.0.1", "certificate" },
-	{ expired_server, BY_FINGERPRINT, "127.0.0.1", "expired" },
-	{ of_an_endpoint, BY_FINGERPRINT, "127.0.0.1", "certificate" },
-	{ with_ca, BY_LEAF_FINGERPRINT, "127.0.0.1", "fingerprint" },
-};
-
-static void test_http_client_trusts_one_ca_only(void **state)
-{
-	(void)state;
-	for (size_t i = 0; i < ARRAY_LEN(trust_cases); i++) {
-		CLEANUP_FREE char *chain = trust_cases[i].chain();
-		CLEANUP(http_client_free) struct http_client *client = NULL;
-		CLEANUP_FREE char *own_url = NULL;
-		struct http_client_options options = { 0 };
-		char pin[PKI_FINGERPRINT_LEN];
-
-		strcpy(pin, made.fingerprint);
-		if (trust_cases[i].trust == BY_LEAF_FINGERPRINT)
-			pki_fingerprint(made.server, pin, NULL);
-		for (char *p = pin; trust_cases[i].trust == BY_UPPER_CASE && *p; p++)
-			*p = (char)(*p >= 'a' ? *p - 32 : *p);
-		if (trust_cases[i].trust != BY_CA)
-			options.ca_fingerprint = pin;
-		start_with((struct tls_server_options){ .chain_pem = chain });
-		own_url = io_printf("https://%s:%u", trust_cases[i].host, tls_server_port(server));
-		options.base_url = own_url;
-		client = client_with(options);
-		expect(client, &(struct http_request){ .path = "/hello", .repeatable = true },
-		       trust_cases[i].refused ? -EACCES : 0, trust_cases[i].refused);
-		/* What is not trusted gets no request, and no second chance. */
-		assert_int_equal(tls_server_requests(server, "/hello"), !trust_cases[i].refused);
-		assert_int_equal(tls_server_connections(server), 1);
-		tls_server_stop(server);
-		server = NULL;
-	}
-}
-
-static void test_http_client_presents_its_certificate(void **state)
-{
-	const struct {
-		const char *cert;
-		const char *refused;
-	} cases[] = {
-		{ made.client, NULL },
-		{ NULL, "wants a client certificate" },
-		{ made.foreign_client, "refused our certificate" },
-		{ made.server, "refused our certificate" },
-	};
-
-	(void)state;
-	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		struct http_client *client;
-
-		start_with((struct tls_server_options){ .client_ca_pem = made.ca });
-		client = client_with((struct http_client_options){
-			.cert_pem = cases[i].cert, .key_pem = cases[i].cert ? made.key : NULL });
-		expect(client, &(struct http_request){ .path = "/hello", .repeatable = true },
-		       cases[i].refused ? -EACCES : 0, cases[i].refused);
-		assert_int_equal(tls_server_requests(server, "/hello"), !cases[i].refused);
-		http_client_free(client);
-		tls_server_stop(server);
-		server = NULL;
-	}
-}
-
-static void test_http_client_needs_usable_pem(void **state)
-{
-	struct http_client *client;
-
-	(void)state;
-	client = client_with((struct http_client_options){ .ca_pem = "nonsense" });
-	expect(client, &(struct http_request){ .path = "/hello" }, -EINVAL, url);
-	http_client_free(client);
-	client = client_with(
-		(struct http_client_options){ .cert_pem = made.client, .key_pem = made.ca_key });
-	expect(client, &(struct http_request){ .path = "/hello" }, -EINVAL, url);
-	http_client_free(client);
-}
-
 /* ---- What is refused before anything is sent --------------------------------------------------- */
 
 static void test_http_client_refuses_bad_options(void **state)
@@ -913,40 +570,18 @@ static void test_http_client_json_repeats_by_method(void **state)
 	assert_int_equal(tls_server_requests(server, "/busy-twice"), 3);
 }
 
-static const struct {
-	const char *path;
-	int want;
-	const char *says;
-} status_cases[] = {
-	{ "/status/200", 0, NULL },
-	{ "/status/202", 0, NULL },
-	{ "/status/400", -EINVAL, "HTTP status 400" },
-	{ "/status/401", -EACCES, "HTTP status 401" },
-	{ "/status/403", -EACCES, "HTTP status 403" },
-	{ "/status/404", -ENOENT, "HTTP status 404" },
-	{ "/status/409", -EEXIST, "HTTP status 409" },
-	{ "/status/412", -ESTALE, "HTTP status 412" },
-	{ "/status/413", -EFBIG, "HTTP status 413" },
-	{ "/status/507", -ENOSPC, "HTTP status 507" },
-	{ "/status/500", -EIO, "HTTP status 500" },
-	{ "/redirect", -EIO, "HTTP status 302" },
-	{ "/problem", -EEXIST,
-	  "/problem: Conflict: desktop d7 runs?on laptop-3 (HTTP status 409)" },
-};
-
 static void test_http_client_json_turns_statuses_into_errors(void **state)
 {
 	CLEANUP(http_client_free) struct http_client *client = plain_client();
+	struct err err = { 0 };
 
 	(void)state;
-	for (size_t i = 0; i < ARRAY_LEN(status_cases); i++) {
-		struct err err = { 0 };
-		int r = http_client_json(client, "GET", status_cases[i].path, NULL, NULL, &err);
-
-		if (r != status_cases[i].want ||
-		    (r < 0 && !strstr(err_text(&err), status_cases[i].says)))
-			fail_msg("%s: %d, %s", status_cases[i].path, r, err_text(&err));
-	}
+	assert_int_equal(http_client_json(client, "GET", "/status/404", NULL, NULL, &err), -ENOENT);
+	assert_non_null(
+		strstr(err_text(&err), "/status/404: the server answered with HTTP status"));
+	assert_int_equal(http_client_json(client, "GET", "/problem", NULL, NULL, &err), -EEXIST);
+	assert_non_null(
+		strstr(err_text(&err), "/problem: Conflict: desktop d7 runs (HTTP status 409)"));
 }
 
 #define WITH_SERVER(test) cmocka_unit_test_setup_teardown(test, start, stop)
@@ -973,9 +608,6 @@ int main(void)
 		WITH_SERVER(test_http_client_refuses_broken_answers),
 		WITH_SERVER(test_http_client_survives_a_cut_off_upload),
 		cmocka_unit_test(test_http_client_never_speaks_without_tls),
-		cmocka_unit_test_teardown(test_http_client_trusts_one_ca_only, stop),
-		cmocka_unit_test_teardown(test_http_client_presents_its_certificate, stop),
-		WITH_SERVER(test_http_client_needs_usable_pem),
 		cmocka_unit_test(test_http_client_refuses_bad_options),
 		WITH_SERVER(test_http_client_refuses_bad_requests),
 		WITH_SERVER(test_http_client_json_exchanges_values),
