@@ -5,7 +5,7 @@
 $(eval $(call library,testing,$(filter-out tests/lib/faultfs.c,$(wildcard tests/lib/*.c)),openssl))
 
 TEST_LIBRARIES := testing \
-	$(foreach lib,cli mgmt-server client-agent hypervisor migrate snapshot common,$(filter $(lib),$(LIBRARIES)))
+	$(foreach lib,scan cli mgmt-server client-agent hypervisor migrate snapshot common,$(filter $(lib),$(LIBRARIES)))
 UNIT_TESTS := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
 FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 

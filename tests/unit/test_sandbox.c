@@ -1,0 +1,181 @@
+/* What code that was taken over by a hostile volume could still do: nothing but talk through the descriptors it has. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/base.h"
+#include "mgmt-server/scan/sandbox.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+enum { SANITIZED = 1 }; /* its runtime needs the system calls that are forbidden, and terabytes of address space */
+#else
+enum { SANITIZED = 0 };
+#endif
+
+enum { NO_SANDBOX = 77, DONE = 0, REFUSED = 1 };
+
+static char temp[] = "/tmp/godwit-test-sandbox.XXXXXX";
+
+static int do_nothing(void)
+{
+	return DONE;
+}
+
+static int do_memfd(void)
+{
+	int fd = memfd_create("x", 0);
+
+	return fd >= 0 && write(fd, "x", 1) == 1 ? DONE : REFUSED;
+}
+
+static int do_open_passwd(void)
+{
+	return open("/etc/passwd", O_RDONLY) >= 0 ? DONE : REFUSED;
+}
+
+static int do_write_temp(void)
+{
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/x", temp);
+	fd = open(path, O_WRONLY | O_CREAT, 0600);
+	return fd >= 0 && write(fd, "x", 1) == 1 ? DONE : REFUSED;
+}
+
+static int do_connect(void)
+{
+	return socket(AF_INET, SOCK_STREAM, 0) >= 0 ? DONE : REFUSED;
+}
+
+static int do_fork(void)
+{
+	return fork() >= 0 ? DONE : REFUSED;
+}
+
+static int do_exec(void)
+{
+	execl("/bin/true", "true", NULL);
+	return REFUSED;
+}
+
+static int do_kill(void)
+{
+	return kill(getppid(), 0) == 0 ? DONE : REFUSED;
+}
+
+static int do_ptrace(void)
+{
+	return ptrace(PTRACE_TRACEME, 0, NULL, NULL) == 0 ? DONE : REFUSED;
+}
+
+static int do_map_code(void)
+{
+	return mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED
+		       ? DONE
+		       : REFUSED;
+}
+
+static int do_eat_memory(void)
+{
+	return mmap(NULL, 8ULL << 30, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED ? DONE : REFUSED;
+}
+
+enum { KILLED = -SIGSYS };
+
+static const struct {
+	const char *name;
+	int (*act)(void);
+	int reader, engine; /* DONE, REFUSED, or KILLED */
+} cases[] = {
+	{ "nothing", do_nothing, DONE, DONE },
+	{ "make a memfd", do_memfd, DONE, DONE },
+	{ "read a file", do_open_passwd, KILLED, REFUSED },
+	{ "write to the temp folder", do_write_temp, KILLED, DONE },
+	{ "make a network socket", do_connect, KILLED, KILLED },
+	{ "start a process", do_fork, KILLED, KILLED },
+	{ "become another program", do_exec, KILLED, KILLED },
+	{ "signal the parent", do_kill, KILLED, KILLED },
+	{ "trace", do_ptrace, KILLED, KILLED },
+	{ "make code", do_map_code, KILLED, KILLED },
+	{ "take more memory than allowed", do_eat_memory, REFUSED, REFUSED },
+};
+
+static int try(enum sandbox_role role, int (*act)(void))
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		const struct sandbox box = { .role = role,
+					     .memory_max = 1ULL << 30,
+					     .cpu_seconds = 10,
+					     .temp_folder = temp,
+					     .temp_max = 1 << 20 };
+		struct err err = { 0 };
+
+		if (sandbox_enter(&box, &err) < 0) {
+			dprintf(2, "%s\n", err_text(&err));
+			_exit(NO_SANDBOX);
+		}
+		_exit(act());
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+static void check(enum sandbox_role role, size_t i, int want)
+{
+	int got = try(role, cases[i].act);
+
+	if (got == NO_SANDBOX)
+		fail_msg("the sandbox could not be entered");
+	if (got != want)
+		fail_msg("%s: %s: got %d, want %d", role == SANDBOX_READER ? "reader" : "engine", cases[i].name, got, want);
+}
+
+static void test_sandbox_lets_a_reader_do_nothing_else(void **state)
+{
+	(void)state;
+	if (SANITIZED)
+		skip();
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+		check(SANDBOX_READER, i, cases[i].reader);
+}
+
+static void test_sandbox_lets_an_engine_write_to_its_temp_folder_only(void **state)
+{
+	(void)state;
+	if (SANITIZED)
+		skip();
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+		check(SANDBOX_ENGINE, i, cases[i].engine);
+	/* What it wrote was on a file system of its own. */
+	assert_int_equal(rmdir(temp), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_sandbox_lets_a_reader_do_nothing_else),
+		cmocka_unit_test(test_sandbox_lets_an_engine_write_to_its_temp_folder_only),
+	};
+
+	if (!mkdtemp(temp))
+		return 1;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
