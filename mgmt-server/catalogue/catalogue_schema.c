@@ -1,0 +1,76 @@
+/* catalogue_schema.c - the tables. Times are milliseconds since 1970 (UTC), flags 0 or 1, JSON is TEXT. A migration
+ * that was released is never edited: add the next one.
+ *
+ * What must hold across tables:
+ * - each desktop has exactly one row in leases; grants lists every epoch that was ever given, and to whom
+ * - at most one job that is queued or running per desktop has blocking = 1
+ * - a snapshots row exists only after its manifest is durable in the store (the store is adopted at start)
+ */
+#include "mgmt-server/catalogue/catalogue_schema.h"
+
+static const char schema_1[] =
+	"CREATE TABLE users (name TEXT PRIMARY KEY, role TEXT NOT NULL, password TEXT NOT NULL, "
+	"created BIGINT NOT NULL);"
+
+	"CREATE TABLE sign_ins (token_hash TEXT PRIMARY KEY, username TEXT NOT NULL "
+	"REFERENCES users(name), created BIGINT NOT NULL, expires BIGINT NOT NULL);"
+
+	/* endpoint: the only name it may enrol, and then also anew; NULL: any new name */
+	"CREATE TABLE endpoint_tokens (secret_hash TEXT PRIMARY KEY, endpoint TEXT, "
+	"username TEXT NOT NULL, created BIGINT NOT NULL, expires BIGINT NOT NULL, used BIGINT);"
+
+	"CREATE TABLE endpoints (name TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, "
+	"enrolled BIGINT NOT NULL, last_seen BIGINT, facts TEXT NOT NULL);"
+
+	/* rest: the state when nobody holds the lease (empty, stopped, suspended, error); note: why error.
+	 * machine: the complete virtual hardware once it was chosen, else what was ordered. */
+	"CREATE TABLE desktops (name TEXT PRIMARY KEY, rest TEXT NOT NULL, note TEXT NOT NULL, "
+	"machine TEXT NOT NULL, created BIGINT NOT NULL);"
+
+	"CREATE TABLE leases (desktop TEXT PRIMARY KEY REFERENCES desktops(name), "
+	"policy TEXT NOT NULL, state TEXT NOT NULL, holder TEXT NOT NULL, epoch BIGINT NOT NULL);"
+
+	"CREATE TABLE grants (desktop TEXT NOT NULL REFERENCES desktops(name), "
+	"epoch BIGINT NOT NULL, endpoint TEXT NOT NULL REFERENCES endpoints(name), "
+	"granted BIGINT NOT NULL, PRIMARY KEY (desktop, epoch));"
+
+	/* seq: order of arrival; wall clocks jump */
+	"CREATE TABLE snapshots (id TEXT PRIMARY KEY, seq BIGINT NOT NULL UNIQUE, "
+	"desktop TEXT NOT NULL REFERENCES desktops(name), parent TEXT, created BIGINT NOT NULL, "
+	"kind TEXT NOT NULL, branch BIGINT NOT NULL, epoch BIGINT NOT NULL, "
+	"memory BIGINT NOT NULL, read_bytes BIGINT, new_bytes BIGINT, stored_bytes BIGINT, "
+	"pause_ms DOUBLE PRECISION, volumes TEXT NOT NULL);"
+	"CREATE INDEX snapshots_desktop ON snapshots (desktop, branch, seq);"
+
+	"CREATE TABLE jobs (id TEXT PRIMARY KEY, seq BIGINT NOT NULL UNIQUE, kind TEXT NOT NULL, "
+	"desktop TEXT NOT NULL REFERENCES desktops(name), endpoint TEXT, state TEXT NOT NULL, "
+	"step TEXT NOT NULL, blocking BIGINT NOT NULL, arguments TEXT NOT NULL, "
+	"done_bytes BIGINT NOT NULL, total_bytes BIGINT NOT NULL, message TEXT NOT NULL, "
+	"error TEXT, result TEXT NOT NULL, username TEXT NOT NULL, created BIGINT NOT NULL, "
+	"started BIGINT, ended BIGINT, cancel BIGINT NOT NULL, attempts BIGINT NOT NULL, "
+	"instance TEXT NOT NULL, reported BIGINT NOT NULL, sent_bytes BIGINT NOT NULL);"
+	"CREATE UNIQUE INDEX jobs_blocking ON jobs (desktop) "
+	"WHERE blocking = 1 AND state IN ('queued', 'running');"
+	"CREATE INDEX jobs_state ON jobs (state, seq);"
+	"CREATE INDEX jobs_desktop ON jobs (desktop, seq);"
+
+	/* planned: the snapshot id that a commit of this upload has or will have; committed: it is in the catalogue */
+	"CREATE TABLE uploads (id TEXT PRIMARY KEY, desktop TEXT NOT NULL REFERENCES "
+	"desktops(name), "
+	"epoch BIGINT NOT NULL, caller TEXT NOT NULL, job TEXT, created BIGINT NOT NULL, "
+	"used BIGINT NOT NULL, planned TEXT, committed BIGINT NOT NULL);"
+	"CREATE INDEX uploads_job ON uploads (job);"
+
+	"CREATE TABLE audit (seq BIGINT PRIMARY KEY, at BIGINT NOT NULL, actor TEXT NOT NULL, "
+	"address TEXT NOT NULL, action TEXT NOT NULL, object TEXT NOT NULL, detail TEXT NOT NULL, "
+	"hash TEXT NOT NULL);"
+
+	"CREATE TABLE idempotency (actor TEXT NOT NULL, idem_key TEXT NOT NULL, "
+	"request_hash TEXT NOT NULL, status BIGINT NOT NULL, body TEXT NOT NULL, "
+	"created BIGINT NOT NULL, PRIMARY KEY (actor, idem_key));";
+
+const struct db_migration catalogue_schema[] = {
+	{ 1, "the first catalogue", schema_1 },
+};
+
+const size_t catalogue_schema_count = ARRAY_LEN(catalogue_schema);

@@ -1,0 +1,93 @@
+/* server_config.c - see server_config.h. */
+#include "mgmt-server/server_config.h"
+
+#include <errno.h>
+#include <stddef.h>
+
+#include "common/config.h"
+
+#define KEY(section, name, kind, member, preset, help)                                             \
+	{                                                                                          \
+		section, name, kind, offsetof(struct server_config, member), preset, help          \
+	}
+
+static const struct config_key keys[] = {
+	KEY("server", "names", CONFIG_STRING, names, "",
+	    "DNS names and addresses in the server certificate, separated by spaces; empty: this "
+	    "host's name, "
+	    "localhost, 127.0.0.1"),
+	KEY("server", "listen", CONFIG_STRING, listen, "127.0.0.1:8443", "UI and API"),
+	KEY("server", "agent_listen", CONFIG_STRING, agent_listen, "127.0.0.1:8444",
+	    "agents, client certificate required"),
+	KEY("server", "agent_url", CONFIG_STRING, agent_url, "",
+	    "how endpoints reach agent_listen; empty: made of its address and port"),
+	KEY("server", "web_root", CONFIG_STRING, web_root, "",
+	    "folder of the web UI; empty: beside the program's build tree, else "
+	    "/usr/share/godwit/web-ui-static"),
+	KEY("server", "sign_in", CONFIG_DURATION, sign_in_ms, "12h", "how long a sign-in lasts"),
+	KEY("server", "endpoint_days", CONFIG_UINT, endpoint_days, "825",
+	    "validity of endpoint certificates, days"),
+	KEY("store", "path", CONFIG_STRING, store, "", "store folder; empty: STATE/store"),
+	KEY("store", "key", CONFIG_STRING, store_key, "",
+	    "its master key; empty: the store's path + .key"),
+	KEY("lease", "ttl", CONFIG_DURATION, lease_ttl_ms, "6s",
+	    "a desktop may run for so long after its endpoint's last heartbeat"),
+	KEY("lease", "margin", CONFIG_DURATION, lease_margin_ms, "3s",
+	    "added before a lost desktop is started elsewhere"),
+	KEY("lease", "heartbeat", CONFIG_DURATION, heartbeat_ms, "2s",
+	    "interval of the heartbeats"),
+	KEY("limits", "download_bytes_per_s", CONFIG_BYTES, download_bytes_per_s, "0",
+	    "shared by all chunk fetches; 0: none"),
+	KEY("limits", "body_memory", CONFIG_BYTES, body_budget, "48M",
+	    "request bodies in memory, all requests together; more wait"),
+	KEY("limits", "min_free", CONFIG_BYTES, min_free_bytes, "16M",
+	    "free disk space below which uploads are refused (507), so that the catalogue can go "
+	    "on"),
+	KEY("limits", "connections", CONFIG_UINT, connections, "4096", "per listener"),
+	KEY("limits", "connections_per_address", CONFIG_UINT, connections_per_address, "1024",
+	    "per listener and client address"),
+	KEY("limits", "workers", CONFIG_UINT, workers, "8", "threads for short requests"),
+	KEY("limits", "bulk_workers", CONFIG_UINT, bulk_workers, "6",
+	    "threads for chunk transfers"),
+	KEY("limits", "idle_timeout", CONFIG_DURATION, idle_timeout_ms, "60s",
+	    "from a reply (or the connection's begin) to the next complete request header"),
+	KEY("limits", "body_timeout", CONFIG_DURATION, body_timeout_ms, "120s",
+	    "from there to the end of the request's body"),
+	KEY("limits", "send_timeout", CONFIG_DURATION, send_timeout_ms, "120s",
+	    "for a reply; streams have none"),
+};
+
+int server_config_load(struct server_config *config, const char *path, struct err *err)
+{
+	int r = config_load(path, keys, ARRAY_LEN(keys), config, err);
+
+	if (r < 0)
+		return r;
+	if (config->heartbeat_ms < 100 || config->heartbeat_ms * 2 > config->lease_ttl_ms)
+		return err_say(
+			err, EINVAL,
+			"[lease] heartbeat must be at least 100ms and at most half of ttl, or one "
+			"lost heartbeat fences desktops");
+	if (config->body_budget < (8 << 20) + 4096)
+		return err_say(err, EINVAL, "[limits] body_memory must be at least 9M: one upload");
+	if (config->workers < 2 || config->bulk_workers < 1 || config->workers > 256 ||
+	    config->bulk_workers > 256)
+		return err_say(err, EINVAL,
+			       "[limits] workers must be 2 to 256, bulk_workers 1 to 256");
+	if (config->connections < 16 || config->connections > 100000 ||
+	    config->connections_per_address < 8)
+		return err_say(err, EINVAL,
+			       "[limits] connections must be 16 to 100000, "
+			       "connections_per_address at least 8");
+	return 0;
+}
+
+void server_config_deinit(struct server_config *config)
+{
+	config_free(keys, ARRAY_LEN(keys), config);
+}
+
+void server_config_print(FILE *out)
+{
+	config_print_help(out, keys, ARRAY_LEN(keys));
+}

@@ -1,0 +1,25 @@
+/* server_config.h - godwit-server's settings: one table for the file, --print-config and the defaults. */
+#ifndef GODWIT_MGMT_SERVER_CONFIG_H
+#define GODWIT_MGMT_SERVER_CONFIG_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include "common/base.h"
+#include "common/err.h"
+
+struct server_config {
+	char *names, *listen, *agent_listen, *agent_url, *web_root, *store, *store_key;
+	uint64_t lease_ttl_ms, lease_margin_ms, heartbeat_ms;
+	uint64_t sign_in_ms, endpoint_days;
+	uint64_t download_bytes_per_s, body_budget, min_free_bytes;
+	uint64_t connections, connections_per_address, workers, bulk_workers;
+	uint64_t idle_timeout_ms, body_timeout_ms, send_timeout_ms;
+};
+
+/* path NULL: the defaults. Return 0 or -errno; after a failure deinit is still allowed. */
+int server_config_load(struct server_config *config, const char *path, struct err *err);
+void server_config_deinit(struct server_config *config);
+void server_config_print(FILE *out);
+
+#endif
