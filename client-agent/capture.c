@@ -50,11 +50,13 @@ static int parse(struct capture *c, struct err *err)
 {
 	json_t *pause = NULL, *disks = NULL;
 	uint64_t memory_bytes;
+	bool live;
 	const struct json_field fields[] = {
 		{ "pause_ms", JSON_KIND_ANY, false, &pause },
 		{ "parent", JSON_KIND_STRING, false, &c->parent },
 		{ "reason", JSON_KIND_STRING, false, &c->reason },
 		{ "machine", JSON_KIND_OBJECT, false, &c->machine },
+		{ "live", JSON_KIND_BOOL, true, &live },
 		{ "memory_bytes", JSON_KIND_UINT, true, &memory_bytes },
 		{ "disks", JSON_KIND_ARRAY, false, &disks },
 	};

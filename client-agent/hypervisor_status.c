@@ -32,12 +32,13 @@ static int parse_disk(const json_t *object, struct hypervisor_disk *out, struct 
 
 int hypervisor_status_parse(const json_t *object, struct hypervisor_status *out, struct err *err)
 {
-	const char *desktop = NULL, *state = NULL, *snapshot = NULL, *memory = NULL;
+	const char *desktop = NULL, *state = NULL, *snapshot = NULL, *memory = NULL, *reason = NULL;
 	json_t *disks = NULL, *first_output = NULL, *machine = NULL, *lease = NULL;
 	const struct json_field fields[] = {
 		{ "desktop", JSON_KIND_STRING, false, &desktop },
 		{ "epoch", JSON_KIND_UINT, false, &out->epoch },
 		{ "state", JSON_KIND_STRING, false, &state },
+		{ "reason", JSON_KIND_STRING, true, &reason },
 		{ "machine", JSON_KIND_ANY, true, &machine },
 		{ "snapshot", JSON_KIND_STRING, false, &snapshot },
 		{ "memory", JSON_KIND_STRING, false, &memory },

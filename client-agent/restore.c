@@ -27,6 +27,7 @@ struct restore {
 	json_t *machine, *lease;
 	const char *snapshot;
 	bool memory;
+	bool may_have_run; /* its disks may hold work: never just delete them */
 
 	struct hypervisor_listener listener;
 	atomic_uint_fast64_t first_output_at_ms; /* of its event; 0: not yet */
@@ -187,6 +188,7 @@ static int begin(struct restore *s, struct err *err)
 	int r;
 
 	r = look_first(s, &here, err);
+	s->may_have_run = r == 0 && here;
 	if (r < 0 || here)
 		return r;
 	r = fetch_manifest(s, err);
@@ -198,8 +200,10 @@ static int begin(struct restore *s, struct err *err)
 		return r;
 	work_job_message(job, "starting");
 	r = start(s, &memory_socket, err);
+	s->may_have_run = !s->memory && (r == 0 || r == -ECONNRESET || r == -ETIMEDOUT);
 	if (r < 0 || !memory_socket)
 		return r;
+	s->may_have_run = true; /* unless the page source knows better */
 	work_job_message(job, "sending devices and memory");
 	return memory_server_begin(job->agent->memory,
 				   &(struct memory_server_order){ .manifest = &s->manifest,
@@ -363,19 +367,28 @@ static int watch(struct restore *s, struct err *err)
 	}
 }
 
-/* Nothing ran: leave nothing behind. */
+/* Nobody saw it run: leave nothing behind, or its disks only. */
 static void clean_up(struct restore *s)
 {
 	struct work_job *job = s->job;
+	struct memory_server_state memory = { 0 };
 	struct err err = { 0 };
 	int r;
 
+	if (memory_server_state(job->agent->memory, job->desktop, job->epoch, &memory) &&
+	    !memory.active && !memory.running)
+		s->may_have_run = false;
 	memory_server_end(job->agent->memory, job->desktop, job->epoch);
-	r = hypervisor_client_epoch_op(job->agent->hypervisor, "discard", job->desktop, job->epoch,
-				       NULL, &err);
+	if (s->may_have_run) {
+		r = orphan_begin(job->agent, job->desktop, job->epoch, &err);
+	} else {
+		r = hypervisor_client_epoch_op(job->agent->hypervisor, "discard", job->desktop,
+					       job->epoch, NULL, &err);
+		if (r == 0 || r == -ENOENT)
+			disk_server_end(job->agent->disks, job->desktop, job->epoch);
+	}
 	if (r < 0 && r != -ENOENT)
 		log_warning("a desktop that could not start is left behind: %s", err_text(&err));
-	disk_server_end(job->agent->disks, job->desktop, job->epoch);
 }
 
 int restore_run(struct work_job *job, struct err *err)

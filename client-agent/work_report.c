@@ -19,9 +19,13 @@ enum {
 
 static json_t *report_json(struct work_job *job, const struct work_report *report)
 {
+	uint64_t total = job->progress.total_bytes, done = job->progress.done_bytes;
+
+	if (done > total) /* what is read twice counts twice */
+		done = total;
 	return json_pack("{s:s, s:s, s:I, s:I, s:s, s:O}", "step", job->step, "state",
-			 report->state, "done_bytes", (json_int_t)job->progress.done_bytes,
-			 "total_bytes", (json_int_t)job->progress.total_bytes, "message",
+			 report->state, "done_bytes", (json_int_t)done,
+			 "total_bytes", (json_int_t)total, "message",
 			 report->message, "result", report->result);
 }
 

@@ -60,7 +60,7 @@ int disks_look(struct qmp *qmp, const char *node, const char *bitmap, struct dis
 	int r;
 
 	*out = (struct disks_node){.found = false};
-	r = qmp_run(qmp, "query-named-block-nodes", json_pack("{s:b}", "flat", 1), &nodes, err);
+	r = qmp_run(qmp, "query-named-block-nodes", json_pack("{s:b}", "flat", 0), &nodes, err);
 	if (r < 0)
 		return r;
 	json_array_foreach(nodes, i, it) {
