@@ -38,7 +38,7 @@ static const struct sandbox box = {
 };
 
 /* The message of the scan under way; libclamav's callback has no context of its own. */
-static char engine_message[ENGINE_TEXT_MAX];
+static char engine_message[ENGINE_TEXT_MAX - 16];
 
 static void keep_message(enum cl_msg severity, const char *full, const char *text, void *context)
 {
