@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "snapshot/volume_threads.h"
 #include "snapshot/volume_tree.h"
 
 enum { READ_MAX = CHUNK_MAX, BATCH_MAX = READ_MAX / 4096 };
@@ -516,7 +517,7 @@ static int parent_prepare(struct put *put, struct err *err)
 static int workers_run(struct put *put, struct err *err)
 {
 	CLEANUP(task_pool_free) struct task_pool *pool = NULL;
-	unsigned threads = put->order->threads;
+	unsigned threads = volume_threads(put->order->threads);
 	int r;
 
 	if (put->unit_count <= 1)
