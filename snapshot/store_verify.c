@@ -179,7 +179,9 @@ static int hurt(struct snapshot_check *c, struct bad *bad, struct err *err)
 static int visit(void *arg, const struct chunk_id *id, bool is_node, struct err *err)
 {
 	struct snapshot_check *c = arg;
-	struct bad *bad = bsearch(id, c->v->bad, c->v->bad_count, sizeof(*bad), by_id);
+	struct bad *bad = c->v->bad_count
+				  ? bsearch(id, c->v->bad, c->v->bad_count, sizeof(*bad), by_id)
+				  : NULL;
 	struct store_place place = { 0 };
 	int r;
 
