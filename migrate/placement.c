@@ -55,7 +55,7 @@ static bool fits(const struct placement_endpoint *e, const struct placement_need
 static double load_after(const struct placement_endpoint *e, const struct placement_need *need)
 {
 	double memory =
-	    (double)(e->memory_used_mib + need->memory_mib) / (double)e->memory_total_mib;
+		(double)(e->memory_used_mib + need->memory_mib) / (double)e->memory_total_mib;
 	double cpu = (double)(e->vcpus_used + need->vcpus) / (double)(e->cpus ? e->cpus : 1);
 
 	return memory > cpu ? memory : cpu;
@@ -77,7 +77,7 @@ static bool better(const struct placement_endpoint *a, const struct placement_en
 int placement_choose(const struct placement_endpoint *endpoints, size_t n,
 		     const struct placement_need *need, char *why, size_t why_len)
 {
-	struct line line = {.text = why, .len = why_len};
+	struct line line = { .text = why, .len = why_len };
 	int best = PLACEMENT_NONE;
 
 	if (why_len)

@@ -10,7 +10,7 @@ struct placement_endpoint {
 	const char *name;
 	bool online;
 	uint64_t memory_total_mib,
-	    memory_used_mib; /* used: the sum over desktops it holds leases for */
+		memory_used_mib; /* used: the sum over desktops it holds leases for */
 	uint64_t disk_free_bytes;
 	unsigned cpus, vcpus_used;
 };

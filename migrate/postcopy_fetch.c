@@ -17,9 +17,11 @@
 enum {
 	THREADS = 8,
 	BACKGROUND_MAX = 4,
-	BATCH_MIN = 16,      /* 256 KiB: four of them fill a line of 20 MB/s and 40 ms */
-	WAITING_MAX = 1024,  /* chunks that are here and not taken: 16 MiB */
-	SHORT_MS = 25, LONG_MS = 50, /* of a batch, beyond the store's own latency */
+	BATCH_MIN = 16,     /* 256 KiB: four of them fill a line of 20 MB/s and 40 ms */
+	WAITING_MAX = 1024, /* chunks that are here and not taken: 16 MiB */
+	SHORT_MS = 25,
+	LONG_MS = 50, /* of a batch, beyond the store's own latency */
+	CALM_MS = 30, /* after a demand: a guest that waited once will soon wait again */
 };
 
 struct job {
@@ -30,7 +32,8 @@ struct job {
 };
 
 struct queue {
-	void *first, **end; /* of struct job or struct postcopy_fetch_chunk: next is the first member of both */
+	void *first,
+		**end; /* of struct job or struct postcopy_fetch_chunk: next is the first member of both */
 };
 
 struct postcopy_fetch {
@@ -47,8 +50,9 @@ struct postcopy_fetch {
 	struct queue demands, batches, demanded_here, others_here;
 	size_t waiting; /* chunks in the latter two */
 	unsigned demands_open, background_running;
-	size_t batch;           /* chunks in a background batch */
-	uint64_t latency_ms;    /* the shortest fetch so far */
+	uint64_t calm_at_ms; /* when the guest's last demand counts as over */
+	size_t batch;        /* chunks in a background batch */
+	uint64_t latency_ms; /* the shortest fetch so far */
 	int failure;
 	struct err err;
 };
@@ -161,7 +165,8 @@ static int look_up(struct fetching *g, struct err *err)
 		while (i + run < job->n && first[run].block == first->block &&
 		       first[run].number == first->number + run)
 			run++;
-		r = volume_reader_ids(g->f->blocks[first->block].reader, first->number, run, ids, err);
+		r = volume_reader_ids(g->f->blocks[first->block].reader, first->number, run, ids,
+				      err);
 		if (r < 0)
 			return r;
 		for (size_t k = 0; k < run; k++) {
@@ -310,8 +315,8 @@ int postcopy_fetch_wakeup_fd(const struct postcopy_fetch *fetch)
 	return fetch->wakeup_fd;
 }
 
-static int submit(struct postcopy_fetch *f, bool demanded, const struct postcopy_pages_chunk *chunks,
-		  size_t n, struct err *err)
+static int submit(struct postcopy_fetch *f, bool demanded,
+		  const struct postcopy_pages_chunk *chunks, size_t n, struct err *err)
 {
 	struct job *job = malloc(sizeof(*job) + n * sizeof(*chunks));
 
@@ -322,43 +327,48 @@ static int submit(struct postcopy_fetch *f, bool demanded, const struct postcopy
 	memcpy(job->chunks, chunks, n * sizeof(*chunks));
 	pthread_mutex_lock(&f->lock);
 	queue_put(demanded ? &f->demands : &f->batches, job);
-	if (demanded)
+	if (demanded) {
 		f->demands_open++;
-	else
+		f->calm_at_ms = clock_now_ms() + CALM_MS;
+	} else {
 		f->background_running++;
+	}
 	pthread_cond_signal(&f->work);
 	pthread_mutex_unlock(&f->lock);
 	return 0;
 }
 
-int postcopy_fetch_demand(struct postcopy_fetch *fetch, struct postcopy_pages_chunk chunk, struct err *err)
+int postcopy_fetch_demand(struct postcopy_fetch *fetch, struct postcopy_pages_chunk chunk,
+			  struct err *err)
 {
 	return submit(fetch, true, &chunk, 1, err);
 }
 
 size_t postcopy_fetch_room(struct postcopy_fetch *fetch)
 {
-	unsigned max;
 	size_t room = 0;
+	bool busy;
 
 	pthread_mutex_lock(&fetch->lock);
-	/* While the guest waits, the line belongs to its demands; one batch keeps a guest that always waits from
-	 * stopping the background for ever. */
-	max = fetch->demands_open ? 1 : BACKGROUND_MAX;
-	if (!fetch->failure && fetch->background_running < max && fetch->waiting < WAITING_MAX)
-		room = fetch->demands_open ? BATCH_MIN : fetch->batch;
+	/* While the guest waits, the line belongs to its demands; one small batch at a time keeps a guest that always
+	 * waits from stopping the background for ever. */
+	busy = fetch->demands_open || clock_now_ms() < fetch->calm_at_ms;
+	if (!fetch->failure && fetch->background_running < (busy ? 1 : BACKGROUND_MAX) &&
+	    fetch->waiting < WAITING_MAX)
+		room = busy ? BATCH_MIN : fetch->batch;
 	pthread_mutex_unlock(&fetch->lock);
 	return room;
 }
 
-int postcopy_fetch_background(struct postcopy_fetch *fetch, const struct postcopy_pages_chunk *chunks,
-			      size_t n, struct err *err)
+int postcopy_fetch_background(struct postcopy_fetch *fetch,
+			      const struct postcopy_pages_chunk *chunks, size_t n, struct err *err)
 {
 	assert(n > 0 && n <= POSTCOPY_FETCH_BATCH_MAX);
 	return submit(fetch, false, chunks, n, err);
 }
 
-int postcopy_fetch_take(struct postcopy_fetch *fetch, struct postcopy_fetch_chunk **out, struct err *err)
+int postcopy_fetch_take(struct postcopy_fetch *fetch, struct postcopy_fetch_chunk **out,
+			struct err *err)
 {
 	struct postcopy_fetch_chunk *c;
 	int r;

@@ -51,14 +51,15 @@ DEFINE_CLEANUP(struct postcopy_fetch *, postcopy_fetch_free);
 int postcopy_fetch_wakeup_fd(const struct postcopy_fetch *fetch);
 
 /* The guest waits for this chunk. Return 0 or -ENOMEM. */
-int postcopy_fetch_demand(struct postcopy_fetch *fetch, struct postcopy_pages_chunk chunk, struct err *err);
+int postcopy_fetch_demand(struct postcopy_fetch *fetch, struct postcopy_pages_chunk chunk,
+			  struct err *err);
 
 /* How many chunks the background may ask for now; 0: not yet. At most POSTCOPY_FETCH_BATCH_MAX. */
 size_t postcopy_fetch_room(struct postcopy_fetch *fetch);
 
 /* Fetch a batch. Only after postcopy_fetch_room said so, and not more. */
-int postcopy_fetch_background(struct postcopy_fetch *fetch, const struct postcopy_pages_chunk *chunks,
-			      size_t n, struct err *err);
+int postcopy_fetch_background(struct postcopy_fetch *fetch,
+			      const struct postcopy_pages_chunk *chunks, size_t n, struct err *err);
 
 /**
  * postcopy_fetch_take(fetch, out, err):
@@ -66,6 +67,7 @@ int postcopy_fetch_background(struct postcopy_fetch *fetch, const struct postcop
  *
  * Return 0, or the negative number of the first fetch that failed.
  */
-int postcopy_fetch_take(struct postcopy_fetch *fetch, struct postcopy_fetch_chunk **out, struct err *err);
+int postcopy_fetch_take(struct postcopy_fetch *fetch, struct postcopy_fetch_chunk **out,
+			struct err *err);
 
 #endif

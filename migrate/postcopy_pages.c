@@ -30,7 +30,8 @@ int postcopy_pages_add(struct postcopy_pages *p, uint64_t size, uint32_t grid, s
 	b->asked = calloc(b->chunks / 64 + 1, sizeof(*b->asked));
 	p->block_count++; /* deinit frees what there is */
 	if (!b->sent || !b->asked)
-		return err_set(err, ENOMEM, "keep track of %llu pages", (unsigned long long)b->pages);
+		return err_set(err, ENOMEM, "keep track of %llu pages",
+			       (unsigned long long)b->pages);
 	p->left += b->pages;
 	p->unasked += b->chunks;
 	return 0;
@@ -105,7 +106,8 @@ static struct postcopy_pages_chunk seek(struct postcopy_pages *p)
 		if (p->cursor.number >= b->chunks) {
 			p->cursor.block = (unsigned)((p->cursor.block + 1) % p->block_count);
 			p->cursor.number = 0;
-		} else if (p->cursor.number % 64 == 0 && b->asked[p->cursor.number / 64] == UINT64_MAX) {
+		} else if (p->cursor.number % 64 == 0 &&
+			   b->asked[p->cursor.number / 64] == UINT64_MAX) {
 			p->cursor.number += 64;
 		} else if (bit(b->asked, p->cursor.number)) {
 			p->cursor.number++;
@@ -115,7 +117,8 @@ static struct postcopy_pages_chunk seek(struct postcopy_pages *p)
 	}
 }
 
-size_t postcopy_pages_next(struct postcopy_pages *p, struct postcopy_pages_chunk *chunks, size_t max)
+size_t postcopy_pages_next(struct postcopy_pages *p, struct postcopy_pages_chunk *chunks,
+			   size_t max)
 {
 	size_t n = 0;
 

@@ -19,7 +19,7 @@ struct postcopy_pages_chunk {
 };
 
 struct postcopy_pages_block {
-	uint64_t pages;       /* of 4096 bytes */
+	uint64_t pages; /* of 4096 bytes */
 	uint64_t chunks;
 	unsigned chunk_pages; /* pages in a chunk; the last chunk may have fewer */
 	uint64_t *sent;       /* a bit for each page */
@@ -62,6 +62,7 @@ void postcopy_pages_touched(struct postcopy_pages *p, struct postcopy_pages_chun
  *
  * Return how many, 0 when all were asked for.
  */
-size_t postcopy_pages_next(struct postcopy_pages *p, struct postcopy_pages_chunk *chunks, size_t max);
+size_t postcopy_pages_next(struct postcopy_pages *p, struct postcopy_pages_chunk *chunks,
+			   size_t max);
 
 #endif

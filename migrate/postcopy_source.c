@@ -26,7 +26,9 @@
 #include "snapshot/qemu_stream_head.h"
 
 enum {
-	PENDING_MAX = 256 << 10, /* bytes queued before more pages are: what a demanded page may have to wait for */
+	PENDING_MAX =
+		256
+		<< 10, /* bytes queued before more pages are: what a demanded page may have to wait for */
 	RECEIVE_LEN = 64 << 10,
 	CANCEL_POLL_MS = 100,
 	RESUME_ACKNOWLEDGED = 1,
@@ -46,10 +48,10 @@ struct session {
 	struct postcopy_pages pages;
 	struct postcopy_fetch *fetch;
 	struct postcopy_wire_out out;
-	bool more;                      /* chunks wait that there was no room for in out */
-	int last_sent;                  /* block of the last page sent, -1: none */
-	int last_asked;                 /* block of the last request, -1: none */
-	uint8_t *in;                    /* of the return path */
+	bool more;      /* chunks wait that there was no room for in out */
+	int last_sent;  /* block of the last page sent, -1: none */
+	int last_asked; /* block of the last request, -1: none */
+	uint8_t *in;    /* of the return path */
 	size_t in_len, in_cap, bitmap_max;
 	struct postcopy_source_stats unwatched;
 	struct postcopy_source_stats *stats;
@@ -57,8 +59,8 @@ struct session {
 
 /* ---- What the snapshot gives ---------------------------------------------------------------------------------- */
 
-static int read_blob(const struct postcopy_source *order, const char *name, uint64_t max, uint8_t **data,
-		     size_t *len, struct err *err)
+static int read_blob(const struct postcopy_source *order, const char *name, uint64_t max,
+		     uint8_t **data, size_t *len, struct err *err)
 {
 	const struct volume *v = manifest_volume(order->manifest, name);
 	CLEANUP(volume_reader_close) struct volume_reader *reader = NULL;
@@ -69,7 +71,8 @@ static int read_blob(const struct postcopy_source *order, const char *name, uint
 		return err_say(err, EINVAL, "snapshot %s has no memory: there is no volume %s",
 			       order->manifest->id, name);
 	if (v->size == 0 || v->size > max)
-		return err_say(err, EBADMSG, "snapshot %s: volume %s is of %llu bytes, at most %llu are accepted",
+		return err_say(err, EBADMSG,
+			       "snapshot %s: volume %s is of %llu bytes, at most %llu are accepted",
 			       order->manifest->id, name, (unsigned long long)v->size,
 			       (unsigned long long)max);
 	buf = malloc((size_t)v->size);
@@ -98,8 +101,9 @@ static int open_block(struct session *s, size_t i)
 	if (!v)
 		return err_say(s->err, EBADMSG, "snapshot %s has no volume %s", m->id, name);
 	if (v->size != b->size || v->grid < QEMU_STREAM_PAGE || v->grid % QEMU_STREAM_PAGE)
-		return err_say(s->err, EBADMSG, "snapshot %s: volume %s does not fit the block of %llu bytes",
-			       m->id, name, (unsigned long long)b->size);
+		return err_say(s->err, EBADMSG,
+			       "snapshot %s: volume %s does not fit the block of %llu bytes", m->id,
+			       name, (unsigned long long)b->size);
 	s->blocks[i].size = v->size;
 	s->blocks[i].grid = v->grid;
 	r = volume_reader_open(&s->blocks[i].reader, v, s->order->source, s->err);
@@ -126,7 +130,8 @@ static int open_blocks(struct session *s, const uint8_t *head, size_t head_len)
 			return r;
 	}
 	atomic_store(&s->stats->pages_total, s->pages.left);
-	return postcopy_fetch_new(&s->fetch, s->order->source, s->blocks, s->head.block_count, s->err);
+	return postcopy_fetch_new(&s->fetch, s->order->source, s->blocks, s->head.block_count,
+				  s->err);
 }
 
 /* ---- Opening moves -------------------------------------------------------------------------------------------- */
@@ -298,7 +303,8 @@ static int handle_messages(struct session *s)
 	int r = 0;
 
 	while (s->phase != DONE) {
-		r = postcopy_wire_parse(&m, s->in + at, s->in_len - at, s->bitmap_max, &used, s->err);
+		r = postcopy_wire_parse(&m, s->in + at, s->in_len - at, s->bitmap_max, &used,
+					s->err);
 		if (r)
 			break;
 		r = handlers[m.kind](s, &m);
@@ -408,8 +414,8 @@ static void queue_closing(struct session *s)
 static int transmit(struct session *s)
 {
 	while (postcopy_wire_pending(&s->out)) {
-		ssize_t n = send(s->order->fd, s->out.bytes + s->out.start, postcopy_wire_pending(&s->out),
-				 MSG_DONTWAIT | MSG_NOSIGNAL);
+		ssize_t n = send(s->order->fd, s->out.bytes + s->out.start,
+				 postcopy_wire_pending(&s->out), MSG_DONTWAIT | MSG_NOSIGNAL);
 
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			return 0;
@@ -467,7 +473,8 @@ static int run(struct session *s)
 
 	while (s->phase != DONE) {
 		if (s->order->cancel && atomic_load(s->order->cancel))
-			return err_say(s->err, ECANCELED, "sending memory was cancelled with %llu pages left",
+			return err_say(s->err, ECANCELED,
+				       "sending memory was cancelled with %llu pages left",
 				       (unsigned long long)s->pages.left);
 		r = stream(s);
 		if (r < 0)

@@ -27,7 +27,7 @@ struct postcopy_source_stats {
 
 struct postcopy_source {
 	const struct manifest
-	    *manifest; /* a MANIFEST_LIVE one: volumes qemu/head, qemu/tail, ram/NAME… */
+		*manifest; /* a MANIFEST_LIVE one: volumes qemu/head, qemu/tail, ram/NAME… */
 	struct chunk_source source;
 	int fd;                    /* connected to QEMU's migrate-incoming socket; not owned */
 	bool recover;              /* QEMU is in postcopy-paused: ask what it has, send the rest */

@@ -128,10 +128,10 @@ static const uint64_t bitmap_end = 0x0123456789abcdef;
 
 struct body {
 	const uint8_t *bytes;
-	size_t len;      /* of the message */
-	size_t after;    /* bytes that are there behind it */
+	size_t len;   /* of the message */
+	size_t after; /* bytes that are there behind it */
 	size_t bitmap_max;
-	size_t *used;    /* to be raised by what is taken of @after */
+	size_t *used; /* to be raised by what is taken of @after */
 	struct err *err;
 };
 
@@ -199,7 +199,8 @@ static const struct {
 } shapes[] = {
 	{ 1, POSTCOPY_WIRE_SHUT, 4, 4, take_value },
 	{ 2, POSTCOPY_WIRE_PONG, 4, 4, take_value },
-	{ 3, POSTCOPY_WIRE_REQUEST, REQUEST_LEN + 2, REQUEST_LEN + 1 + POSTCOPY_WIRE_NAME_MAX, take_request },
+	{ 3, POSTCOPY_WIRE_REQUEST, REQUEST_LEN + 2, REQUEST_LEN + 1 + POSTCOPY_WIRE_NAME_MAX,
+	  take_request },
 	{ 4, POSTCOPY_WIRE_REQUEST, REQUEST_LEN, REQUEST_LEN, take_request },
 	{ 5, POSTCOPY_WIRE_BITMAP, 2, 1 + POSTCOPY_WIRE_NAME_MAX, take_bitmap },
 	{ 6, POSTCOPY_WIRE_RESUMED, 4, 4, take_value },
@@ -221,7 +222,8 @@ int postcopy_wire_parse(struct postcopy_wire_message *m, const uint8_t *bytes, s
 		if (shapes[i].type != type)
 			continue;
 		if (b.len < shapes[i].len_min || b.len > shapes[i].len_max)
-			return err_say(err, EBADMSG, "QEMU's return path: a message of type %u with %zu bytes",
+			return err_say(err, EBADMSG,
+				       "QEMU's return path: a message of type %u with %zu bytes",
 				       type, b.len);
 		if (len - HEADER_LEN < b.len)
 			return POSTCOPY_WIRE_SHORT;

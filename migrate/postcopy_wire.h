@@ -65,7 +65,7 @@ struct postcopy_wire_message {
 	uint32_t value;
 	char block[POSTCOPY_WIRE_NAME_MAX + 1]; /* "": the block of the request before */
 	uint64_t offset, len;                   /* bytes, multiples of the page size, len > 0 */
-	const uint8_t *bitmap;                  /* within the parsed bytes; bit n % 8 of byte n / 8 is page n */
+	const uint8_t *bitmap; /* within the parsed bytes; bit n % 8 of byte n / 8 is page n */
 	size_t bitmap_len;
 };
 

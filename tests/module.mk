@@ -1,15 +1,18 @@
 # Unit tests: tests/unit/test_STEM.c becomes build/FLAVOUR/tests/test_STEM, linked with every library.
+# Benchmarks in C: tests/bench/bench_STEM.c becomes build/FLAVOUR/tests/bench_STEM; tests/bench/*.sh run them.
 # Fuzz targets: tests/fuzz/fuzz_STEM.c; tests/fuzz/corpus/STEM/* is replayed by every `make check`.
 
 # What unit tests share.
-$(eval $(call library,testing,$(filter-out tests/lib/faultfs.c,$(wildcard tests/lib/*.c)),openssl))
+$(eval $(call library,testing,$(filter-out tests/lib/faultfs.c,$(wildcard tests/lib/*.c)),openssl jansson))
 
 TEST_LIBRARIES := testing \
 	$(foreach lib,scan cli mgmt-server client-agent hypervisor migrate snapshot common,$(filter $(lib),$(LIBRARIES)))
 UNIT_TESTS := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
+BENCHES := $(patsubst tests/bench/%.c,%,$(wildcard tests/bench/bench_*.c))
 FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 
 $(foreach t,$(UNIT_TESTS),$(eval $(call linked,$(O)/tests/$(t),tests/unit/$(t).c,$(TEST_LIBRARIES),cmocka)))
+$(foreach b,$(BENCHES),$(eval $(call linked,$(O)/tests/$(b),tests/bench/$(b).c,$(TEST_LIBRARIES),)))
 $(foreach f,$(FUZZERS),$(eval $(call linked,$(O)/tests/$(f),tests/fuzz/$(f).c,$(TEST_LIBRARIES),)))
 
 # For LD_PRELOAD into programs that have no sanitizer (that would have to come first).
@@ -31,6 +34,12 @@ $(O)/tests/test_%:
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(call pkg_config,--libs,$(LINK_PKGS)) -lm
 
+# A rule of its own: two patterns in one rule would mean that one run makes both.
+$(O)/tests/bench_%:
+	$(say) LINK $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(call pkg_config,--libs,$(LINK_PKGS)) -lm
+
 # Only the fuzz flavour has libFuzzer's main(); the others replay the files they are given.
 ifeq ($(FLAVOUR),fuzz)
 FUZZ_MAIN := -fsanitize=fuzzer
@@ -44,7 +53,8 @@ $(O)/tests/fuzz_%:
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) $(FUZZ_MAIN) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(call pkg_config,--libs,$(LINK_PKGS)) -lm
 
-.PHONY: tests
+.PHONY: tests benches
+benches: $(BENCHES:%=$(O)/tests/%)
 tests: all $(FAULTFS) $(TEST_TOOLS:%=$(O)/tests/%) $(UNIT_TESTS:%=$(O)/tests/%) $(FUZZERS:%=$(O)/tests/%)
 
 setup:
@@ -81,7 +91,7 @@ fault: tests
 
 bench:
 	@tests/setup.sh bench
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory all benches
 	@tests/bench/run.sh $(O)
 
 demo:
