@@ -19,7 +19,7 @@
 #include "tests/lib/memory_trip.h"
 #include "tests/lib/vm_harness.h"
 
-enum { MEMORY_MIB = 192, RAM_MAX = 512 << 20, LINE_MS = 60000 };
+enum { MEMORY_MIB = 160, RAM_MAX = 512 << 20, LINE_MS = 60000 };
 
 static struct {
 	char folder[64];
@@ -87,7 +87,7 @@ static int set_up(void **state)
 	snprintf(world.disk, sizeof(world.disk), "%s/disk.raw", world.folder);
 	snprintf(world.disk_copy, sizeof(world.disk_copy), "%s/copy.raw", world.folder);
 	snprintf(world.store_path, sizeof(world.store_path), "%s/store", world.folder);
-	build = io_printf("tests/guest/small.sh '%s' --load 'mem=64 hot=24 rate=500 disk_rate=20 "
+	build = io_printf("tests/guest/small.sh '%s' --load 'mem=40 hot=16 rate=500 disk_rate=20 "
 			  "report_ms=100'",
 			  world.disk);
 	assert_int_equal(system(build), 0);
@@ -216,11 +216,10 @@ static void test_memory_trip_recovers(void **state)
 	memory_trip_serve(&server, &vm, &world.snapshot, source, false);
 	assert_true(vm_harness_line(&vm, &line, LINE_MS));
 	for (int deaths = 1; deaths <= 2; deaths++) {
-		while (server.stats.pages_sent < server.stats.pages_total * (unsigned)deaths / 8)
+		while (server.stats.pages_sent < sent_before + server.stats.pages_total / 16)
 			clock_sleep_ms(10);
 		server.cancel = true;
 		assert_int_equal(memory_trip_serve_end(&server), -ECANCELED);
-		assert_true(server.stats.pages_sent > sent_before);
 		sent_before = server.stats.pages_sent;
 		assert_true(vm_harness_wait_status(&vm, "query-migrate", "postcopy-paused", 10000));
 
