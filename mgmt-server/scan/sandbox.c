@@ -65,7 +65,7 @@ static const struct {
 };
 
 static const struct {
-	int resource;
+	__rlimit_resource_t resource;
 	const char *name;
 	rlim_t fixed; /* used where the caller gives no number */
 } limits[] = {
