@@ -279,10 +279,11 @@ static int export_disks(struct capture *c, struct err *err)
 	return capture_nodes_export(&c->nodes, c->tracked, err);
 }
 
-static int migration_status(struct desktop *d, char *status, size_t len, const char **why, json_t **reply)
+static int migration_status(struct desktop *d, char *status, size_t len, const char **why, json_t **reply,
+			    struct err *err)
 {
 	const char *text;
-	int r = qmp_run(d->qmp, "query-migrate", NULL, reply, NULL);
+	int r = qmp_run(d->qmp, "query-migrate", NULL, reply, err);
 
 	if (r < 0)
 		return r;
@@ -301,10 +302,10 @@ static int check_migration(struct desktop *d, struct err *err)
 		CLEANUP(json_decref) json_t *reply = NULL;
 		const char *why = NULL;
 		char status[32];
-		int r = migration_status(d, status, sizeof(status), &why, &reply);
+		int r = migration_status(d, status, sizeof(status), &why, &reply, err);
 
 		if (r < 0)
-			return err_say(err, -r, "QEMU went away while its memory was captured");
+			return r;
 		if (strcmp(status, "completed") == 0)
 			return 0;
 		if (strcmp(status, "failed") == 0 || strcmp(status, "cancelled") == 0 || clock_now_ms() > end)
@@ -454,10 +455,10 @@ static int cancel_migration(struct desktop *d, struct err *err)
 		CLEANUP(json_decref) json_t *reply = NULL;
 		const char *why;
 		char status[32];
-		int r = migration_status(d, status, sizeof(status), &why, &reply);
+		int r = migration_status(d, status, sizeof(status), &why, &reply, err);
 
 		if (r < 0)
-			return err_say(err, -r, "cancel the memory stream: QEMU is gone");
+			return err_wrap(err, r, "cancel the memory stream");
 		for (size_t i = 0; i < ARRAY_LEN(over); i++) {
 			if (strcmp(status, over[i]) == 0)
 				return 0;

@@ -69,7 +69,8 @@ int disks_look(struct qmp *qmp, const char *node, const char *bitmap, struct dis
 		if (!name || strcmp(name, node) != 0)
 			continue;
 		out->found = true;
-		out->has_backing = json_integer_value(json_object_get(it, "backing_file_depth")) > 0;
+		/* backing_file_depth is 0 in a flat answer. */
+		out->has_backing = json_is_string(json_object_get(it, "backing_file"));
 		if (bitmap)
 			look_at_bitmaps(json_object_get(it, "dirty-bitmaps"), bitmap, out);
 	}

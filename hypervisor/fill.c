@@ -4,9 +4,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/io.h"
 #include "common/log.h"
 #include "hypervisor/disks.h"
+
+enum { COMPLAIN_MS = 30000 };
 
 static bool all_complete(const struct desktop_record *record)
 {
@@ -48,6 +51,17 @@ static const json_t *find_job(const json_t *jobs, const char *id)
 	return NULL;
 }
 
+/* A server that is away would fill the log too. */
+static void complain(struct desktop *d, const char *text)
+{
+	uint64_t now = clock_now_ms();
+
+	if (d->fill_complained_ms && now - d->fill_complained_ms < COMPLAIN_MS)
+		return;
+	d->fill_complained_ms = now;
+	log_warning("filling waits: %s desktop=%s", text, d->record.desktop);
+}
+
 static void follow_job(struct desktop *d, const char *disk, const char *id, const json_t *job)
 {
 	const char *io_status = json_string_value(json_object_get(job, "io-status"));
@@ -55,7 +69,7 @@ static void follow_job(struct desktop *d, const char *disk, const char *id, cons
 	json_int_t total = json_integer_value(json_object_get(job, "len"));
 
 	if (io_status && strcmp(io_status, "ok") != 0) {
-		log_warning("filling waits for the snapshot server desktop=%s disk=%s", d->record.desktop, disk);
+		complain(d, "the snapshot server does not answer");
 		qmp_run(d->qmp, "block-job-resume", json_pack("{s:s}", "device", id), NULL, NULL);
 	}
 	desktop_emit(d, "fill", json_pack("{s:s, s:I, s:I}", "disk", disk, "done", done, "total", total));
@@ -135,7 +149,7 @@ void fill_tick(struct desktop *d)
 	if (!wanted || desktop_claim(d, "fill", 0, NULL) < 0)
 		return;
 	if (tick(d, &err) < 0)
-		log_warning("filling: %s desktop=%s", err_text(&err), d->record.desktop);
+		complain(d, err_text(&err));
 	pthread_mutex_lock(&d->lock);
 	filled = all_complete(&d->record);
 	pthread_mutex_unlock(&d->lock);
