@@ -262,7 +262,10 @@ static int begin(struct change *change, struct fleet_desktop *d, const char *rea
 		 const char *from, const char *to, const char *user, char *id, struct err *err)
 {
 	struct fleet_endpoint *e = fleet_endpoint(change->server->fleet, from);
-	uint64_t now = clock_now_ms(), silent = e && e->seen_ms ? now - e->seen_ms : 0;
+	uint64_t now = clock_now_ms();
+	/* Not heard since this server started: the lease began then. */
+	uint64_t seen = e && e->seen_ms ? e->seen_ms : d->lease.until_ms - d->lease.ttl_ms;
+	uint64_t silent = now > seen ? now - seen : 0;
 	struct jobs_order order = { .kind = "failover", .desktop = d->name, .user = user };
 
 	order.arguments = json_pack("{ss ss sI}", "reason", reason, "from", from, "lost_wall_ms",
