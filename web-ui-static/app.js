@@ -7,7 +7,7 @@ import * as store from "./store.js";
 import { announce, h, patch } from "./dom.js";
 import { startTheme } from "./components/theme.js";
 import { shell } from "./components/shell.js";
-import { empty, loading } from "./components/page.js";
+import { empty, heading, loading } from "./components/page.js";
 import { forget } from "./components/progress.js";
 import { toast } from "./components/toast.js";
 import { desktop } from "./views/desktop.js";
@@ -51,10 +51,10 @@ function draw() {
 function body(view, params) {
 	if (!store.state.loaded)
 		return store.state.problem ? null : loading();
-	return view ? view.render(params, redraw) : empty({
+	return view ? view.render(params, redraw) : h("div", null, heading({ title: "Not found" }), empty({
 		symbol: "search", title: "There is no such page", text: "The address may be mistyped, or what it named is gone.",
 		action: h("a", { class: "button primary", href: "#/" }, "Back to the overview"),
-	});
+	}));
 }
 
 function problem() {

@@ -1,0 +1,203 @@
+// console.mjs - somebody signs in, starts a desktop, snapshots it, moves it, and watches it survive a dead endpoint, all in
+// one page that is never loaded again.
+//
+//   node console.mjs URL PASSWORD-FILE PICTURES APPLIANCE BUILD DIR
+//
+// URL of the server; it has endpoints a and b and a desktop "anna" that is imported and stopped. APPLIANCE is
+// tests/lib/appliance.sh, by which endpoints are killed in DIR.
+
+import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { launch, openPage, picture } from "./browser.mjs";
+import { poorContrast, tooWide, unnamed } from "./page_checks.mjs";
+import { diag, done, is, ok, step } from "./tap.mjs";
+
+const [url, passwordFile, pictures, appliance, build, dir] = process.argv.slice(2);
+const password = readFileSync(passwordFile, "utf8").trim();
+
+// A guest under software emulation on a small machine: nothing here is about speed.
+const WORK_MS = 120000;
+const QUICK_MS = 15000;
+
+const killEndpoint = (name) => execFileSync("bash",
+	["-c", '. "$1"; appliance_init "$2" "$3"; appliance_endpoint_crash "$4"', "-", appliance, build, dir, name], { stdio: "inherit" });
+
+const browser = await launch();
+const { page, misdeeds } = await openPage(browser, url);
+page.setDefaultTimeout(QUICK_MS);
+
+const go = (hash) => page.evaluate((to) => { location.hash = to; }, hash);
+const place = (name) => page.locator(".place", { has: page.getByRole("heading", { name }) });
+const chipAt = (endpoint, desktop) => place(endpoint).locator(".chip", { hasText: desktop });
+const toast = (text) => page.locator(".toast", { hasText: text });
+
+async function pageIsSound(where) {
+	const wrong = [];
+	for (const check of [poorContrast, unnamed, tooWide])
+		wrong.push(...await page.evaluate(check));
+	ok(wrong.length === 0, `${where}: contrast, names and width are right`, wrong.join("\n"));
+}
+
+// ---- The door ----
+
+const answer = await page.goto(url);
+const policy = answer.headers()["content-security-policy"] ?? "";
+ok(/default-src 'none'/.test(policy) && /script-src 'self'/.test(policy) && !/unsafe/.test(policy),
+	"the content security policy is strict", policy || "there is none");
+
+await step("a wrong password is refused with a sentence", async () => {
+	await page.getByLabel("User").fill("admin");
+	await page.getByLabel("Password").fill("wrong");
+	await page.getByRole("button", { name: "Sign in" }).click();
+	const said = page.getByRole("alert");
+	await said.waitFor();
+	return (await said.textContent()).trim();
+});
+await pageIsSound("the door");
+await picture(page, pictures, "sign-in");
+
+await step("the right one opens the door", async () => {
+	await page.getByLabel("Password").fill(password);
+	await page.keyboard.press("Enter");
+	await page.getByRole("navigation", { name: "Main" }).waitFor();
+	await page.getByText("Live", { exact: true }).waitFor();
+});
+is(await page.evaluate(() => document.cookie), "", "scripts can't read the session");
+await page.evaluate(() => { window.sameDocument = true; });
+
+// ---- Looking around ----
+
+await step("both endpoints and the desktop are there", async () => {
+	await place("a").getByText("online").waitFor();
+	await place("b").getByText("online").waitFor();
+	await page.locator(".place.resting .chip", { hasText: "anna" }).waitFor();
+});
+for (const [hash, heading] of [["/desktops", "Desktops"], ["/endpoints", "Endpoints"], ["/snapshots", "Snapshots"], ["/jobs", "Jobs"],
+	["/desktops/anna", "anna"], ["/endpoints/a", "a"], ["/nothing", "Not found"]]) {
+	await go(hash);
+	await page.getByRole("heading", { level: 1, name: heading, exact: true }).waitFor();
+	await pageIsSound(`#${hash}`);
+}
+
+await step("an enrolment token is made and copied", async () => {
+	await go("/endpoints");
+	await page.getByRole("button", { name: "Enrol an endpoint" }).click();
+	await page.getByRole("button", { name: "Make a token" }).click();
+	const token = (await page.locator("#enrol-token").textContent()).trim();
+	if (!/^gw1-.+-[0-9a-f]{64}$/.test(token))
+		throw new Error(`that is no token: ${token}`);
+	await page.getByRole("button", { name: "Copy", exact: true }).click();
+	const copied = await page.evaluate(() => navigator.clipboard.readText());
+	if (copied !== token)
+		throw new Error(`copied ${copied}`);
+	await pageIsSound("the token dialog");
+	await page.keyboard.press("Escape");
+	await page.getByRole("dialog").waitFor({ state: "detached" });
+});
+
+// ---- A desktop's life ----
+
+await step("it starts where it is told to", async () => {
+	await go("/desktops/anna");
+	await page.getByRole("button", { name: "Start", exact: true }).click();
+	await page.locator(".heading .badge", { hasText: "running" }).waitFor({ timeout: WORK_MS });
+	await toast("Start of anna is done").waitFor({ timeout: WORK_MS });
+	await picture(page, pictures, "desktop");
+});
+const first = (await page.locator(".heading-note a").textContent()).trim();
+const second = first === "a" ? "b" : "a";
+diag(`anna runs on ${first}`);
+
+await step("a snapshot with memory appears in its timeline while it runs", async () => {
+	const before = await page.locator(".instant").count();
+	await page.getByRole("button", { name: "Snapshot", exact: true }).click();
+	await page.locator(".active-job, .toast", { hasText: "Snapshot of anna" }).first().waitFor();
+	await toast("Snapshot of anna is done").waitFor({ timeout: WORK_MS });
+	await page.locator(".instant.newest", { hasText: "with memory" }).waitFor();
+	const now = await page.locator(".instant").count();
+	if (now !== before + 1)
+		throw new Error(`${before} snapshots before, ${now} now`);
+	return (await page.locator(".instant.newest").innerText()).replaceAll("\n", " ");
+});
+
+await step("moving asks first, and the desktop is seen moving", async () => {
+	await page.getByRole("button", { name: "Move…" }).click();
+	const question = page.getByRole("dialog");
+	await question.getByLabel("Where to").selectOption(second);
+	await pageIsSound("the question before moving");
+	await picture(page, pictures, "move");
+	await question.getByRole("button", { name: "Move it" }).click();
+	await go("/");
+	await chipAt(second, "anna").getByText("running").waitFor({ timeout: WORK_MS });
+	await chipAt(first, "anna").waitFor({ state: "detached" });
+	await toast("Move of anna is done").waitFor({ timeout: WORK_MS });
+});
+
+await step("its new endpoint dies: the page says so and the desktop goes on elsewhere", async () => {
+	await go("/desktops/anna");
+	await page.getByRole("button", { name: "Snapshot", exact: true }).click();
+	await page.locator(".toast", { hasText: "Snapshot of anna is done" }).nth(0).waitFor({ timeout: WORK_MS });
+	await go("/");
+	await chipAt(second, "anna").waitFor();
+	killEndpoint(second);
+	await place(second).getByText("offline").waitFor({ timeout: WORK_MS });
+	await picture(page, pictures, "endpoint-died");
+	await chipAt(first, "anna").getByText("running").waitFor({ timeout: WORK_MS });
+	await picture(page, pictures, "failed-over");
+});
+await pageIsSound("the overview after the failover");
+
+await step("the failover's job tells its figures", async () => {
+	await go("/jobs");
+	await page.getByRole("link", { name: /^Failover/ }).first().click();
+	await page.getByRole("heading", { level: 1, name: "Failover of anna" }).waitFor();
+	await page.locator(".tile", { hasText: "Running after" }).waitFor({ timeout: WORK_MS });
+	await picture(page, pictures, "failover-job");
+	return (await page.locator(".tile").allInnerTexts()).map((text) => text.replaceAll("\n", " ")).join("; ");
+});
+await pageIsSound("the failover's job");
+
+is(await page.evaluate(() => window.sameDocument), true, "all that was one page, never loaded again");
+
+// ---- Dark, narrow, and out ----
+
+await step("dark colours and a phone's width are right on every page", async () => {
+	await page.getByRole("button", { name: "Dark colours" }).click();
+	await page.setViewportSize({ width: 360, height: 740 });
+	for (const hash of ["/", "/desktops", "/desktops/anna", "/endpoints", "/endpoints/a", "/snapshots", "/jobs"]) {
+		await go(hash);
+		await page.waitForTimeout(300); // transitions of colours
+		for (const check of [poorContrast, unnamed, tooWide]) {
+			const wrong = await page.evaluate(check);
+			if (wrong.length)
+				throw new Error(`#${hash}\n${wrong.join("\n")}`);
+		}
+	}
+	await go("/");
+	await picture(page, pictures, "phone-dark");
+});
+
+await step("these checks can fail", async () => {
+	await page.evaluate(() => {
+		const bad = document.createElement("button");
+		bad.style.cssText = "width: 900px; color: #777; background: #888";
+		document.querySelector("main").append(bad);
+		bad.before(Object.assign(document.createElement("p"), { textContent: "hard to read" }));
+		bad.previousSibling.style.cssText = "color: #777; background: #888";
+	});
+	for (const check of [poorContrast, unnamed, tooWide])
+		if ((await page.evaluate(check)).length === 0)
+			throw new Error(`${check.name} saw nothing`);
+});
+
+await step("signing out ends the session", async () => {
+	await page.getByRole("button", { name: "Sign out" }).click();
+	await page.getByRole("button", { name: "Sign in" }).waitFor();
+	const status = await page.evaluate(async () => (await fetch("/api/v1/desktops")).status);
+	if (status !== 401)
+		throw new Error(`a request afterwards is answered with ${status}`);
+});
+
+ok(misdeeds.length === 0, "nothing broke, nothing was blocked, nobody else was asked", misdeeds.join("\n"));
+await browser.close();
+done();

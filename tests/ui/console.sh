@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# The console in a real browser: signs in, starts, snapshots and moves a desktop, and watches it survive a dead endpoint.
+. "$(dirname "$0")/../lib/tap.sh"
+. "$(dirname "$0")/../lib/appliance.sh"
+top=$(cd "$(dirname "$0")/../.." && pwd)
+build=$(realpath "$1")
+
+need node npm chromium jq
+
+# The browser's driver, as package-lock.json pins it, outside the source tree.
+install_driver() {
+	mkdir -p "$top/build/ui/pictures"
+	exec 8>"$top/build/ui/.lock"
+	flock 8
+	if ! cmp -s "$top/tests/ui/package-lock.json" "$top/build/ui/package-lock.json" || [ ! -d "$top/build/ui/node_modules" ]; then
+		cp "$top"/tests/ui/{package.json,.npmrc} "$top/build/ui/" &&
+			cp "$top/tests/ui/package-lock.json" "$top/build/ui/.package-lock.json" &&
+			cp "$top/build/ui/.package-lock.json" "$top/build/ui/package-lock.json" &&
+			(cd "$top/build/ui" && npm ci --ignore-scripts --no-audit --no-fund) || {
+			rm -f "$top/build/ui/package-lock.json"
+			return 1
+		}
+	fi
+	cp "$top"/tests/ui/*.mjs "$top/build/ui/"
+	flock -u 8
+}
+
+install_driver >"$TAP_DIR/npm.log" 2>&1 || bail "npm ci failed: $(tail -n 5 "$TAP_DIR/npm.log")"
+"$top/tests/guest/small.sh" "$TAP_DIR/anna.raw" --load 'mem_mib=24 hot_mib=8' >"$TAP_DIR/guest.log" 2>&1 ||
+	bail "no guest: $(tail -n 5 "$TAP_DIR/guest.log")"
+
+appliance_init "$build" "$TAP_DIR/appliance"
+appliance_server_start || bail "the server does not run"
+appliance_login || bail "nobody can sign in"
+appliance_endpoint_start a || bail "endpoint a does not run"
+appliance_endpoint_start b || bail "endpoint b does not run"
+appliance_cli desktop import anna "$TAP_DIR/anna.raw" --vcpus 1 --memory 128M --network none --quiet >/dev/null ||
+	bail "the import failed"
+
+umask 077
+printf '%s\n' "$appliance_password" >"$TAP_DIR/password"
+HOME=$TAP_DIR timeout 700 node "$top/build/ui/console.mjs" "$appliance_url" "$TAP_DIR/password" "$top/build/ui/pictures" \
+	"$top/tests/lib/appliance.sh" "$build" "$TAP_DIR/appliance"
+status=$?
+# The script prints its own plan.
+exit "$status"
