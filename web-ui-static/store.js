@@ -136,3 +136,4 @@ const TROUBLED = { lost: "is lost", fenced: "is fenced", error: "has an error", 
 export const desktopTrouble = (desktop) => TROUBLED[desktop.state] ?? null;
 
 export const mayChange = () => ["admin", "operator"].includes(state.session?.role);
+export const mayEnrol = () => state.session?.role === "admin";

@@ -30,7 +30,7 @@ const columns = [
 	sort: (endpoint) => endpoint.desktops.length },
 ];
 
-const enrolButton = () => store.mayChange()
+const enrolButton = () => store.mayEnrol()
 	? h("button", { type: "button", class: "button primary", onclick: enrol }, icon("key"), "Enrol an endpoint") : null;
 
 export const endpoints = {

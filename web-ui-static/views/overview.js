@@ -96,7 +96,7 @@ function firstSteps() {
 	return h("div", { class: "steps" },
 		store.endpoints().length ? null : empty({ symbol: "endpoints", title: "Enrol the first endpoint",
 			text: "An endpoint is a machine that runs desktops. It joins with a token.",
-			action: store.mayChange() ? h("button", { type: "button", class: "button primary", onclick: enrol }, icon("key"), "Make a token") : null }),
+			action: store.mayEnrol() ? h("button", { type: "button", class: "button primary", onclick: enrol }, icon("key"), "Make a token") : null }),
 		store.desktops().length ? null : empty({ symbol: "desktops", title: "Bring the first desktop",
 			text: "Import a disk image with the command line. Only what the server does not have yet is sent.",
 			command: "godwit desktop import NAME IMAGE" }));
