@@ -98,7 +98,7 @@ static bool answer_trickle(const struct tls_server_request *r)
 	bool ok = tls_server_write(r, "HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n", 39);
 
 	for (int i = 0; ok && i < 12; i++) {
-		clock_sleep_ms(100);
+		clock_sleep_ms(150);
 		ok = tls_server_write(r, "x", 1);
 	}
 	return ok;

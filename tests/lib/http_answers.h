@@ -3,7 +3,7 @@
  * /hello "hello"; /echo the body; /headers the request's header lines; /nothing 204; /json {"a":1}; /problem 409 with a
  * problem document; /status/N that status; /redirect 302 to /hello; /big HTTP_ANSWERS_BIG bytes; /endless chunks for ever;
  * /busy-twice 503 for the first two; /later 429 with "Retry-After: 1" for the first; /stall nothing; /trickle 12 bytes in
- * 1.2 s; /drop closes; /drop-once closes the first time; /half a body that ends too early; /garbage no HTTP;
+ * 1.8 s; /drop closes; /drop-once closes the first time; /half a body that ends too early; /garbage no HTTP;
  * /cut-off closes before it has read the body.
  */
 #ifndef GODWIT_TESTS_HTTP_ANSWERS_H

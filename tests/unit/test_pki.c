@@ -163,6 +163,25 @@ static void test_pki_each_certificate_has_its_own_serial(void **state)
 	X509_free(second);
 }
 
+static void test_pki_certificates_may_do_what_they_are_for(void **state)
+{
+	CLEANUP_FREE char *endpoint = issue("laptop", "endpoint"), *server = issue("s", "server");
+	X509 *ca = to_x509(made.ca), *e = to_x509(endpoint), *s = to_x509(server);
+
+	(void)state;
+	assert_int_equal(X509_check_ca(ca), 1);
+	assert_int_equal(X509_get_pathlen(ca), 0); /* it makes no other CAs */
+	assert_int_equal(X509_get_key_usage(ca), KU_KEY_CERT_SIGN | KU_CRL_SIGN);
+	assert_int_equal(X509_check_ca(e), 0);
+	assert_int_equal(X509_get_extension_flags(e) & EXFLAG_CA, 0);
+	assert_int_equal(X509_get_key_usage(e), KU_DIGITAL_SIGNATURE);
+	assert_int_equal(X509_get_extended_key_usage(e), XKU_SSL_CLIENT);
+	assert_int_equal(X509_get_extended_key_usage(s), XKU_SSL_SERVER);
+	X509_free(ca);
+	X509_free(e);
+	X509_free(s);
+}
+
 static void test_pki_alt_names_are_names_and_addresses(void **state)
 {
 	struct pki_issue order = order_for("server", "server");
@@ -510,6 +529,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_pki_issued_certificate_verifies),
 		cmocka_unit_test(test_pki_each_certificate_has_its_own_serial),
+		cmocka_unit_test(test_pki_certificates_may_do_what_they_are_for),
 		cmocka_unit_test(test_pki_alt_names_are_names_and_addresses),
 		cmocka_unit_test(test_pki_no_certificate_outlives_its_ca),
 		cmocka_unit_test(test_pki_verify_says_what_is_wrong),

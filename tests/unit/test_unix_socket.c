@@ -109,7 +109,7 @@ static void test_unix_socket_timeout_is_kept(void **state)
 
 	(void)state;
 	assert_int_equal(read_with(150, NULL), UNIX_SOCKET_TIMEOUT);
-	assert_in_range(clock_now_ms() - began, 150, 1000);
+	assert_in_range(clock_now_ms() - began, 150, 20000);
 }
 
 static void test_unix_socket_leaves_later_lines_in_the_socket(void **state)
