@@ -18,6 +18,7 @@ enum {
 	LOOK_MS = 200,
 	FILL_AGAIN_MS = 5000, /* repeats safely: the hypervisor may have been restarted */
 	GONE_MS = 30 * 1000,  /* so long the hypervisor may be away */
+	OUTPUT_MS = 20 * 1000, /* a guest that is local already may take so long to say something */
 };
 
 /* One `run`. */
@@ -35,7 +36,7 @@ struct restore {
 	atomic_bool crashed;
 
 	uint64_t running_at_ms, fill_at_ms, seen_at_ms;
-	bool reported_output, reported_memory;
+	bool reported_output, reported_memory, reported_local;
 };
 
 /* ---- Mending ------------------------------------------------------------------------------------------------------ */
@@ -296,6 +297,19 @@ static void note_figures(struct restore *s, const struct hypervisor_status *stat
 	}
 }
 
+/* Everything is here, and the guest has spoken or had its time. */
+static bool note_local(struct restore *s, const struct hypervisor_status *status)
+{
+	if (!s->running_at_ms || !hypervisor_status_local(status))
+		return false;
+	if (!s->reported_local) {
+		s->reported_local = true;
+		result_ms(s, "local_ms", clock_now_ms());
+		work_job_message(s->job, "everything is local");
+	}
+	return s->reported_output || clock_now_ms() >= s->running_at_ms + OUTPUT_MS;
+}
+
 static int fill_when_due(struct restore *s, const struct hypervisor_status *status, struct err *err)
 {
 	uint64_t now = clock_now_ms();
@@ -340,10 +354,8 @@ static int look(struct restore *s, struct err *err)
 	note_figures(s, &status, &memory);
 	if (hypervisor_status_is(&status, "off"))
 		return 0;
-	if (s->running_at_ms && hypervisor_status_local(&status)) {
-		result_ms(s, "local_ms", clock_now_ms());
+	if (note_local(s, &status))
 		return 0;
-	}
 	r = s->running_at_ms ? restore_mend(job->agent, &status, job->job, &mend) : 0;
 	if (r == 0)
 		r = fill_when_due(s, &status, &mend);
