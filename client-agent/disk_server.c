@@ -24,6 +24,7 @@ extern char **environ;
 
 enum {
 	START_TIMEOUT_MS = 15 * 1000,
+	START_GRACE_MS = 1000,
 	STOP_TIMEOUT_MS = 5 * 1000,
 	FILE_MAX = 4 << 20,
 	LOG_TAIL = 512,
@@ -142,7 +143,8 @@ static int spawn(const char *const *argv, const char *log_path, pid_t *pid, stru
 	return r ? err_set(err, r, "start %s", argv[0]) : 0;
 }
 
-/* nbdkit writes its pid file when it listens. */
+/* nbdkit forks into the background (in the foreground it would end with us, whatever its options say) and writes its pid
+ * file when it listens. @pid: the process that forks; it is gone a little earlier, or long before when it failed. */
 static int wait_ready(const struct disk_server *s, const char *desktop, uint64_t epoch, pid_t pid,
 		      const char *log_path, struct err *err)
 {
@@ -154,8 +156,8 @@ static int wait_ready(const struct disk_server *s, const char *desktop, uint64_t
 
 		if (process >= 0)
 			return 0;
-		if (kill(pid, 0) < 0)
-			break;
+		if (kill(pid, 0) < 0 && end > clock_now_ms() + START_GRACE_MS)
+			end = clock_now_ms() + START_GRACE_MS;
 		clock_sleep_ms(5);
 	}
 	log_tail(log_path, tail);
@@ -172,7 +174,7 @@ static int start_process(const struct disk_server *s, const char *desktop, uint6
 	CLEANUP_FREE char *folder = path_in(s, desktop, epoch, "");
 	CLEANUP_FREE char *serve = folder ? io_printf("folder=%s", folder) : NULL;
 	CLEANUP_FREE char *cache = io_printf("cache=%" PRIu64, s->agent->config.cache_bytes);
-	const char *argv[] = { s->agent->config.nbdkit, "--foreground", "--readonly", "--threads", "16",
+	const char *argv[] = { s->agent->config.nbdkit, "--log=stderr", "--readonly", "--threads", "16",
 			       "--unix", socket, "--pidfile", pid_path, s->plugin, state, serve, cache,
 			       NULL };
 	pid_t pid;
