@@ -31,7 +31,7 @@ static bool make_room(struct postcopy_wire_out *out, size_t len)
 		out->start = out->end = 0;
 	if (out->cap - out->end >= len)
 		return true;
-	if (out->start >= out->cap / 2) {
+	if (out->start && out->start >= out->cap / 2) {
 		memmove(out->bytes, out->bytes + out->start, out->end - out->start);
 		out->end -= out->start;
 		out->start = 0;
