@@ -13,6 +13,7 @@
 
 #include "common/hex.h"
 #include "common/io.h"
+#include "snapshot/store_state.h"
 
 enum { FORMAT_VERSION = 1 };
 
@@ -159,7 +160,7 @@ struct store_domain *store_domain_get(struct store *store, const char *name, str
 			d->store = store;
 			snprintf(d->name, sizeof(d->name), "%s", name);
 			snprintf(info, sizeof(info), "godwit index 1 %s", d->name);
-			if (store_key_derive(store_key_newest(&store->keys), store->id,
+			if (store_key_derive(store->index_key, store->id,
 					     sizeof(store->id), info, d->key, sizeof(d->key), err) < 0) {
 				free(d);
 				d = NULL;
@@ -226,7 +227,7 @@ static int writer_begin(struct store *store, struct err *err)
 		if (e->d_name[0] != '.')
 			unlinkat(dirfd(dir), e->d_name, 0);
 	closedir(dir);
-	return 0;
+	return io_make_folders(store->index_path, 0700, err);
 }
 
 static bool pack_file_name(const char *file, struct pack_name *name)
@@ -261,23 +262,88 @@ static int pack_load(struct store *store, const struct pack_name *name, struct e
 	return r < 0 ? r : store_catalogue_take(store, pack, number, err);
 }
 
-int store_load_packs(struct store *store, struct err *err)
+static int by_name(const void *a, const void *b)
 {
+	return memcmp(a, b, sizeof(struct pack_name));
+}
+
+/* The names of the packs in the folder, sorted; heap. */
+static int folder_read(struct store *store, struct pack_name **out, size_t *count, struct err *err)
+{
+	CLEANUP_FREE struct pack_name *names = NULL;
 	DIR *dir = opendir(store->packs_path);
+	size_t n = 0, capacity = 0;
 	struct dirent *e;
 	int r = 0;
 
 	if (!dir)
 		return err_set(err, errno, "open %s", store->packs_path);
 	while (r == 0 && (errno = 0, e = readdir(dir))) {
-		struct pack_name name;
+		if (n == capacity) {
+			struct pack_name *more;
 
-		if (pack_file_name(e->d_name, &name) && !store_table_known(store, &name))
-			r = pack_load(store, &name, err);
+			capacity = capacity ? 2 * capacity : 256;
+			more = realloc(names, capacity * sizeof(*names));
+			if (!more) {
+				r = err_set(err, ENOMEM, "list packs");
+				break;
+			}
+			names = more;
+		}
+		n += pack_file_name(e->d_name, &names[n]);
 	}
 	if (r == 0 && errno)
 		r = err_set(err, errno, "read %s", store->packs_path);
 	closedir(dir);
+	if (r < 0)
+		return r;
+	if (n)
+		qsort(names, n, sizeof(*names), by_name);
+	*out = TAKE(names);
+	*count = n;
+	return 0;
+}
+
+/* Mark which of the sorted names have a row; rows whose file is not there are damage. */
+static void match_rows(struct store *store, const struct pack_name *names, size_t n, bool *known)
+{
+	pthread_mutex_lock(&store->lock);
+	for (size_t i = 0; i < store->pack_count; i++) {
+		struct store_pack *row = &store->packs[i];
+		const struct pack_name *found =
+			n ? bsearch(&row->name, names, n, sizeof(*names), by_name) : NULL;
+
+		if (row->state == STORE_PACK_GONE)
+			continue;
+		if (!found)
+			row->state = STORE_PACK_DAMAGED;
+		else if (row->state == STORE_PACK_DAMAGED)
+			row->state = STORE_PACK_GONE; /* it may have been repaired: a new row will tell */
+		else
+			known[found - names] = true;
+	}
+	pthread_mutex_unlock(&store->lock);
+}
+
+int store_load_packs(struct store *store, struct err *err)
+{
+	CLEANUP_FREE struct pack_name *names = NULL;
+	CLEANUP_FREE bool *known = NULL;
+	size_t n = 0;
+	int r = folder_read(store, &names, &n, err);
+
+	if (r < 0)
+		return r;
+	known = calloc(n + 1, sizeof(*known));
+	if (!known)
+		return err_set(err, ENOMEM, "list packs");
+	match_rows(store, names, n, known);
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		if (!known[i])
+			r = pack_load(store, &names[i], err);
+		if (r == 0 && store->mode == STORE_WRITE)
+			r = store_state_maybe_flush(store, err);
+	}
 	return r;
 }
 
@@ -307,9 +373,14 @@ static int open_parts(struct store *store, struct err *err)
 		if (r < 0)
 			return r;
 	}
-	r = store_index_new(&store->index, err);
+	store->index_key = store_key_newest(&store->keys);
+	r = store_index_new(&store->index, store->index_path, err);
 	if (r < 0)
 		return r;
+	r = store_state_load(store, err);
+	if (r < 0)
+		return r;
+	store->state_stale = r == STORE_STATE_UNUSABLE;
 	r = store_load_packs(store, err);
 	return r == -EACCES ? err_wrap(err, r, "store %s: %s does not hold the key that this needs",
 				       store->path, store->key_path)
@@ -328,16 +399,21 @@ int store_open(struct store **out, const char *path, const char *key_path, enum 
 	store->mode = mode;
 	pthread_mutex_init(&store->lock, NULL);
 	pthread_mutex_init(&store->sync_lock, NULL);
+	pthread_mutex_init(&store->flush_lock, NULL);
+	pthread_mutex_init(&store->add_lock, NULL);
 	pthread_rwlock_init(&store->commit_lock, NULL);
 	store->path = io_printf("%s", path);
 	store->packs_path = io_printf("%s/packs", path);
 	store->temp_path = io_printf("%s/tmp", path);
+	store->index_path = io_printf("%s/index", path);
 	store->key_path = key_path ? io_printf("%s", key_path) : default_key_path(path);
-	if (!store->path || !store->packs_path || !store->temp_path || !store->key_path)
+	if (!store->path || !store->packs_path || !store->temp_path ||
+	    !store->index_path || !store->key_path)
 		return err_set(err, ENOMEM, "open store %s", path);
 	r = open_parts(store, err);
 	if (r < 0)
 		return r;
+	store->opened = true;
 	*out = TAKE(store);
 	return 0;
 }
@@ -348,6 +424,10 @@ void store_close(struct store *store)
 
 	if (!store)
 		return;
+	/* What is not written now is found by its footers at the next open. */
+	if (store->opened && store->mode == STORE_WRITE &&
+	    (store->state_stale || store_index_table_count(store->index)))
+		store_state_save(store, NULL);
 	store_table_clear(store);
 	store_index_free(store->index);
 	for (d = store->domains; d; d = next) {
@@ -359,10 +439,13 @@ void store_close(struct store *store)
 	store_key_wipe(&store->keys);
 	pthread_mutex_destroy(&store->lock);
 	pthread_mutex_destroy(&store->sync_lock);
+	pthread_mutex_destroy(&store->flush_lock);
+	pthread_mutex_destroy(&store->add_lock);
 	pthread_rwlock_destroy(&store->commit_lock);
 	free(store->path);
 	free(store->packs_path);
 	free(store->temp_path);
+	free(store->index_path);
 	free(store->key_path);
 	free(store);
 }

@@ -279,5 +279,6 @@ int store_stat(struct store *store, struct store_stat *out, struct err *err)
 			out->plain_bytes += pack->entries[k].raw_len;
 		}
 	}
+	out->index_bytes = store_index_bytes(store->index);
 	return 0;
 }

@@ -1,6 +1,7 @@
 /* store_internal.h - what the files of the store share and nobody else includes.
  *
- * Lock order: commit_lock, then a session's lock, then sync_lock, then store->lock; never the other way round.
+ * Lock order: commit_lock, then a session's lock, then flush_lock, add_lock,
+ * sync_lock, then store->lock; never the other way round.
  * commit_lock is held shared from a commit's check to the moment its snapshot is listed, and exclusively by GC while it
  * decides: so GC never misses a snapshot whose chunks it is about to condemn.
  */
@@ -39,6 +40,7 @@ struct store_pack {
 	uint32_t records;
 	uint64_t session;       /* of the open session that wrote it; 0: of none */
 	uint64_t condemned_at;  /* store->sequence then */
+	uint64_t verified_wall_ms; /* 0: never */
 	struct pack *cached;    /* NULL or in store->cache */
 };
 
@@ -51,12 +53,15 @@ struct store_snapshot {
 };
 
 struct store {
-	char *path, *packs_path, *temp_path, *key_path;
+	char *path, *packs_path, *temp_path, *index_path, *key_path;
 	enum store_mode mode;
 	uint8_t id[PACK_STORE_ID_LEN];
 	struct store_keys keys;
 	int lock_fd;
 	struct store_index *index;
+	const struct store_key *index_key; /* tags are made with */
+	pthread_mutex_t flush_lock;        /* one flush of the index at a time */
+	pthread_mutex_t add_lock;          /* a row and its entries appear together */
 	pthread_rwlock_t commit_lock;
 	pthread_mutex_t sync_lock; /* around the fsync of packs/ */
 
@@ -68,6 +73,8 @@ struct store {
 	struct store_domain *domains;
 	struct store_snapshot *snapshots; /* sorted by id */
 	size_t snapshot_count, snapshot_capacity;
+	bool opened;                      /* store_open succeeded */
+	bool state_stale;                 /* index/state must be written even if no chunk came */
 	bool folder_dirty;                /* a pack was renamed since the last fsync of packs/ */
 	uint64_t sequence;                /* of sessions */
 	struct store_session *sessions;   /* open ones */
@@ -87,9 +94,10 @@ void store_table_tag(const struct store_domain *domain, const struct chunk_id *i
 /* Add a complete pack to the table and its chunks to the index. *number: out. */
 int store_table_add(struct store *store, struct pack *pack, uint64_t session, uint32_t *number,
 		    struct err *err);
+/* Only the entries of a row that exists. */
+int store_table_index(struct store *store, struct pack *pack, uint32_t number, struct err *err);
 /* A row for a pack that cannot be read. */
 int store_table_add_damaged(struct store *store, const struct pack_name *name, struct err *err);
-bool store_table_known(struct store *store, const struct pack_name *name);
 char *store_table_path(const struct store *store, const struct pack_name *name);
 
 /* The open pack of that number, out of the cache or the folder; to be unref'd. */

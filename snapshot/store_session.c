@@ -15,6 +15,7 @@
 #include "common/clock.h"
 #include "common/hex.h"
 #include "snapshot/pack_writer.h"
+#include "snapshot/store_state.h"
 
 enum { CLOSED_MAX = 2 }; /* packs that wait for being sealed: more would only fill memory with dirty pages */
 
@@ -166,8 +167,8 @@ static int slot_seal(struct store_session *session, struct slot *slot, uint32_t 
 	pthread_mutex_lock(&store->lock);
 	store->folder_dirty = true;
 	pthread_mutex_unlock(&store->lock);
-	return store_table_add(store, pack_writer_pack(slot->writer), session->sequence, number,
-			       err);
+	r = store_table_add(store, pack_writer_pack(slot->writer), session->sequence, number, err);
+	return r < 0 ? r : store_state_maybe_flush(store, err);
 }
 
 static void slot_remove(struct store_session *session, struct slot *slot)

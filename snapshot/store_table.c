@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/io.h"
+#include "snapshot/store_state.h"
 
 void store_table_tag(const struct store_domain *domain, const struct chunk_id *id,
 		     uint8_t tag[STORE_INDEX_TAG_LEN])
@@ -35,18 +36,6 @@ static struct store_pack *row_new(struct store *store)
 	}
 	store->packs[store->pack_count] = (struct store_pack){ .state = STORE_PACK_GONE };
 	return &store->packs[store->pack_count++];
-}
-
-bool store_table_known(struct store *store, const struct pack_name *name)
-{
-	bool found = false;
-
-	pthread_mutex_lock(&store->lock);
-	for (size_t i = 0; i < store->pack_count && !found; i++)
-		found = store->packs[i].state != STORE_PACK_GONE &&
-			memcmp(&store->packs[i].name, name, sizeof(*name)) == 0;
-	pthread_mutex_unlock(&store->lock);
-	return found;
 }
 
 int store_table_add_damaged(struct store *store, const struct pack_name *name, struct err *err)
@@ -86,18 +75,36 @@ static void cache_touch(struct store *store, const struct pack *pack)
 			store->cache[i].used = ++store->cache_clock;
 }
 
-int store_table_add(struct store *store, struct pack *pack, uint64_t session, uint32_t *number,
-		    struct err *err)
+int store_table_index(struct store *store, struct pack *pack, uint32_t number, struct err *err)
 {
 	CLEANUP_FREE struct store_index_entry *entries = calloc(pack->count + 1, sizeof(*entries));
 	struct store_domain *domain = store_domain_get(store, pack->domain, err);
-	struct store_pack *row;
 	size_t n = 0;
 
 	if (!domain)
 		return -ENOMEM;
 	if (!entries)
 		return err_set(err, ENOMEM, "index pack %s", pack->name_text);
+	for (uint32_t i = 0; i < pack->count; i++) {
+		if (pack->entries[i].type != PACK_CHUNK)
+			continue;
+		store_table_tag(domain, &pack->entries[i].id, entries[n].tag);
+		entries[n].pack = number;
+		entries[n++].record = i;
+	}
+	return store_index_add(store->index, entries, n, err);
+}
+
+int store_table_add(struct store *store, struct pack *pack, uint64_t session, uint32_t *number,
+		    struct err *err)
+{
+	struct store_domain *domain = store_domain_get(store, pack->domain, err);
+	struct store_pack *row;
+	int r;
+
+	if (!domain)
+		return -ENOMEM;
+	pthread_mutex_lock(&store->add_lock);
 	pthread_mutex_lock(&store->lock);
 	row = row_new(store);
 	if (row) {
@@ -105,19 +112,13 @@ int store_table_add(struct store *store, struct pack *pack, uint64_t session, ui
 		*row = (struct store_pack){ .name = pack->name, .state = STORE_PACK_LIVE,
 					    .domain = domain, .size = pack->size,
 					    .records = pack->count, .session = session };
+		store->state_stale = true;
 	}
 	pthread_mutex_unlock(&store->lock);
-	if (!row)
-		return err_set(err, ENOMEM, "index pack %s", pack->name_text);
-
-	for (uint32_t i = 0; i < pack->count; i++) {
-		if (pack->entries[i].type != PACK_CHUNK)
-			continue;
-		store_table_tag(domain, &pack->entries[i].id, entries[n].tag);
-		entries[n].pack = *number;
-		entries[n++].record = i;
-	}
-	return store_index_add(store->index, entries, n, err);
+	r = row ? store_table_index(store, pack, *number, err)
+		: err_set(err, ENOMEM, "index pack %s", pack->name_text);
+	pthread_mutex_unlock(&store->add_lock);
+	return r;
 }
 
 int store_table_pack(struct store *store, uint32_t number, struct pack **out, struct err *err)
@@ -211,7 +212,16 @@ int store_table_find(struct store_domain *domain, const struct chunk_id *id, boo
 	int r;
 
 	store_table_tag(domain, id, tag);
-	n = store_index_find(domain->store->index, tag, candidates, STORE_INDEX_CANDIDATES);
+	r = store_index_find(domain->store->index, tag, candidates, ARRAY_LEN(candidates), &n, err);
+	if (r == -EBADMSG) {
+		/* A damaged index costs time, never data. */
+		r = store_state_rebuild(domain->store, err);
+		if (r == 0)
+			r = store_index_find(domain->store->index, tag, candidates,
+					     ARRAY_LEN(candidates), &n, err);
+	}
+	if (r < 0)
+		return r;
 	r = find(domain, id, candidates, n, false, out, err);
 	if (r != STORE_ABSENT || !rescue)
 		return r;
@@ -225,5 +235,8 @@ void store_table_clear(struct store *store)
 {
 	for (size_t i = 0; i < STORE_CACHE_PACKS; i++)
 		pack_unref(store->cache[i].pack);
+	memset(store->cache, 0, sizeof(store->cache));
 	free(store->packs);
+	store->packs = NULL;
+	store->pack_count = store->pack_capacity = 0;
 }

@@ -242,7 +242,7 @@ static int snapshots_check(struct verify *v, struct err *err)
 		struct manifest m;
 
 		r = store_catalogue_read(v->store, &rows[i], &m, &why);
-		if (r == -EBADMSG || r == -EINVAL) {
+		if (r == -EBADMSG || r == -EINVAL || r == -ENOENT) {
 			report(v, "%s", err_text(&why));
 			r = 0;
 			continue;

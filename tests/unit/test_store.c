@@ -359,6 +359,42 @@ static void test_store_verify_names_what_is_hurt(void **state)
 	free(data);
 }
 
+/* The index is derived: gone, damaged or half written, it costs time and never data. */
+static void test_store_survives_a_lost_or_damaged_index(void **state)
+{
+	static const char *const harm[] = { "rm -rf '%s/index'", "rm '%s'/index/run-*", "rm '%s/index/state'",
+					    "echo rubbish > '%s/index/state'",
+					    "for f in '%s'/index/run-*; do printf x | dd of=$f bs=1 seek=500 conv=notrunc status=none; done" };
+	struct store *store = open_store(STORE_WRITE);
+	uint8_t *a = content(11), *b = content(12);
+	struct manifest m1, m2;
+
+	(void)state;
+	put(store, a, &m1, NULL);
+	store_close(store);
+	for (size_t i = 0; i < ARRAY_LEN(harm); i++) {
+		struct volume_put_stats stats = { 0 };
+		char command[PATH_MAX + 200], harmed[200];
+
+		snprintf(harmed, sizeof(harmed), "%s", harm[i]);
+		snprintf(command, sizeof(command), "%.*s%s%s", (int)(strstr(harmed, "%s") - harmed), harmed, path,
+			 strstr(harmed, "%s") + 2);
+		assert_int_equal(system(command), 0);
+		store = open_store(STORE_READ);
+		check_content(store, m1.id, a);
+		store_close(store);
+		store = open_store(STORE_WRITE);
+		put(store, a, &m2, &stats);
+		assert_int_equal(stats.new_bytes, 0); /* everything is still found */
+		b[i]++;
+		put(store, b, &m2, NULL);
+		check_content(store, m2.id, b);
+		store_close(store);
+	}
+	free(a);
+	free(b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -369,6 +405,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_store_domains_do_not_see_each_other, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_store_has_one_writer_and_needs_its_key, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_store_sessions_that_end_early_leave_no_temporary_files, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_store_survives_a_lost_or_damaged_index, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_store_verify_names_what_is_hurt, setup, teardown),
 	};
 
