@@ -80,6 +80,18 @@ static int check_memory(const struct capture *c, struct err *err)
 		       (unsigned long long)resident, (unsigned long long)available);
 }
 
+/* A block-stream job keeps a disk open, and a plain migration wants to close it. */
+static bool filling(struct desktop *d)
+{
+	bool busy = false;
+
+	pthread_mutex_lock(&d->lock);
+	for (size_t i = 0; i < d->record.disk_count; i++)
+		busy |= d->record.filling && !d->record.disks[i].complete;
+	pthread_mutex_unlock(&d->lock);
+	return busy;
+}
+
 static int check(struct capture *c, struct err *err)
 {
 	struct desktop *d = c->d;
@@ -101,6 +113,9 @@ static int check(struct capture *c, struct err *err)
 	if (state == DESKTOP_STATE_OFF || state == DESKTOP_STATE_POSTCOPY_PAUSED || arriving)
 		return err_say(err, EINVAL, "desktop %s %s: its memory cannot be captured", d->record.desktop,
 			       state == DESKTOP_STATE_OFF ? "is off" : "has not all of its memory yet");
+	if (!c->live && filling(d))
+		return err_say(err, EBUSY, "desktop %s: without live capture the memory can be captured when every disk is complete",
+			       d->record.desktop);
 	return check_memory(c, err);
 }
 
@@ -123,11 +138,17 @@ static int collapse(struct capture *c, struct err *err)
 
 /* ---- stage: everything that can be made ready ----------------------------------------------------------------- */
 
+/* A guest that stands still while its memory is written: a plain migration, which refuses disks with filters. */
+static bool stands_still(const struct capture *c)
+{
+	return c->order->memory && !c->live;
+}
+
 static int prepare_disks(struct capture *c, struct err *err)
 {
 	int r = capture_nodes_tracked(&c->nodes, &c->tracked, c->reason, sizeof(c->reason), err);
 
-	return r < 0 ? r : capture_nodes_prepare(&c->nodes, err);
+	return r < 0 || stands_still(c) ? r : capture_nodes_prepare(&c->nodes, err);
 }
 
 /* The reader saw the first page: all of memory is write-protected. Its thread tells QEMU itself: no time to lose. */
@@ -181,7 +202,7 @@ static int post_instant(struct capture *c, struct qmp_batch *batch, struct err *
 	size_t n = 0;
 
 	commands[n++] = (struct qmp_command){.name = "stop"};
-	for (size_t i = 0; i < c->d->record.disk_count; i++)
+	for (size_t i = 0; !stands_still(c) && i < c->d->record.disk_count; i++)
 		commands[n++] = capture_nodes_switch(&c->nodes, i);
 	if (c->order->memory)
 		commands[n++] = (struct qmp_command){.name = "migrate",
@@ -264,7 +285,7 @@ static int instant(struct capture *c, struct err *err)
 
 	freeze(c);
 	r = take_instant(c, err);
-	if (r < 0 || !c->order->memory || c->live)
+	if (r < 0 || !stands_still(c))
 		thaw(c->d, r == 0 && c->order->hold);
 	return r;
 }
@@ -273,10 +294,23 @@ static int instant(struct capture *c, struct err *err)
 
 static int export_disks(struct capture *c, struct err *err)
 {
-	/* A guest that stands still while its memory is written: QEMU has the disks closed until then. */
-	if (c->order->memory && !c->live)
-		return 0;
-	return capture_nodes_export(&c->nodes, c->tracked, err);
+	return stands_still(c) ? 0 : capture_nodes_export(&c->nodes, c->tracked, err);
+}
+
+/* The guest still stands where its memory was taken, so this is the same instant. */
+static int freeze_disks_now(struct capture *c, struct err *err)
+{
+	/* A plain migration leaves the disks inactive; `cont` would activate them, but a held guest gets none. */
+	int r = qmp_run(c->d->qmp, "blockdev-set-active", json_pack("{s:b}", "active", 1), NULL, err);
+
+	if (r == 0)
+		r = capture_nodes_prepare(&c->nodes, err);
+	for (size_t i = 0; r == 0 && i < c->d->record.disk_count; i++) {
+		struct qmp_command command = capture_nodes_switch(&c->nodes, i);
+
+		r = qmp_run(c->d->qmp, command.name, command.arguments, NULL, err);
+	}
+	return r < 0 ? r : capture_nodes_export(&c->nodes, c->tracked, err);
 }
 
 static int migration_status(struct desktop *d, char *status, size_t len, const char **why, json_t **reply,
@@ -325,17 +359,16 @@ static int finish_memory(struct capture *c, struct err *err)
 		r = check_migration(c->d, err);
 	if (r < 0 || c->live)
 		return r;
-	/* A plain migration leaves the disks inactive; `cont` would activate them, but a held guest gets none. */
-	r = qmp_run(c->d->qmp, "blockdev-set-active", json_pack("{s:b}", "active", 1), NULL, err);
+	r = freeze_disks_now(c, err);
 	thaw(c->d, r == 0 && c->order->hold);
-	return r < 0 ? r : capture_nodes_export(&c->nodes, c->tracked, err);
+	return r < 0 ? r : desktop_settle(c->d, SETTLE_MS, err);
 }
 
 /* ---- stage: the pause is over ---------------------------------------------------------------------------------- */
 
 static int confirm(struct capture *c, struct err *err)
 {
-	if (c->order->memory && !c->live)
+	if (stands_still(c))
 		return 0;
 	return desktop_settle(c->d, SETTLE_MS, err);
 }

@@ -7,19 +7,18 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/clock.h"
 #include "common/io.h"
 #include "common/log.h"
+#include "hypervisor/deadline.h"
 
 enum { STATUS_BLOCK = 512 }; /* st_blocks counts these */
 
 int desktop_new(struct desktop **out, struct hypervisor *hypervisor, const char *name, struct err *err)
 {
 	struct desktop *d = calloc(1, sizeof(*d));
-	pthread_condattr_t monotonic;
 
 	if (!d)
 		return err_set(err, ENOMEM, "desktop %s", name);
@@ -39,10 +38,7 @@ int desktop_new(struct desktop **out, struct hypervisor *hypervisor, const char 
 	}
 	snprintf(d->record.desktop, sizeof(d->record.desktop), "%s", name);
 	pthread_mutex_init(&d->lock, NULL);
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&d->changed, &monotonic);
-	pthread_condattr_destroy(&monotonic);
+	deadline_init_cond(&d->changed);
 	*out = d;
 	return 0;
 }
@@ -76,23 +72,9 @@ void desktop_unref(struct desktop *d)
 	free(d);
 }
 
-struct timespec desktop_deadline(int timeout_ms)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	t.tv_sec += timeout_ms / 1000;
-	t.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-	if (t.tv_nsec >= 1000000000) {
-		t.tv_sec++;
-		t.tv_nsec -= 1000000000;
-	}
-	return t;
-}
-
 int desktop_claim(struct desktop *d, const char *operation, int wait_ms, struct err *err)
 {
-	struct timespec deadline = desktop_deadline(wait_ms);
+	struct timespec deadline = deadline_in(wait_ms);
 	int waited = 0, r = 0;
 
 	pthread_mutex_lock(&d->lock);
@@ -125,7 +107,7 @@ void desktop_wake(struct desktop *d)
 
 int desktop_settle(struct desktop *d, int timeout_ms, struct err *err)
 {
-	struct timespec deadline = desktop_deadline(timeout_ms);
+	struct timespec deadline = deadline_in(timeout_ms);
 	int waited = 0, r = 0;
 
 	pthread_mutex_lock(&d->lock);

@@ -85,7 +85,4 @@ int desktop_save(struct desktop *desktop, struct err *err);
 /* Return 0, or -ESRCH with a text when there is no QEMU to talk to. */
 int desktop_need_qemu(struct desktop *desktop, struct err *err);
 
-/* Deadline @timeout_ms from now for pthread_cond_timedwait on `changed`. */
-struct timespec desktop_deadline(int timeout_ms);
-
 #endif

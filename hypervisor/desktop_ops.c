@@ -9,6 +9,7 @@
 #include "common/clock.h"
 #include "common/io.h"
 #include "common/log.h"
+#include "hypervisor/deadline.h"
 #include "hypervisor/desktop_start.h"
 #include "hypervisor/desktop_watch.h"
 
@@ -68,7 +69,7 @@ int desktop_ops_pause(struct desktop *d, bool pause, struct err *err)
 /* Return 0 when it is off, -ESRCH when QEMU is gone, 1 when the time was over first. */
 static int await_off(struct desktop *d, int ms, struct err *err)
 {
-	struct timespec deadline = desktop_deadline(ms);
+	struct timespec deadline = deadline_in(ms);
 	int waited = 0, r = 1;
 
 	pthread_mutex_lock(&d->lock);

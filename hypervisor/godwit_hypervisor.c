@@ -11,12 +11,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/io.h"
 #include "common/log.h"
 #include "hypervisor/hypervisor.h"
 #include "hypervisor/server.h"
 
-enum { EXIT_USAGE = 2, FOLDER_MODE = 0750 };
+enum { EXIT_USAGE = 2, FOLDER_MODE = 0750, LOCK_WAIT_MS = 3000, LOCK_POLL_MS = 20 };
 
 struct options {
 	const char *state, *config;
@@ -88,6 +89,21 @@ static void parse_options(int argc, char **argv, struct options *o)
 		complain("--state is missing");
 }
 
+/* One that was killed keeps the lock until its last thread is gone: give it a moment. */
+static int lock_state(int fd, const char *state, struct err *err)
+{
+	uint64_t end = clock_now_ms() + LOCK_WAIT_MS;
+
+	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		if (errno != EWOULDBLOCK)
+			return err_set(err, errno, "lock %s", state);
+		if (clock_now_ms() > end)
+			return err_say(err, EBUSY, "another godwit-hypervisor runs on %s", state);
+		clock_sleep_ms(LOCK_POLL_MS);
+	}
+	return 0;
+}
+
 /* Make the state folder and lock it for our life. *state: its absolute path, the caller's. */
 static int open_state(const char *path, char **state, int *lock_fd, struct err *err)
 {
@@ -111,9 +127,9 @@ static int open_state(const char *path, char **state, int *lock_fd, struct err *
 	fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return err_set(err, errno, "open %s", lock);
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-		return errno == EWOULDBLOCK ? err_say(err, EBUSY, "another godwit-hypervisor runs on %s", real)
-					    : err_set(err, errno, "lock %s", lock);
+	r = lock_state(fd, real, err);
+	if (r < 0)
+		return r;
 	*state = TAKE(real);
 	*lock_fd = TAKE_FD(fd);
 	return 0;

@@ -8,11 +8,11 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/io.h"
 #include "common/unix_socket.h"
+#include "hypervisor/deadline.h"
 #include "hypervisor/qmp_message.h"
 
 /* A reply that somebody waits for. Lives in qmp->waiters from before the command is sent until it is collected. */
@@ -159,7 +159,6 @@ static void release(struct qmp *qmp)
 int qmp_open(struct qmp **out, int fd, const struct qmp_handlers *handlers, struct err *err)
 {
 	struct qmp *qmp = malloc(sizeof(*qmp));
-	pthread_condattr_t monotonic;
 	int r;
 
 	if (!qmp) {
@@ -169,10 +168,7 @@ int qmp_open(struct qmp **out, int fd, const struct qmp_handlers *handlers, stru
 	*qmp = (struct qmp){.fd = fd, .handlers = *handlers, .next_id = 1};
 	pthread_mutex_init(&qmp->send_lock, NULL);
 	pthread_mutex_init(&qmp->lock, NULL);
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&qmp->changed, &monotonic);
-	pthread_condattr_destroy(&monotonic);
+	deadline_init_cond(&qmp->changed);
 
 	r = negotiate(qmp, err);
 	if (r == 0) {
@@ -228,20 +224,6 @@ static void unlink_waiter(struct qmp *qmp, const struct waiter *w)
 		;
 	if (*at)
 		*at = w->next;
-}
-
-static struct timespec deadline_in(int timeout_ms)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	t.tv_sec += timeout_ms / 1000;
-	t.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-	if (t.tv_nsec >= 1000000000) {
-		t.tv_sec++;
-		t.tv_nsec -= 1000000000;
-	}
-	return t;
 }
 
 /* Wait for @w and take it off the list. */

@@ -10,10 +10,10 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/io.h"
+#include "hypervisor/deadline.h"
 #include "snapshot/qemu_stream.h"
 
 enum {
@@ -122,7 +122,6 @@ static void release(struct spool *s)
 int spool_start(struct spool **out, int fd, void (*instant)(void *arg), void *arg, struct err *err)
 {
 	struct spool *s = calloc(1, sizeof(*s));
-	pthread_condattr_t monotonic;
 	int code = ENOMEM;
 
 	if (!s) {
@@ -131,10 +130,7 @@ int spool_start(struct spool **out, int fd, void (*instant)(void *arg), void *ar
 	}
 	*s = (struct spool){.fd = fd, .instant = instant, .arg = arg};
 	pthread_mutex_init(&s->lock, NULL);
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&s->changed, &monotonic);
-	pthread_condattr_destroy(&monotonic);
+	deadline_init_cond(&s->changed);
 	s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	s->memfd = memfd_create("memory-stream", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	s->chunk = malloc(CHUNK);
@@ -170,11 +166,9 @@ int spool_look(struct spool *s)
 
 int spool_finish(struct spool *s, int timeout_ms, int *memfd, uint64_t *bytes, struct err *err)
 {
-	struct timespec deadline;
+	struct timespec deadline = deadline_in(timeout_ms);
 	int waited = 0, r;
 
-	clock_gettime(CLOCK_MONOTONIC, &deadline);
-	deadline.tv_sec += timeout_ms / 1000 + 1;
 	pthread_mutex_lock(&s->lock);
 	while (!s->ended && waited != ETIMEDOUT)
 		waited = pthread_cond_timedwait(&s->changed, &s->lock, &deadline);
