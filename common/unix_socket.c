@@ -241,7 +241,7 @@ static int hand_over(struct unix_socket_lines *l, char **line, int *fds, size_t 
 		else
 			close(l->fds[i]);
 	}
-	if (fd_count)
+	if (fds && fd_count)
 		*fd_count = fds ? l->fd_count : 0;
 	l->fd_count = 0;
 	return 0;
@@ -312,13 +312,13 @@ int unix_socket_send_line(int fd, const char *line, const int *fds, size_t fd_co
 	struct msghdr message = { .msg_iov = parts };
 	int r;
 
-	assert(fd_count <= UNIX_SOCKET_FDS_MAX);
+	assert(fd_count <= UNIX_SOCKET_FDS_MAX && (fds || !fd_count));
 	if (len >= UNIX_SOCKET_LINE_MAX)
 		return err_say(err, EMSGSIZE, "send a line: it has more than %d bytes",
 			       UNIX_SOCKET_LINE_MAX);
 	if (memchr(line, '\n', len))
 		return err_say(err, EINVAL, "send a line: it has a line break in it");
-	if (fd_count)
+	if (fds && fd_count)
 		attach_descriptors(&message, &control, sizeof(control), fds, fd_count);
 
 	while (sent <= len) {

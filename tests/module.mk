@@ -2,8 +2,11 @@
 # Benchmarks in C: tests/bench/bench_STEM.c becomes build/FLAVOUR/tests/bench_STEM; tests/bench/*.sh run them.
 # Fuzz targets: tests/fuzz/fuzz_STEM.c; tests/fuzz/corpus/STEM/* is replayed by every `make check`.
 
-# What unit tests share.
-$(eval $(call library,testing,$(filter-out tests/lib/faultfs.c,$(wildcard tests/lib/*.c)),openssl jansson))
+# Tools of system tests: tests/lib/NAME.c with a main() becomes build/FLAVOUR/tests/NAME.
+TEST_TOOLS := hvctl
+# What unit tests share: the rest of tests/lib, without what is preloaded.
+$(eval $(call library,testing,$(filter-out $(patsubst %,tests/lib/%.c,$(TEST_TOOLS) faultfs),\
+	$(wildcard tests/lib/*.c)),openssl jansson))
 
 TEST_LIBRARIES := testing \
 	$(foreach lib,scan cli mgmt-server client-agent hypervisor migrate snapshot common,$(filter $(lib),$(LIBRARIES)))
@@ -21,8 +24,6 @@ FAULTFS := $(O)/lib/faultfs.so
 $(eval $(call linked,$(FAULTFS),tests/lib/faultfs.c,,))
 endif
 
-# Tools of system tests: tests/lib/NAME.c with a main() becomes build/FLAVOUR/tests/NAME.
-TEST_TOOLS := hvctl
 $(foreach t,$(TEST_TOOLS),$(eval $(call linked,$(O)/tests/$(t),tests/lib/$(t).c,common,)))
 $(TEST_TOOLS:%=$(O)/tests/%):
 	$(say) LINK $@

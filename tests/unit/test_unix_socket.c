@@ -130,7 +130,7 @@ static void *send_long(void *line)
 
 static void test_unix_socket_carries_long_lines(void **state)
 {
-	CLEANUP_FREE char *text = malloc(UNIX_SOCKET_LINE_MAX);
+	CLEANUP_FREE char *text = malloc(UNIX_SOCKET_LINE_MAX + 1);
 	struct err err = { 0 };
 	pthread_t thread;
 	void *problem;
@@ -144,7 +144,6 @@ static void test_unix_socket_carries_long_lines(void **state)
 		pthread_join(thread, &problem);
 		assert_null(problem);
 	}
-	text = realloc(text, UNIX_SOCKET_LINE_MAX + 1);
 	strcpy(text + UNIX_SOCKET_LINE_MAX - 1, "x");
 	assert_int_equal(unix_socket_send_line(pair.far, text, NULL, 0, &err), -EMSGSIZE);
 }
@@ -397,6 +396,7 @@ static void test_unix_socket_paths_of_any_length(void **state)
 {
 	static const char name[] = "0123456789012345678901234567890123456789012345678901234567";
 	CLEANUP_FREE char *deep = io_printf("%s/%s/%s/%s", folder, name, name, name);
+	CLEANUP_FREE char *deep_socket = io_printf("%s/s", deep);
 	unsigned before = open_descriptors();
 
 	(void)state;
@@ -414,9 +414,7 @@ static void test_unix_socket_paths_of_any_length(void **state)
 		exchange(full);
 	}
 	assert_int_equal(io_make_folders(deep, 0700, NULL), 0);
-	deep = realloc(deep, strlen(deep) + 3);
-	strcat(deep, "/s");
-	exchange(deep);
+	exchange(deep_socket);
 	assert_int_equal(open_descriptors(), before);
 }
 
