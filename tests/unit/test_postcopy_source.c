@@ -32,8 +32,8 @@ static struct {
 	uint8_t *data[CHUNKS_MAX];
 	size_t len[CHUNKS_MAX], n;
 	pthread_mutex_t lock;
-	unsigned latency_ms;
-	bool broken; /* from now on */
+	atomic_uint latency_ms;
+	atomic_bool broken; /* from now on */
 } chunks = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static int find(const struct chunk_id *id)
