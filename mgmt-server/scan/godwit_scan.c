@@ -143,6 +143,7 @@ static int run(const struct options *o, bool listing, struct scan_report *report
 	if (r < 0)
 		return r;
 	volume.input = scan_image_input(image);
+	volume.nbd_socket = scan_image_nbd_socket;
 	return scan_run(&order, result, err);
 }
 

@@ -3,7 +3,7 @@
 
 scan := mgmt-server/scan
 SCAN_LIB := volume_channel entry_channel sandbox name_tree inode_set content_cache content_hash child engine_client engine_wire \
-	scan_content scan_partition scan_reader scan_run
+	scan_content scan_partition scan_reader scan_run scan_vm
 $(eval $(call library,scan,$(SCAN_LIB:%=$(scan)/%.c),libseccomp openssl))
 
 # $(call scan_reader,NAME,ITS OWN SOURCES,PKG-CONFIG NAMES)
@@ -15,5 +15,15 @@ $(eval $(call scan_reader,godwit-scan-parts,reader_parts part_probe,blkid))
 $(eval $(call scan_reader,godwit-scan-ext,reader_ext ext_volume ext_journal,ext2fs com_err))
 $(eval $(call scan_reader,godwit-scan-fat,reader_fat,tsk))
 $(eval $(call scan_reader,godwit-scan-ntfs,reader_ntfs ntfs_volume,libfsntfs libbfio))
+$(eval $(call scan_reader,godwit-scan-vm,reader_vm,))
 $(eval $(call program,godwit-scan-engine,$(addprefix $(scan)/,engine.c engine_worker.c engine_canary.c),scan snapshot common,libclamav zlib))
 $(eval $(call program,godwit-scan,$(addprefix $(scan)/,godwit_scan.c scan_report.c scan_image.c),scan snapshot common,jansson))
+
+# The micro-VM for file systems that need the kernel. It downloads Debian's kernel, so plain `make` does not build it.
+.PHONY: scan-vm
+scan-vm: $(O)/scan-vm/init
+	@$(scan)/vm/build.sh $< $(O)/scan-vm
+$(O)/scan-vm/init: $(addprefix $(scan)/,vm/init.c vm/vm_walk.c inode_set.c vm/vm_walk.h vm_wire.h inode_set.h)
+	$(say) CC $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=gnu17 -D_GNU_SOURCE -O2 -static $(WARNINGS) -I. -o $@ $(filter %.c,$^)

@@ -14,6 +14,7 @@
 #include "mgmt-server/scan/volume_channel.h"
 
 enum {
+	READER_INPUT_FD = 3,            /* the volume channel, or the port of the micro-VM */
 	READER_PATH_MAX = 64 << 10,     /* bytes; a deeper path is reported by its inode */
 	READER_FILE_MAX = 1u << 31,     /* logical bytes handed over as content; beyond: pieces, and incomplete */
 };

@@ -18,7 +18,7 @@
 #include "mgmt-server/scan/entry_channel.h"
 #include "mgmt-server/scan/sandbox.h"
 
-enum { VOLUME_FD = 3, ENTRY_FD = 4 };
+enum { ENTRY_FD = 4 };
 
 /* A reader holds its own metadata and one file at a time; contents live in memfds, which RLIMIT_AS does not count. */
 static const struct sandbox box = {
@@ -192,7 +192,7 @@ static int run(int argc, char **argv, struct err *err)
 	r.path = malloc(ENTRY_CHANNEL_PATH_MAX);
 	if (!r.path)
 		return err_set(err, ENOMEM, "start a reader");
-	done = volume_channel_open(&r.volume, VOLUME_FD, offset, size, err);
+	done = volume_channel_open(&r.volume, READER_INPUT_FD, offset, size, err);
 	if (done == 0)
 		done = reader_walk(&r, err);
 	volume_channel_close(r.volume);

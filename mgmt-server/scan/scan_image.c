@@ -22,6 +22,8 @@ struct scan_image {
 	uint64_t size;
 	pid_t server;    /* qemu-nbd; 0: none */
 	char *folder;    /* of its socket */
+	char *socket;
+	char *path;      /* of the image, absolute */
 	struct nbd_input *nbd;
 };
 
@@ -79,35 +81,49 @@ static int wait_for_socket(struct scan_image *image, const char *socket, struct 
 	return 0;
 }
 
-static int open_qcow2(struct scan_image *image, const char *path, struct err *err)
+/* qemu-nbd over the image; its socket is image->socket. */
+static int start_server(struct scan_image *image, const char *format, struct err *err)
 {
 	char program[64], folder[] = "/tmp/godwit-scan.XXXXXX";
-	CLEANUP_FREE char *socket = NULL, *file = realpath(path, NULL);
-	int r;
 
-	if (!file)
-		return err_set(err, errno, "open %s", path);
 	if (!find_program("qemu-nbd", program, sizeof(program)))
-		return err_say(err, ENOENT, "qcow2 needs the program qemu-nbd (package qemu-utils)");
+		return err_say(err, ENOENT, "this needs the program qemu-nbd (package qemu-utils)");
 	if (!mkdtemp(folder))
 		return err_set(err, errno, "make a temp folder");
 	image->folder = strdup(folder);
-	socket = io_printf("%s/nbd", folder);
-	if (!image->folder || !socket)
-		return err_set(err, ENOMEM, "open %s", path);
+	image->socket = io_printf("%s/nbd", folder);
+	if (!image->folder || !image->socket)
+		return err_set(err, ENOMEM, "open %s", image->path);
 
-	const char *argv[] = { program, "--read-only", "--persistent", "--shared=8", "--format=qcow2", "--socket", socket,
-			       file, NULL };
+	const char *argv[] = { program, "--read-only", "--persistent", "--shared=8", "--format", format, "--socket",
+			       image->socket, image->path, NULL };
 
 	image->server = child_start(argv, NULL, 0, err);
 	if (image->server < 0) {
-		r = (int)image->server;
+		int r = (int)image->server;
+
 		image->server = 0;
 		return r;
 	}
-	r = wait_for_socket(image, socket, err);
+	return wait_for_socket(image, image->socket, err);
+}
+
+static int open_qcow2(struct scan_image *image, struct err *err)
+{
+	int r = start_server(image, "qcow2", err);
+
 	if (r == 0)
-		r = nbd_input_open(&image->nbd, &(struct nbd_input_options){ .socket_path = socket, .export_name = "" }, err);
+		r = nbd_input_open(&image->nbd,
+				   &(struct nbd_input_options){ .socket_path = image->socket, .export_name = "" }, err);
+	return r;
+}
+
+int scan_image_nbd_socket(void *ctx, const char **path, struct err *err)
+{
+	struct scan_image *image = ctx;
+	int r = image->server ? 0 : start_server(image, "raw", err);
+
+	*path = image->socket;
 	return r;
 }
 
@@ -138,6 +154,9 @@ int scan_image_open(struct scan_image **out, const char *path, struct err *err)
 	image->fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (image->fd < 0)
 		return err_set(err, errno, "open %s", path);
+	image->path = realpath(path, NULL);
+	if (!image->path)
+		return err_set(err, errno, "open %s", path);
 	r = raw_size(image->fd, path, &image->size, err);
 	if (r < 0)
 		return r;
@@ -148,9 +167,10 @@ int scan_image_open(struct scan_image **out, const char *path, struct err *err)
 	if (r == 0 && be32toh(head.magic) == QCOW2_MAGIC) {
 		r = check_qcow2(&head, path, err);
 		if (r == 0)
-			r = open_qcow2(image, path, err);
+			r = open_qcow2(image, err);
 		if (r < 0)
 			return r;
+		image->size = nbd_input_volume(image->nbd).size;
 	}
 	*out = TAKE(image);
 	return 0;
@@ -163,35 +183,45 @@ void scan_image_close(struct scan_image *image)
 	nbd_input_close(image->nbd);
 	if (image->server > 0)
 		child_end(image->server, 1);
-	if (image->folder) {
-		CLEANUP_FREE char *socket = io_printf("%s/nbd", image->folder);
-
-		if (socket)
-			unlink(socket);
+	if (image->socket)
+		unlink(image->socket);
+	if (image->folder)
 		rmdir(image->folder);
-	}
+	free(image->socket);
 	free(image->folder);
+	free(image->path);
 	base_close(image->fd);
 	free(image);
 }
 
-static int read_raw(void *ctx, uint8_t *buf, size_t len, uint64_t offset, struct err *err)
+static int read_image(void *ctx, uint8_t *buf, size_t len, uint64_t offset, struct err *err)
 {
 	struct scan_image *image = ctx;
-	int r = io_pread_full(image->fd, buf, len, offset);
+	int r;
+
+	if (image->nbd) {
+		struct volume_input inner = nbd_input_volume(image->nbd);
+
+		return inner.read(inner.ctx, buf, len, offset, err);
+	}
+	r = io_pread_full(image->fd, buf, len, offset);
 
 	if (r)
 		return err_set(err, r < 0 ? -r : EIO, "read the image at %llu", (unsigned long long)offset);
 	return 0;
 }
 
-static int extent_raw(void *ctx, uint64_t offset, uint64_t *len, bool *zero, struct err *err)
+static int extent_image(void *ctx, uint64_t offset, uint64_t *len, bool *zero, struct err *err)
 {
 	struct scan_image *image = ctx;
-	off_t data = lseek(image->fd, (off_t)offset, SEEK_DATA);
-	off_t end;
+	off_t data, end;
 
-	(void)err;
+	if (image->nbd) {
+		struct volume_input inner = nbd_input_volume(image->nbd);
+
+		return inner.extent(inner.ctx, offset, len, zero, err);
+	}
+	data = lseek(image->fd, (off_t)offset, SEEK_DATA);
 	*zero = data < 0 || (uint64_t)data > offset;
 	end = *zero ? data : lseek(image->fd, (off_t)offset, SEEK_HOLE);
 	*len = (end < 0 || (uint64_t)end > image->size ? image->size : (uint64_t)end) - offset;
@@ -200,7 +230,5 @@ static int extent_raw(void *ctx, uint64_t offset, uint64_t *len, bool *zero, str
 
 struct volume_input scan_image_input(struct scan_image *image)
 {
-	if (image->nbd)
-		return nbd_input_volume(image->nbd);
-	return (struct volume_input){ .ctx = image, .size = image->size, .read = read_raw, .extent = extent_raw };
+	return (struct volume_input){ .ctx = image, .size = image->size, .read = read_image, .extent = extent_image };
 }

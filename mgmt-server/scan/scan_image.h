@@ -15,4 +15,7 @@ DEFINE_CLEANUP(struct scan_image *, scan_image_close);
 
 struct volume_input scan_image_input(struct scan_image *image);
 
+/* For struct scan_volume: a socket with the same bytes; ctx is that of scan_image_input. */
+int scan_image_nbd_socket(void *ctx, const char **path, struct err *err);
+
 #endif

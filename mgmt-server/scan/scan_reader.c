@@ -1,6 +1,7 @@
 #include "mgmt-server/scan/scan_reader.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -62,6 +63,10 @@ static int start(struct running *run, struct err *err)
 		return err_set(err, errno, "start %s", o->program);
 	}
 	run->entry_fd = entry[0];
+	if (o->input_fd) {
+		close(volume[1]);
+		volume[1] = fcntl(o->input_fd, F_DUPFD_CLOEXEC, 0);
+	}
 	setsockopt(run->entry_fd, SOL_SOCKET, SO_RCVTIMEO, &silence, sizeof(silence));
 	fds[0] = volume[1];
 	fds[1] = entry[1];

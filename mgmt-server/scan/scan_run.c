@@ -11,6 +11,7 @@
 #include "common/io.h"
 #include "mgmt-server/scan/scan_partition.h"
 #include "mgmt-server/scan/scan_reader.h"
+#include "mgmt-server/scan/scan_vm.h"
 
 enum { PARTITIONS_MAX = 256, RAW_PIECE = 32 << 20, RAW_OVERLAP = 1 << 20, ZERO_PIECE = 1 << 20 };
 
@@ -127,7 +128,40 @@ static int scan_zeros(struct scan *s, const struct scan_volume *v, const struct 
 	return 0;
 }
 
-static int scan_partition(struct scan *s, const struct scan_volume *v, const struct partition *p, struct err *err)
+static int scan_in_vm(struct scan *s, const struct scan_volume *v, const struct partition *p, struct err *err)
+{
+	struct scan_vm_disk disk = { .type = p->type, .offset = p->offset, .length = p->length };
+
+	return scan_vm_run(&(struct scan_vm){ .scan = s, .volume = v, .partition = p->name, .disks = &disk, .disk_count = 1 },
+			   err);
+}
+
+/* All partitions of @p's type, when @p is the first of them: a volume group may lie across several. */
+static int scan_group_in_vm(struct scan *s, const struct scan_volume *v, const struct partition_list *list,
+			    const struct partition *p, struct err *err)
+{
+	struct scan_vm_disk disks[SCAN_VM_DISKS_MAX];
+	size_t count = 0;
+
+	for (size_t i = 0; i < list->count; i++) {
+		const struct partition *q = &list->items[i];
+
+		if (strcmp(q->type, p->type))
+			continue;
+		if (!count && q != p)
+			return 0;
+		if (count == SCAN_VM_DISKS_MAX) {
+			scan_incomplete(s, "no reader: %s: more than %d parts of volume groups", v->name, SCAN_VM_DISKS_MAX);
+			return 0;
+		}
+		disks[count++] = (struct scan_vm_disk){ .type = q->type, .offset = q->offset, .length = q->length };
+	}
+	return scan_vm_run(&(struct scan_vm){ .scan = s, .volume = v, .partition = p->name, .disks = disks, .disk_count = count },
+			   err);
+}
+
+static int scan_partition(struct scan *s, const struct scan_volume *v, const struct partition_list *list,
+			  const struct partition *p, struct err *err)
 {
 	const struct scan_partition_rule *rule = scan_partition_rule(p->type, p->table_type);
 
@@ -140,6 +174,10 @@ static int scan_partition(struct scan *s, const struct scan_volume *v, const str
 							      .offset = p->offset,
 							      .length = p->length },
 				       err);
+	case SCAN_WAY_VM:
+		return scan_in_vm(s, v, p, err);
+	case SCAN_WAY_VM_GROUP:
+		return scan_group_in_vm(s, v, list, p, err);
 	case SCAN_WAY_RAW:
 		return scan_raw(s, v, p, rule->detail, err);
 	case SCAN_WAY_ZEROS:
@@ -172,7 +210,7 @@ static int scan_volume(struct scan *s, const struct scan_volume *v, struct err *
 						   .arg = list },
 			    err);
 	for (size_t i = 0; r == 0 && i < list->count; i++)
-		r = scan_partition(s, v, &list->items[i], err);
+		r = scan_partition(s, v, list, &list->items[i], err);
 	return r;
 }
 

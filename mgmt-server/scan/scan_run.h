@@ -16,6 +16,9 @@ enum scan_verdict { SCAN_CLEAN, SCAN_INFECTED, SCAN_INCOMPLETE };
 struct scan_volume {
 	const char *name;             /* disk0 … */
 	struct volume_input input;
+	/* The same bytes as a read-only NBD export on a unix socket (default export name), for file systems that need the
+	 * kernel; called with input.ctx, at most once. NULL: those are incomplete. */
+	int (*nbd_socket)(void *ctx, const char **path, struct err *err);
 };
 
 struct scan_file {                    /* one file as it was seen; strings live during the call */
