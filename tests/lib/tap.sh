@@ -219,12 +219,12 @@ need() {
 # Pids of this run that nobody named. The script itself and its shells do not count: a process's environ is what it
 # was started with, and they were not started with TAP_DIR.
 tap_find_strays() {
-	local dir pid
-	for dir in /proc/[0-9]*; do
-		pid=${dir#/proc/}
-		if [ "$pid" = "$tap_owner" ] || [ "$pid" = "$BASHPID" ]; then continue; fi
-		if grep -qzxF "TAP_DIR=$TAP_DIR" "$dir/environ" 2>/dev/null ||
-			grep -qF "$TAP_DIR/" "$dir/cmdline" 2>/dev/null; then
+	{
+		grep -lzxF -e "TAP_DIR=$TAP_DIR" /proc/[0-9]*/environ
+		grep -lF -e "$TAP_DIR/" /proc/[0-9]*/cmdline
+	} 2>/dev/null | cut -d/ -f3 | sort -u | while read -r pid; do
+		# grep's own command line has the folder in it, too; by now it is gone.
+		if [ "$pid" != "$tap_owner" ] && [ "$pid" != "$BASHPID" ] && [ -d "/proc/$pid" ]; then
 			echo "$pid"
 		fi
 	done
