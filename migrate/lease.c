@@ -125,7 +125,7 @@ enum lease_action lease_advance(struct lease *lease, const struct lease_input *i
 		assert(lease_check(lease));
 		return transitions[i].action;
 	}
-	assert(!"every state and event has a row");
+	assert(false); /* every state and event has a row */
 	return LEASE_ACTION_REFUSED;
 }
 
