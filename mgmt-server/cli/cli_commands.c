@@ -47,6 +47,7 @@ static const struct cli_column desktop_list[] = {
 static const struct cli_column desktop_record[] = {
 	COLUMN("Name", "name", TEXT),
 	COLUMN("State", "state", STATE),
+	COLUMN("Note", "note", TEXT),
 	COLUMN("Endpoint", "endpoint", TEXT),
 	COLUMN("Processors", "machine.vcpus", TEXT),
 	COLUMN("Memory", "machine.memory_mib", MIB),

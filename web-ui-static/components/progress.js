@@ -36,7 +36,7 @@ export function progress(job, { compact = false } = {}) {
 	const label = `Progress of ${format.jobTitle(job)}`;
 	const bar = part === null ? h("progress", { "aria-label": label, max: 1 })
 		: h("progress", { "aria-label": label, max: 1, value: part.toFixed(4) });
-	return h("div", { class: compact ? "progress compact" : "progress" },
+	return h("div", { class: `progress ${compact ? "compact" : ""} ${part === null ? "unmeasured" : ""}`.replace(/\s+/g, " ").trim() },
 		bar,
 		part === null ? null : h("span", { class: "percent" }, format.percent(part)),
 		compact ? null : h("span", { class: "figures" }, [job.message || job.step, ...figures(job)].filter(Boolean).join(" · ")));

@@ -23,7 +23,7 @@ const ADVICE = {
 };
 
 function advice(desktop) {
-	const text = ADVICE[desktop.state];
+	const text = [desktop.note && store.desktopTrouble(desktop) ? format.capital(desktop.note) + "." : null, ADVICE[desktop.state]].filter(Boolean).join(" ");
 	return text ? h("div", { class: `banner ${store.desktopTrouble(desktop) ? "bad" : ""}`, key: "advice" }, icon("warning"), h("p", null, text)) : null;
 }
 
@@ -69,7 +69,7 @@ function details(desktop) {
 		["Disks", format.bytes(desktop.disk_bytes)],
 		["Network", machine.network === "none" ? "None" : machine.network === "user" ? "Out through the endpoint" : machine.network],
 		["Machine", [machine.type, machine.cpu].filter(Boolean).join(", ")],
-		["Lease", desktop.lease ? [`${desktop.lease.state}`, desktop.lease.until ? [", until ", when(desktop.lease.until)] : null].flat() : null],
+		["Lease", desktop.lease?.state],
 		["Policy", POLICIES[desktop.lease?.policy] ?? desktop.lease?.policy],
 		["Epoch", desktop.epoch],
 		["Created", when(desktop.created)],

@@ -15,6 +15,7 @@ const UP = { href: "#/jobs", title: "Jobs" };
 const FIGURES = [
 	["silent_ms", "Noticed after", format.milliseconds, "since the last sign of life"],
 	["pause_ms", "Pause", format.milliseconds, "of the guest"],
+	["outage_ms", "Outage", format.milliseconds, "last sign of life to running"],
 	["running_ms", "Running after", format.milliseconds, "from the order to run"],
 	["first_output_ms", "First output", format.milliseconds, "from the guest"],
 	["bytes_before_run", "Moved until then", format.bytes, "the rest came while it ran"],
@@ -24,7 +25,7 @@ const FIGURES = [
 	["stored_bytes", "Stored", format.bytes, "compressed"],
 	["seconds", "Took", (seconds) => format.milliseconds(seconds * 1000), "on the endpoint"],
 ];
-const NAMES = { snapshot: "Snapshot", from: "From", to: "To", reason: "Reason", full_compare: "Compared in full because", page_requests: "Pages asked for" };
+const NAMES = { snapshot: "From snapshot", endpoint: "On", from: "From", to: "To", reason: "Reason", full_compare: "Compared in full because", page_requests: "Pages asked for" };
 
 let problem = { id: null, text: null };
 
@@ -38,7 +39,7 @@ function others(result) {
 	const named = new Set(FIGURES.map(([key]) => key));
 	return Object.entries(result).filter(([key, value]) => !named.has(key) && value !== null && value !== "")
 		.map(([key, value]) => [NAMES[key] ?? format.capital(key.replaceAll("_", " ")), key === "snapshot" ? snapshotLink(value)
-			: key === "from" || key === "to" ? endpointLink(value) : typeof value === "object" ? JSON.stringify(value) : String(value)]);
+			: ["from", "to", "endpoint"].includes(key) ? endpointLink(value) : typeof value === "object" ? JSON.stringify(value) : String(value)]);
 }
 
 export const job = {
