@@ -16,7 +16,7 @@ function endpointField(desktop) {
 		h("select", { name: "endpoint" },
 			h("option", { value: "" }, "The server chooses"),
 			others.map((endpoint) => h("option", { value: endpoint.name },
-				`${endpoint.name} (${format.mib(endpoint.memory_mib - (endpoint.memory_used_mib ?? 0))} free)`))));
+				`${endpoint.name} (${format.mib(endpoint.memory_mib - store.memoryUsed(endpoint.name))} free)`))));
 }
 
 const checkbox = (name, text) =>

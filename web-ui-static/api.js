@@ -68,17 +68,22 @@ function randomKey() {
 	return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** Every item of a list, page by page, at most @most of them. */
-export async function list(path, most = Infinity) {
+/** One page of a list: { items, next }; next is where the following page begins, or null. */
+export function page(path, after = null, limit = 1000) {
+	const query = new URLSearchParams({ limit: String(limit) });
+	if (after)
+		query.set("after", after);
+	return get(`${path}?${query}`);
+}
+
+/** Every item of a list. */
+export async function list(path) {
 	const items = [];
 	let after = null;
 	do {
-		const query = new URLSearchParams({ limit: String(Math.min(1000, most - items.length)) });
-		if (after)
-			query.set("after", after);
-		const page = await get(`${path}?${query}`);
-		items.push(...page.items);
-		after = page.next;
-	} while (after && items.length < most);
+		const { items: more, next } = await page(path, after);
+		items.push(...more);
+		after = next;
+	} while (after);
 	return items;
 }

@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { follow } from "./events.js";
 
-const RECENT = 300; // snapshots and jobs that are loaded; older ones are one click away
+const RECENT = 300; // snapshots and jobs that are loaded at a time; showOlder() loads the next ones
 
 const keys = { endpoint: "name", desktop: "name", snapshot: "id", job: "id" };
 
@@ -14,6 +14,7 @@ export const state = {
 	desktop: new Map(),
 	snapshot: new Map(),
 	job: new Map(),
+	older: { snapshot: null, job: null }, // where those begin that are not loaded; null: all are
 	loaded: false,
 	connection: "connecting",
 	problem: null,  // why the last load failed
@@ -53,13 +54,14 @@ async function loadAll() {
 	try {
 		const [server, endpoints, desktops, snapshots, jobs] = await Promise.all([
 			api.get("/server"), api.list("/endpoints"), api.list("/desktops"),
-			api.list("/snapshots", RECENT), api.list("/jobs", RECENT),
+			api.page("/snapshots", null, RECENT), api.page("/jobs", null, RECENT),
 		]);
 		state.server = server;
 		replace("endpoint", endpoints);
 		replace("desktop", desktops);
-		replace("snapshot", snapshots);
-		replace("job", jobs);
+		replace("snapshot", snapshots.items);
+		replace("job", jobs.items);
+		state.older = { snapshot: snapshots.next, job: jobs.next };
 		state.loaded = true;
 		state.problem = null;
 	} catch (error) {
@@ -67,6 +69,15 @@ async function loadAll() {
 		if (error.status === 0)
 			setTimeout(load, 3000);
 	}
+	changed(null);
+}
+
+/** Load the snapshots or jobs before those that are here. */
+export async function showOlder(kind) {
+	const { items, next } = await api.page(`/${kind}s`, state.older[kind], RECENT);
+	for (const item of items)
+		state[kind].set(item[keys[kind]], item);
+	state.older[kind] = next;
 	changed(null);
 }
 
@@ -124,6 +135,9 @@ export const jobs = () => [...state.job.values()].sort((a, b) => b.created.local
 
 export const jobIsActive = (job) => job.state === "queued" || job.state === "running";
 export const activeJobs = () => jobs().filter(jobIsActive);
+export const desktopsOn = (endpoint) => desktops().filter((desktop) => desktop.endpoint === endpoint);
+/** Memory that desktops have there, MiB: a desktop that was taken away from a silent endpoint does not count. */
+export const memoryUsed = (endpoint) => desktopsOn(endpoint).reduce((sum, desktop) => sum + (desktop.machine?.memory_mib ?? 0), 0);
 export const snapshotsOf = (desktop) => snapshots().filter((snapshot) => snapshot.desktop === desktop);
 export const jobsOf = (desktop) => jobs().filter((job) => job.desktop === desktop);
 /** The job that works on this desktop now. */

@@ -2,8 +2,10 @@
 
 import { h } from "../dom.js";
 import * as format from "../format.js";
+import * as store from "../store.js";
 import { icon } from "./icon.js";
 import { copyButton } from "./copy.js";
+import { fail } from "./toast.js";
 
 /** The heading: where we are, what it is, and what can be done here. */
 export function heading({ title, up, note, actions }) {
@@ -49,6 +51,15 @@ export function empty({ symbol, title, text, command, action }) {
 /** A moment as a distance, the exact one on hover. */
 export function when(time) {
 	return time ? h("time", { datetime: time, title: format.moment(time) }, format.ago(time)) : "–";
+}
+
+/** Lists of snapshots and jobs are loaded from the newest on. */
+export function olderButton(kind) {
+	const load = (event) => {
+		event.currentTarget.disabled = true;
+		store.showOlder(kind).catch((error) => fail(`The older ones can't be loaded. ${error.message}`));
+	};
+	return store.state.older[kind] ? h("p", { class: "older" }, h("button", { type: "button", class: "button", onclick: load }, "Show older")) : null;
 }
 
 export function loading() {

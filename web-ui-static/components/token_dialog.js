@@ -32,7 +32,7 @@ function tokenContent(token, expires) {
 	return [
 		h("div", { class: "command" }, h("code", { id: "enrol-token" }, token), copyButton(token)),
 		h("p", null, "On the new endpoint, with its name and its state folder:"),
-		h("div", { class: "command" }, h("code", null, command), copyButton(command, "Copy all")),
+		h("div", { class: "command one-line" }, h("code", null, command), copyButton(command, "Copy all")),
 		h("p", { class: "quiet" }, "The token also tells the endpoint how to recognise this server. "
 			+ `It expires ${format.ago(expires)} (${format.moment(expires)}) and is not shown again.`),
 	];

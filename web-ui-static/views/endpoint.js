@@ -6,10 +6,10 @@ import * as store from "../store.js";
 import { actionsMenu } from "../components/actions_bar.js";
 import { badge } from "../components/badge.js";
 import { icon } from "../components/icon.js";
+import { memoryMeter } from "../components/memory_meter.js";
 import { activeJob } from "../components/job_line.js";
 import { desktopLink, empty, facts, heading, section, when } from "../components/page.js";
 import { table } from "../components/table.js";
-import { memoryMeter } from "./endpoints.js";
 
 const UP = { href: "#/endpoints", title: "Endpoints" };
 const ACCELERATORS = { kvm: "KVM (hardware virtualisation)", tcg: "TCG (software; slow)" };
@@ -29,7 +29,7 @@ export const endpoint = {
 		if (!it)
 			return h("div", null, heading({ title: name, up: UP }),
 				empty({ symbol: "endpoints", title: "There is no such endpoint", text: "It may have another name, or never have enrolled." }));
-		const here = store.desktops().filter((desktop) => desktop.endpoint === name);
+		const here = store.desktopsOn(name);
 		const active = store.activeJobs().filter((job) => job.endpoint === name);
 		return h("div", null,
 			heading({ title: name, up: UP, note: [badge(it.state), h("span", null, "last seen ", when(it.last_seen))] }),

@@ -5,17 +5,16 @@ import * as format from "../format.js";
 import * as store from "../store.js";
 import { badge } from "../components/badge.js";
 import { icon } from "../components/icon.js";
+import { memoryMeter } from "../components/memory_meter.js";
 import { desktopLink, empty, endpointLink, heading, when } from "../components/page.js";
 import { table } from "../components/table.js";
 import { enrol } from "../components/token_dialog.js";
 
 let sort = { column: 0, down: false };
 
-export function memoryMeter(endpoint) {
-	const used = Math.min(endpoint.memory_used_mib ?? 0, endpoint.memory_mib || 1);
-	return h("div", { class: "meter" },
-		h("meter", { min: 0, max: endpoint.memory_mib || 1, value: used, high: endpoint.memory_mib * 0.9, "aria-label": "Memory used" }),
-		h("span", { class: "quiet" }, `${format.mib(used)} of ${format.mib(endpoint.memory_mib)}`));
+function desktopsThere(endpoint) {
+	const there = store.desktopsOn(endpoint.name);
+	return there.length ? h("span", { class: "list" }, there.map(({ name }) => h("span", { key: name }, desktopLink(name)))) : "–";
 }
 
 const columns = [
@@ -23,11 +22,9 @@ const columns = [
 	{ title: "State", cell: (endpoint) => badge(endpoint.state), sort: (endpoint) => endpoint.state },
 	{ title: "Last seen", cell: (endpoint) => when(endpoint.last_seen), sort: (endpoint) => endpoint.last_seen },
 	{ title: "Processors", class: "number", cell: (endpoint) => endpoint.cpus, sort: (endpoint) => endpoint.cpus },
-	{ title: "Memory", cell: memoryMeter, sort: (endpoint) => endpoint.memory_mib - endpoint.memory_used_mib },
+	{ title: "Memory", cell: memoryMeter, sort: (endpoint) => endpoint.memory_mib - store.memoryUsed(endpoint.name) },
 	{ title: "Disk free", class: "number", cell: (endpoint) => format.bytes(endpoint.disk_free_bytes), sort: (endpoint) => endpoint.disk_free_bytes },
-	{ title: "Desktops", cell: (endpoint) => endpoint.desktops.length
-		? h("span", { class: "list" }, endpoint.desktops.map((name) => h("span", { key: name }, desktopLink(name)))) : "–",
-	sort: (endpoint) => endpoint.desktops.length },
+	{ title: "Desktops", cell: desktopsThere, sort: (endpoint) => store.desktopsOn(endpoint.name).length },
 ];
 
 const enrolButton = () => store.mayEnrol()

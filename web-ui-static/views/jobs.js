@@ -5,7 +5,7 @@ import * as format from "../format.js";
 import * as store from "../store.js";
 import { jobBadge } from "../components/badge.js";
 import { activeJob } from "../components/job_line.js";
-import { desktopLink, empty, endpointLink, filterBox, heading, section, when } from "../components/page.js";
+import { desktopLink, empty, endpointLink, filterBox, heading, olderButton, section, when } from "../components/page.js";
 import { table } from "../components/table.js";
 
 let filter = "";
@@ -42,6 +42,7 @@ export const jobs = {
 				: null,
 			ended.length ? section("Ended", null, shown.length
 				? table({ label: "Ended jobs", columns, rows: shown, key: (job) => job.id, sort, onSort: (next) => { sort = next; redraw(); } })
-				: empty({ symbol: "search", title: "No job matches", text: `Nothing here has “${filter}” in it.` })) : null);
+				: empty({ symbol: "search", title: "No job matches", text: `Nothing here has “${filter}” in it.` })) : null,
+			olderButton("job"));
 	},
 };

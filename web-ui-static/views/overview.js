@@ -8,6 +8,7 @@ import { badge } from "../components/badge.js";
 import { icon } from "../components/icon.js";
 import { activeJob, endedJob } from "../components/job_line.js";
 import { desktopLink, empty, endpointLink, heading, section, tile, when } from "../components/page.js";
+import { memoryMeter } from "../components/memory_meter.js";
 import { enrol } from "../components/token_dialog.js";
 
 const RECENT_JOBS = 6;
@@ -51,8 +52,8 @@ function attention() {
 		endpoints.map((endpoint) => h("li", { key: `endpoint-${endpoint.name}` },
 			icon("endpoints"),
 			h("div", null, h("p", { class: "strong" }, endpointLink(endpoint.name), " is offline"),
-				h("p", { class: "quiet" }, "Last seen ", when(endpoint.last_seen), endpoint.desktops.length
-					? `; ${format.plural(endpoint.desktops.length, "desktop")} there.` : "; no desktop was there."))))));
+				h("p", { class: "quiet" }, "Last seen ", when(endpoint.last_seen), store.desktopsOn(endpoint.name).length
+					? `; ${format.plural(store.desktopsOn(endpoint.name).length, "desktop")} there.` : "; no desktop is there any more."))))));
 }
 
 function goingOn() {
@@ -70,13 +71,10 @@ function chip(desktop) {
 }
 
 function place(endpoint, here) {
-	const used = Math.min(endpoint.memory_used_mib ?? 0, endpoint.memory_mib || 1);
 	return h("section", { class: `place ${endpoint.state}`, key: `at-${endpoint.name}`, "aria-label": endpoint.name },
 		h("div", { class: "place-head" },
 			icon("endpoints"), h("h3", null, endpointLink(endpoint.name)), badge(endpoint.state)),
-		h("div", { class: "meter" },
-			h("meter", { min: 0, max: endpoint.memory_mib || 1, value: used, high: endpoint.memory_mib * 0.9, "aria-label": "Memory used" }),
-			h("span", { class: "quiet" }, `${format.mib(used)} of ${format.mib(endpoint.memory_mib)} memory`)),
+		memoryMeter(endpoint),
 		here.length ? h("ul", { class: "chips" }, here.map(chip)) : h("p", { class: "quiet place-empty" }, "No desktop here"));
 }
 
@@ -85,7 +83,7 @@ function map() {
 	const desktops = store.desktops();
 	const resting = desktops.filter((desktop) => !store.state.endpoint.has(desktop.endpoint));
 	return section("What runs where", null, h("div", { class: "places" },
-		endpoints.map((endpoint) => place(endpoint, desktops.filter((desktop) => desktop.endpoint === endpoint.name))),
+		endpoints.map((endpoint) => place(endpoint, store.desktopsOn(endpoint.name))),
 		resting.length ? h("section", { class: "place resting", key: "resting", "aria-label": "On no endpoint" },
 			h("div", { class: "place-head" }, icon("snapshots"), h("h3", null, "On no endpoint")),
 			h("p", { class: "quiet" }, "Kept on the server, ready to start anywhere"),

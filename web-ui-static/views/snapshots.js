@@ -4,7 +4,7 @@ import { h } from "../dom.js";
 import * as format from "../format.js";
 import * as store from "../store.js";
 import { icon } from "../components/icon.js";
-import { desktopLink, empty, filterBox, heading, snapshotLink, when } from "../components/page.js";
+import { desktopLink, empty, filterBox, heading, olderButton, snapshotLink, when } from "../components/page.js";
 import { table } from "../components/table.js";
 
 let filter = "";
@@ -43,6 +43,7 @@ export const snapshots = {
 				? empty({ symbol: "snapshots", title: "No snapshots yet", text: "The first one comes with the first desktop.", command: "godwit desktop import NAME IMAGE" })
 				: shown.length === 0 ? empty({ symbol: "search", title: "No snapshot matches", text: `Nothing here has “${filter}” in it.` })
 					: table({ label: "Snapshots", columns, rows: shown, key: (snapshot) => snapshot.id, sort,
-						onSort: (next) => { sort = next; redraw(); } }));
+						onSort: (next) => { sort = next; redraw(); } }),
+			olderButton("snapshot"));
 	},
 };
