@@ -47,7 +47,7 @@ export function unnamed() {
 	const wrong = [];
 	const nameOf = (element) => element.getAttribute("aria-label") || element.textContent.trim() || element.title
 		|| (element.getAttribute("aria-labelledby") ?? "").split(" ").map((id) => document.getElementById(id)?.textContent).join("");
-	for (const element of document.querySelectorAll("button, a[href], progress, meter, dialog, table, nav, [role=menu] > *"))
+	for (const element of document.querySelectorAll("button, a[href], progress, [role=meter], dialog, table, nav, [role=menu] > *"))
 		if (!nameOf(element))
 			wrong.push(`no name: ${element.outerHTML.slice(0, 90)}`);
 	for (const field of document.querySelectorAll("input, select, textarea"))
