@@ -188,7 +188,7 @@ static void test_qemu_stream_background_snapshot(void **state)
 {
 	static struct stream s;
 	struct qemu_stream *q;
-	struct err err = {0};
+	struct err err = { 0 };
 	size_t head_len;
 
 	(void)state;
@@ -238,7 +238,7 @@ static void test_qemu_stream_precopy_last_page_wins(void **state)
 {
 	static struct stream s;
 	struct qemu_stream *q;
-	struct err err = {0};
+	struct err err = { 0 };
 
 	(void)state;
 	s.len = 0;
@@ -267,7 +267,7 @@ static void test_qemu_stream_configurations(void **state)
 {
 	static struct stream s;
 	struct qemu_stream *q;
-	struct err err = {0};
+	struct err err = { 0 };
 
 	(void)state;
 	for (int subsections = 0; subsections < 3; subsections++) {
@@ -298,7 +298,7 @@ static void test_qemu_stream_multifd_needs_every_page(void **state)
 {
 	static struct stream s;
 	struct qemu_stream *q;
-	struct err err = {0};
+	struct err err = { 0 };
 
 	(void)state;
 	for (unsigned pages = 9; pages <= 10; pages++) {
@@ -335,7 +335,7 @@ static void test_qemu_stream_reads_any_range(void **state)
 	static uint8_t want[8 * PAGE], got[8 * PAGE];
 	struct qemu_stream *q;
 	struct volume_input in;
-	struct err err = {0};
+	struct err err = { 0 };
 	uint64_t len;
 	bool zero;
 
@@ -349,7 +349,7 @@ static void test_qemu_stream_reads_any_range(void **state)
 		page_in(&s, i == 1 ? "pc.ram" : NULL, i, 0);
 		for (unsigned k = 0; k < PAGE; k++)
 			s.bytes[s.len - PAGE + k] = want[i * PAGE + k] =
-			    (uint8_t)(i * 31 + k * 7 + (k >> 8));
+				(uint8_t)(i * 31 + k * 7 + (k >> 8));
 	}
 	end_part(&s);
 	tail(&s);
@@ -370,8 +370,8 @@ static void test_qemu_stream_reads_any_range(void **state)
 		uint64_t offset, len;
 		bool zero;
 	} extents[] = {
-	    {0, PAGE, true},        {100, PAGE - 100, true}, {PAGE, 3 * PAGE, false},
-	    {4 * PAGE, PAGE, true}, {5 * PAGE, PAGE, false}, {6 * PAGE, 2 * PAGE, true},
+		{ 0, PAGE, true },        { 100, PAGE - 100, true }, { PAGE, 3 * PAGE, false },
+		{ 4 * PAGE, PAGE, true }, { 5 * PAGE, PAGE, false }, { 6 * PAGE, 2 * PAGE, true },
 	};
 	for (size_t i = 0; i < ARRAY_LEN(extents); i++) {
 		assert_int_equal(in.extent(in.ctx, extents[i].offset, &len, &zero, &err), 0);
@@ -384,209 +384,54 @@ static void test_qemu_stream_reads_any_range(void **state)
 
 /* ---- What is wrong ------------------------------------------------------------------------------------------- */
 
-static void broken_magic(struct stream *s)
-{
-	u32(s, 0x7f454c46);
-	u32(s, 3);
-}
-static void broken_version(struct stream *s)
-{
-	u32(s, 0x5145564d);
-	u32(s, 2);
-}
+/* A line each. */
+/* clang-format off */
+static void broken_magic(struct stream *s) { u32(s, 0x7f454c46); u32(s, 3); }
+static void broken_version(struct stream *s) { u32(s, 0x5145564d); u32(s, 2); }
 static void mapped_ram(struct stream *s)
 {
-	magic(s);
-	configuration(s);
-	subsection(s, "configuration/capabilities");
-	u32(s, 1);
-	name(s, "mapped-ram");
+	magic(s); configuration(s); subsection(s, "configuration/capabilities"); u32(s, 1); name(s, "mapped-ram");
 }
 static void big_pages(struct stream *s)
 {
-	magic(s);
-	configuration(s);
-	subsection(s, "configuration/target-page-bits");
-	u32(s, 16);
+	magic(s); configuration(s); subsection(s, "configuration/target-page-bits"); u32(s, 16);
 }
-static void unknown_subsection(struct stream *s)
-{
-	magic(s);
-	configuration(s);
-	subsection(s, "configuration/x");
-}
-static void command_first(struct stream *s)
-{
-	magic(s);
-	configuration(s);
-	u8(s, 8);
-	u32(s, 1 << 16);
-}
-static void device_first(struct stream *s)
-{
-	magic(s);
-	configuration(s);
-	u8(s, 4);
-}
-static void other_live(struct stream *s)
-{
-	magic(s);
-	u8(s, 1);
-	u32(s, SECTION);
-	name(s, "dirty-bitmap");
-}
-static void page_first(struct stream *s)
-{
-	magic(s);
-	ram_start(s);
-	u64(s, 8);
-}
-static void odd_block(struct stream *s)
-{
-	magic(s);
-	ram_start(s);
-	u64(s, 2 * PAGE | 4);
-	name(s, "a");
-	u64(s, 4097);
-}
-static void large_block(struct stream *s)
-{
-	magic(s);
-	ram_start(s);
-	u64(s, PAGE | 4);
-	name(s, "a");
-	u64(s, 2 * PAGE);
-}
-static void empty_block(struct stream *s)
-{
-	magic(s);
-	ram_start(s);
-	u64(s, PAGE | 4);
-	name(s, "a");
-	u64(s, 0);
-}
+static void unknown_subsection(struct stream *s) { magic(s); configuration(s); subsection(s, "configuration/x"); }
+static void command_first(struct stream *s) { magic(s); configuration(s); u8(s, 8); u32(s, 1 << 16); }
+static void device_first(struct stream *s) { magic(s); configuration(s); u8(s, 4); }
+static void other_live(struct stream *s) { magic(s); u8(s, 1); u32(s, SECTION); name(s, "dirty-bitmap"); }
+static void page_first(struct stream *s) { magic(s); ram_start(s); u64(s, 8); }
+static void odd_block(struct stream *s) { magic(s); ram_start(s); u64(s, 2 * PAGE | 4); name(s, "a"); u64(s, 4097); }
+static void large_block(struct stream *s) { magic(s); ram_start(s); u64(s, PAGE | 4); name(s, "a"); u64(s, 2 * PAGE); }
+static void empty_block(struct stream *s) { magic(s); ram_start(s); u64(s, PAGE | 4); name(s, "a"); u64(s, 0); }
 static void twin_block(struct stream *s)
 {
-	magic(s);
-	ram_start(s);
-	u64(s, 2 * PAGE | 4);
-	name(s, "a");
-	u64(s, PAGE);
-	name(s, "a");
-	u64(s, PAGE);
+	magic(s); ram_start(s); u64(s, 2 * PAGE | 4); name(s, "a"); u64(s, PAGE); name(s, "a"); u64(s, PAGE);
 }
 static void many_blocks(struct stream *s)
 {
-	magic(s);
-	ram_start(s);
-	u64(s, 65 * PAGE | 4);
+	magic(s); ram_start(s); u64(s, 65 * PAGE | 4);
 	for (unsigned i = 0; i < 65; i++) {
-		u8(s, 2);
-		u8(s, 'a' + i / 16);
-		u8(s, 'a' + i % 16);
-		u64(s, PAGE);
+		u8(s, 2); u8(s, 'a' + i / 16); u8(s, 'a' + i % 16); u64(s, PAGE);
 	}
 }
-static void no_footer(struct stream *s)
-{
-	magic(s);
-	ram_start(s);
-	block_list(s);
-	u64(s, 0x10);
-	u8(s, 2);
-}
-static void beyond(struct stream *s)
-{
-	head(s);
-	part(s, 2);
-	page_in(s, "pc.rom", 2, 1);
-}
-static void far_beyond(struct stream *s)
-{
-	head(s);
-	part(s, 2);
-	page_in(s, "pc.rom", UINT64_MAX / PAGE, 1);
-}
-static void no_such_block(struct stream *s)
-{
-	head(s);
-	part(s, 2);
-	page_in(s, "vga", 0, 1);
-}
-static void no_block(struct stream *s)
-{
-	head(s);
-	part(s, 2);
-	page_in(s, NULL, 0, 1);
-}
-static void odd_fill(struct stream *s)
-{
-	head(s);
-	part(s, 2);
-	u64(s, 2);
-	name(s, "pc.ram");
-	u8(s, 1);
-}
-static void xbzrle(struct stream *s)
-{
-	head(s);
-	part(s, 2);
-	u64(s, 0x40);
-}
-static void compress(struct stream *s)
-{
-	head(s);
-	part(s, 2);
-	u64(s, 0x120);
-}
-static void second_list(struct stream *s)
-{
-	head(s);
-	part(s, 2);
-	u64(s, PAGE | 4);
-}
-static void both_flags(struct stream *s)
-{
-	head(s);
-	part(s, 2);
-	u64(s, 0x0a);
-}
-static void other_section(struct stream *s)
-{
-	head(s);
-	u8(s, 2);
-	u32(s, 5);
-}
-static void after_end(struct stream *s)
-{
-	head(s);
-	part(s, 3);
-	end_part(s);
-	part(s, 2);
-}
-static void postcopy(struct stream *s)
-{
-	head(s);
-	u8(s, 8);
-	u32(s, 4 << 16);
-}
-static void odd_section(struct stream *s)
-{
-	head(s);
-	u8(s, 9);
-}
-static void no_end(struct stream *s)
-{
-	head(s);
-	u8(s, 4);
-	text(s, "and then nothing but device state");
-}
-static void wrong_end(struct stream *s)
-{
-	head(s);
-	tail(s);
-	u8(s, '}');
-}
+static void no_footer(struct stream *s) { magic(s); ram_start(s); block_list(s); u64(s, 0x10); u8(s, 2); }
+static void beyond(struct stream *s) { head(s); part(s, 2); page_in(s, "pc.rom", 2, 1); }
+static void far_beyond(struct stream *s) { head(s); part(s, 2); page_in(s, "pc.rom", UINT64_MAX / PAGE, 1); }
+static void no_such_block(struct stream *s) { head(s); part(s, 2); page_in(s, "vga", 0, 1); }
+static void no_block(struct stream *s) { head(s); part(s, 2); page_in(s, NULL, 0, 1); }
+static void odd_fill(struct stream *s) { head(s); part(s, 2); u64(s, 2); name(s, "pc.ram"); u8(s, 1); }
+static void xbzrle(struct stream *s) { head(s); part(s, 2); u64(s, 0x40); }
+static void compress(struct stream *s) { head(s); part(s, 2); u64(s, 0x120); }
+static void second_list(struct stream *s) { head(s); part(s, 2); u64(s, PAGE | 4); }
+static void both_flags(struct stream *s) { head(s); part(s, 2); u64(s, 0x0a); }
+static void other_section(struct stream *s) { head(s); u8(s, 2); u32(s, 5); }
+static void after_end(struct stream *s) { head(s); part(s, 3); end_part(s); part(s, 2); }
+static void postcopy(struct stream *s) { head(s); u8(s, 8); u32(s, 4 << 16); }
+static void odd_section(struct stream *s) { head(s); u8(s, 9); }
+static void no_end(struct stream *s) { head(s); u8(s, 4); text(s, "and then nothing but device state"); }
+static void wrong_end(struct stream *s) { head(s); tail(s); u8(s, '}'); }
+/* clang-format on */
 
 static const struct {
 	const char *name;
@@ -594,36 +439,36 @@ static const struct {
 	uint64_t at; /* the offset that the error names; 0: none */
 	const char *says;
 } wrong[] = {
-    {"magic", broken_magic, 0, "QEVM"},
-    {"version", broken_version, 4, "version 3"},
-    {"mapped-ram", mapped_ram, 56, "capability mapped-ram"},
-    {"page size", big_pages, 56, "not of 4096 bytes"},
-    {"subsection", unknown_subsection, 21, "configuration/x"},
-    {"command first", command_first, 20, "return-path"},
-    {"device first", device_first, 20, "virtio-mem"},
-    {"other live device", other_live, 13, "dirty-bitmap"},
-    {"no list", page_first, 25, "list of blocks"},
-    {"odd block", odd_block, 33, "block a cannot be of 4097 bytes"},
-    {"large block", large_block, 33, "block a cannot be of 8192 bytes"},
-    {"empty block", empty_block, 33, "block a cannot be of 0 bytes"},
-    {"twin block", twin_block, 43, "block a is listed twice"},
-    {"many blocks", many_blocks, 737, "more than 64 blocks"},
-    {"no footer", no_footer, 71, "no footer"},
-    {"page beyond", beyond, 93, "page beyond the end of block pc.rom"},
-    {"page far beyond", far_beyond, 93, "page beyond the end of block pc.rom"},
-    {"unknown block", no_such_block, 101, "not in the list"},
-    {"no block", no_block, 93, "names no block"},
-    {"odd fill", odd_fill, 108, "not zero"},
-    {"xbzrle", xbzrle, 93, "capability xbzrle"},
-    {"compress", compress, 93, "capability compress"},
-    {"second list", second_list, 93, "second list"},
-    {"two flags", both_flags, 93, "unknown flags"},
-    {"other section", other_section, 89, "other than RAM"},
-    {"RAM after its end", after_end, 106, "after its end"},
-    {"postcopy", postcopy, 88, "turn postcopy-ram off"},
-    {"section type", odd_section, 88, "unknown section type"},
-    {"no end", no_end, 0, "cut off"},
-    {"wrong end", wrong_end, 0, "cut off"},
+	{ "magic", broken_magic, 0, "QEVM" },
+	{ "version", broken_version, 4, "version 3" },
+	{ "mapped-ram", mapped_ram, 56, "capability mapped-ram" },
+	{ "page size", big_pages, 56, "not of 4096 bytes" },
+	{ "subsection", unknown_subsection, 21, "configuration/x" },
+	{ "command first", command_first, 20, "return-path" },
+	{ "device first", device_first, 20, "virtio-mem" },
+	{ "other live device", other_live, 13, "dirty-bitmap" },
+	{ "no list", page_first, 25, "list of blocks" },
+	{ "odd block", odd_block, 33, "block a cannot be of 4097 bytes" },
+	{ "large block", large_block, 33, "block a cannot be of 8192 bytes" },
+	{ "empty block", empty_block, 33, "block a cannot be of 0 bytes" },
+	{ "twin block", twin_block, 43, "block a is listed twice" },
+	{ "many blocks", many_blocks, 737, "more than 64 blocks" },
+	{ "no footer", no_footer, 71, "no footer" },
+	{ "page beyond", beyond, 93, "page beyond the end of block pc.rom" },
+	{ "page far beyond", far_beyond, 93, "page beyond the end of block pc.rom" },
+	{ "unknown block", no_such_block, 101, "not in the list" },
+	{ "no block", no_block, 93, "names no block" },
+	{ "odd fill", odd_fill, 108, "not zero" },
+	{ "xbzrle", xbzrle, 93, "capability xbzrle" },
+	{ "compress", compress, 93, "capability compress" },
+	{ "second list", second_list, 93, "second list" },
+	{ "two flags", both_flags, 93, "unknown flags" },
+	{ "other section", other_section, 89, "other than RAM" },
+	{ "RAM after its end", after_end, 106, "after its end" },
+	{ "postcopy", postcopy, 88, "turn postcopy-ram off" },
+	{ "section type", odd_section, 88, "unknown section type" },
+	{ "no end", no_end, 0, "cut off" },
+	{ "wrong end", wrong_end, 0, "cut off" },
 };
 
 static void test_qemu_stream_names_what_is_wrong(void **state)
@@ -633,7 +478,7 @@ static void test_qemu_stream_names_what_is_wrong(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
-		struct err err = {0};
+		struct err err = { 0 };
 		char place[64];
 
 		s.len = 0;
@@ -663,7 +508,7 @@ static void test_qemu_stream_cut_anywhere(void **state)
 	tail(&s);
 	full = s.len;
 	for (size_t n = 0; n < full; n++) {
-		struct err err = {0};
+		struct err err = { 0 };
 
 		s.len = n;
 		assert_int_equal(index_of(&s, MIB, &q, &err), -EBADMSG);
@@ -680,7 +525,7 @@ static void test_qemu_stream_bounds_memory(void **state)
 {
 	static struct stream s;
 	struct qemu_stream *q;
-	struct err err = {0};
+	struct err err = { 0 };
 
 	(void)state;
 	s.len = 0;
@@ -703,14 +548,14 @@ static void test_qemu_stream_bounds_memory(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_qemu_stream_background_snapshot),
-	    cmocka_unit_test(test_qemu_stream_precopy_last_page_wins),
-	    cmocka_unit_test(test_qemu_stream_configurations),
-	    cmocka_unit_test(test_qemu_stream_multifd_needs_every_page),
-	    cmocka_unit_test(test_qemu_stream_reads_any_range),
-	    cmocka_unit_test(test_qemu_stream_names_what_is_wrong),
-	    cmocka_unit_test(test_qemu_stream_cut_anywhere),
-	    cmocka_unit_test(test_qemu_stream_bounds_memory),
+		cmocka_unit_test(test_qemu_stream_background_snapshot),
+		cmocka_unit_test(test_qemu_stream_precopy_last_page_wins),
+		cmocka_unit_test(test_qemu_stream_configurations),
+		cmocka_unit_test(test_qemu_stream_multifd_needs_every_page),
+		cmocka_unit_test(test_qemu_stream_reads_any_range),
+		cmocka_unit_test(test_qemu_stream_names_what_is_wrong),
+		cmocka_unit_test(test_qemu_stream_cut_anywhere),
+		cmocka_unit_test(test_qemu_stream_bounds_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
