@@ -6,10 +6,13 @@
   raw_https.py trickle HOST:PORT CA SECONDS one byte every 0.2 s of an endless header; prints the seconds until it was cut
   raw_https.py body HOST:PORT CA SECONDS    a login whose body trickles in the same way
   raw_https.py idle HOST:PORT COUNT SECONDS so many connections that never say anything
+  raw_https.py enrol HOST:PORT CA TOKEN CSR DIR COUNT   make the endpoints p1, p2 …, all with the key of that request
   raw_https.py parked HOST:PORT CA DIR COUNT SECONDS   a long poll each for the endpoints p1, p2 … (DIR/pN.pem, all with
                                             the key DIR/p.key); prints how many were answered with 200, how long the
                                             first and the last took
 """
+import http.client
+import json
 import socket
 import ssl
 import sys
@@ -74,6 +77,23 @@ def idle(where, count, seconds):
     return held
 
 
+def enrol(where, ca, token, csr, folder, count):
+    host, port = where.rsplit(":", 1)
+    c = http.client.HTTPSConnection(host, int(port), context=ssl.create_default_context(cafile=ca))
+    with open(csr, encoding="ascii") as f:
+        request = f.read()
+
+    def post(path, body):
+        c.request("POST", path, json.dumps(body), {"Authorization": "Bearer " + token})
+        return json.load(c.getresponse())
+
+    for i in range(1, count + 1):
+        secret = post("/api/v1/endpoint-tokens", {})["token"].split("-")[1]
+        answer = post("/api/v1/enrol", {"secret": secret, "name": "p%d" % i, "request_pem": request})
+        with open("%s/p%d.pem" % (folder, i), "w", encoding="ascii") as f:
+            f.write(answer["certificate_pem"])
+
+
 def parked(where, ca, folder, count, seconds):
     results, lock = [], threading.Lock()
 
@@ -109,5 +129,7 @@ if __name__ == "__main__":
                 b"POST /api/v1/login HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
     elif what == "idle":
         idle(args[0], int(args[1]), float(args[2]))
+    elif what == "enrol":
+        enrol(*args[:5], int(args[5]))
     else:
         parked(*args[:3], int(args[3]), float(args[4]))

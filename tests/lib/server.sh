@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2034,SC2154
+# shellcheck shell=bash disable=SC2034,SC2154,SC2119,SC2120
 # server.sh - a godwit-server for a test, and requests to it by curl. Source it after tap.sh; needs $build.
 #
 #   start_server [LINE...]     start it (again) in $TAP_DIR/server with these further lines of configuration;

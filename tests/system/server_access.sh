@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Who gets in, and who does not: passwords, sessions, the cookie's header, enrolment tokens, client certificates.
-# shellcheck disable=SC2154 # what tap.sh and server.sh set
+# shellcheck disable=SC2154,SC2119,SC2016 # what tap.sh and server.sh set
 # shellcheck source=tests/lib/tap.sh
 . "$(dirname "$0")/../lib/tap.sh"
 build=$1

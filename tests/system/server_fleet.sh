@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The server's side of a desktop's life, with curl as the agents: import, start, snapshot, a lost endpoint, failover,
 # a stale epoch that becomes a branch, stop, and restarts of the server in between.
-# shellcheck disable=SC2154 # what tap.sh and server.sh set
+# shellcheck disable=SC2154,SC2119,SC2016 # what tap.sh and server.sh set
 # shellcheck source=tests/lib/tap.sh
 . "$(dirname "$0")/../lib/tap.sh"
 build=$1

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Bad requests and bad clients: each gets a clear answer, none costs the others anything. And: static files, events,
 # hundreds of parked polls.
-# shellcheck disable=SC2154 # what tap.sh and server.sh set
+# shellcheck disable=SC2154,SC2119,SC2016 # what tap.sh and server.sh set
 # shellcheck source=tests/lib/tap.sh
 . "$(dirname "$0")/../lib/tap.sh"
 build=$1
@@ -139,10 +139,7 @@ memory_kb() {
 	awk '/^VmRSS/ { print $2 }' "/proc/$server_pid/status"
 }
 csr p
-for i in {1..120}; do
-	request --cacert "$ca" "$ui/api/v1/enrol" -d "$(jq -n --arg s "$(new_secret)" --arg n "p$i" --rawfile r "$TAP_DIR/p.csr" '{secret:$s,name:$n,request_pem:$r}')"
-	field .certificate_pem >"$TAP_DIR/p$i.pem"
-done
+check "120 endpoints enrol" "$raw" enrol "$where" "$ca" "$token" "$TAP_DIR/p.csr" "$TAP_DIR" 120
 diag "RSS before the polls: $(memory_kb) kB"
 run "$raw" parked "${agents#https://}" "$ca" "$TAP_DIR" 120 6
 like "$output" '^120 [67]\.[0-9] ' "120 polls parked at once, all answered after their 6 s (count, first, last): $output"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Uploads that are damaged, incomplete, somebody else's, too much for the disk, or cut by kill -9; and how much memory
 # the server needs while many come at once.
-# shellcheck disable=SC2154 # what tap.sh and server.sh set
+# shellcheck disable=SC2154,SC2119,SC2016 # what tap.sh and server.sh set
 # shellcheck source=tests/lib/tap.sh
 . "$(dirname "$0")/../lib/tap.sh"
 build=$1
