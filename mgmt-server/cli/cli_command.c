@@ -1,5 +1,6 @@
 #include "mgmt-server/cli/cli_command.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <getopt.h>
 #include <string.h>
@@ -103,6 +104,7 @@ static int parse_options(int argc, char **argv, const struct cli_command *comman
 	while ((got = getopt_long(argc, argv, command ? ":" : "+:", options, NULL)) != -1) {
 		if (got == '?' || got == ':')
 			return bad_option(options, argv, got, err);
+		assert(got >= OPTION);
 		if (got >= GLOBAL)
 			r = set_global(call, got - GLOBAL, optarg, err);
 		else

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# shellcheck disable=SC1091,SC2154
 # The godwit command against a real server: signing in, trust, imports, what it prints, how it ends.
 . "$(dirname "$0")/../lib/tap.sh"
 build=$(realpath "$1")

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# shellcheck disable=SC1091,SC2154 # appliance.sh sets $appliance_…
 # The console in a real browser: signs in, starts, snapshots and moves a desktop, and watches it survive a dead endpoint.
 . "$(dirname "$0")/../lib/tap.sh"
 . "$(dirname "$0")/../lib/appliance.sh"
@@ -7,21 +8,19 @@ build=$(realpath "$1")
 
 need node npm chromium jq
 
-# The browser's driver, as package-lock.json pins it, outside the source tree.
+# The browser's driver, as package-lock.json pins it, outside the source tree. installed.json tells what is there.
 install_driver() {
-	mkdir -p "$top/build/ui/pictures"
-	exec 8>"$top/build/ui/.lock"
+	local ui=$top/build/ui
+	mkdir -p "$ui/pictures"
+	exec 8>"$ui/.lock"
 	flock 8
-	if ! cmp -s "$top/tests/ui/package-lock.json" "$top/build/ui/package-lock.json" || [ ! -d "$top/build/ui/node_modules" ]; then
-		cp "$top"/tests/ui/{package.json,.npmrc} "$top/build/ui/" &&
-			cp "$top/tests/ui/package-lock.json" "$top/build/ui/.package-lock.json" &&
-			cp "$top/build/ui/.package-lock.json" "$top/build/ui/package-lock.json" &&
-			(cd "$top/build/ui" && npm ci --ignore-scripts --no-audit --no-fund) || {
-			rm -f "$top/build/ui/package-lock.json"
-			return 1
-		}
+	if ! cmp -s "$top/tests/ui/package-lock.json" "$ui/installed.json"; then
+		rm -f "$ui/installed.json"
+		cp "$top"/tests/ui/{package.json,package-lock.json,.npmrc} "$ui/" || return 1
+		(cd "$ui" && npm ci --ignore-scripts --no-audit --no-fund) || return 1
+		cp "$ui/package-lock.json" "$ui/installed.json"
 	fi
-	cp "$top"/tests/ui/*.mjs "$top/build/ui/"
+	cp "$top"/tests/ui/*.mjs "$ui/"
 	flock -u 8
 }
 

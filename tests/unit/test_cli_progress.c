@@ -18,7 +18,8 @@ static const struct {
 } cases[] = {
 	{ "everything fits",
 	  { "importing anna", 256 * MIB, 1024 * MIB, 64.0 * MIB, 100, false },
-	  "importing anna  [#######.......................]   25 %  256 MiB of 1.0 GiB  64.0 MiB/s  "
+	  "importing anna  [#######.......................]   25 %  256 MiB of 1.0 GiB  64.0 MiB/s "
+	  " "
 	  "12.0 s left" },
 	{ "no rate yet",
 	  { "importing anna", 0, 1024 * MIB, 0, 80, false },
