@@ -8,10 +8,11 @@
 #include "mgmt-server/cli/cli_query.h"
 #include "mgmt-server/cli/cli_watch.h"
 
-/* Follow job @id and report how it ended. */
+/* Follow job @id and report how it ended; the exit status says whether that is what the command is for. */
 static int follow(struct cli_server *server, const struct cli_call *call, const char *id,
 		  struct err *err)
 {
+	const char *wanted = call->command->wanted ? call->command->wanted : "done", *state;
 	CLEANUP(json_decref) json_t *job = NULL;
 	bool json = call->output == CLI_OUTPUT_JSON;
 	int r;
@@ -19,13 +20,12 @@ static int follow(struct cli_server *server, const struct cli_call *call, const 
 	r = cli_watch_job(server, id, call->quiet || (json && !isatty(STDERR_FILENO)), &job, err);
 	if (r < 0)
 		return r;
-	if (json) {
-		const char *state = json_string_value(json_object_get(job, "state"));
-
+	if (json)
 		r = cli_query_print_json(job, err);
-		return r < 0 || (state && strcmp(state, "done") == 0) ? r : CLI_EXIT_FAILED;
-	}
-	return (int)cli_watch_outcome(job);
+	else
+		cli_watch_outcome(job, wanted);
+	state = json_string_value(json_object_get(job, "state"));
+	return r < 0 || (state && strcmp(state, wanted) == 0) ? r : CLI_EXIT_FAILED;
 }
 
 static int started(struct cli_server *server, const struct cli_call *call, const json_t *job,

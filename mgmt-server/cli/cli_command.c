@@ -1,6 +1,5 @@
 #include "mgmt-server/cli/cli_command.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <getopt.h>
 #include <string.h>
@@ -95,6 +94,7 @@ static int parse_options(int argc, char **argv, const struct cli_command *comman
 	struct option options[CLI_OPTIONS_MAX + CLI_GLOBALS + 1] = { { .name = NULL } };
 	size_t own = command ? command->option_count : 0;
 	size_t globals = cli_command_waits(command) || !command ? CLI_GLOBALS : CLI_GLOBAL_WAIT;
+	size_t place;
 	int got, r;
 
 	add_options(options, command ? command->options : NULL, own, OPTION);
@@ -104,12 +104,12 @@ static int parse_options(int argc, char **argv, const struct cli_command *comman
 	while ((got = getopt_long(argc, argv, command ? ":" : "+:", options, NULL)) != -1) {
 		if (got == '?' || got == ':')
 			return bad_option(options, argv, got, err);
-		assert(got >= OPTION);
-		if (got >= GLOBAL)
-			r = set_global(call, got - GLOBAL, optarg, err);
+		place = (size_t)(got - OPTION);
+		if (place < own)
+			r = cli_options_value(&command->options[place], optarg,
+					      &call->values[place], err);
 		else
-			r = cli_options_value(&command->options[got - OPTION], optarg,
-					      &call->values[got - OPTION], err);
+			r = set_global(call, got - GLOBAL, optarg, err);
 		if (r != 0)
 			return r;
 	}

@@ -34,7 +34,8 @@ struct cli_command {
 	int (*run)(struct cli_call *call, struct err *err);
 	const char *method, *path; /* of the request; "%s" takes the first word */
 	const struct cli_view *view;
-	bool starts_job; /* answers with a job: --wait and --no-wait are understood */
+	bool starts_job;    /* answers with a job: --wait and --no-wait are understood */
+	const char *wanted; /* how that job should end; NULL: "done" */
 };
 
 /* A command line, taken apart. Everything is borrowed from argv. */

@@ -247,7 +247,7 @@ const struct cli_command cli_commands[] = {
      LIST("/api/v1/jobs", job_list_view)},
     {"job", "show", "JOB", "one job and its result", SHOW("/api/v1/jobs/%s", job_record_view)},
     {"job", "watch", "JOB", "follow a job to its end", .run = cli_action_watch},
-    {"job", "cancel", "JOB", "ask a job to end", JOB("/api/v1/jobs/%s/cancel")},
+    {"job", "cancel", "JOB", "end a job before it is done", JOB("/api/v1/jobs/%s/cancel"), .wanted = "cancelled"},
 
     {"server", "show", NULL, "the server and its store",
      SHOW("/api/v1/server", server_record_view)},

@@ -87,31 +87,45 @@ int cli_watch_job(struct cli_server *server, const char *id, bool quiet, json_t 
 		     : 0;
 }
 
-enum cli_exit cli_watch_outcome(const json_t *job)
+static void format_key(const json_t *job, const char *key, char *text, size_t size)
 {
-	char kind[64], desktop[128], text[CLI_FORMAT_MAX], took[32] = "";
-	const char *state = text_of(job, "state");
+	cli_format_value(json_object_get(job, key), CLI_FORMAT_TEXT, 0, text, size);
+}
+
+/* " in 3.2 s", or nothing when the job does not say. */
+static void format_took(const json_t *job, char *text, size_t size)
+{
 	uint64_t started, end;
+	char took[32];
 
-	cli_format_value(json_object_get(job, "kind"), CLI_FORMAT_TEXT, 0, kind, sizeof(kind));
-	cli_format_value(json_object_get(job, "desktop"), CLI_FORMAT_TEXT, 0, desktop,
-			 sizeof(desktop));
-	cli_format_value(json_object_get(job, "error"), CLI_FORMAT_TEXT, 0, text, sizeof(text));
-	if (clock_parse(text_of(job, "started"), &started) == 0 &&
-	    clock_parse(text_of(job, "ended"), &end) == 0 && end >= started)
-		cli_format_ms((double)(end - started), took, sizeof(took));
+	text[0] = 0;
+	if (clock_parse(text_of(job, "started"), &started) < 0 ||
+	    clock_parse(text_of(job, "ended"), &end) < 0 || end < started)
+		return;
+	cli_format_ms((double)(end - started), took, sizeof(took));
+	snprintf(text, size, " in %s", took);
+}
 
+void cli_watch_outcome(const json_t *job, const char *wanted)
+{
+	char kind[64], desktop[128], text[CLI_FORMAT_MAX], took[48];
+	const char *state = text_of(job, "state");
+	bool good = strcmp(state, wanted) == 0;
+	FILE *out = good ? stdout : stderr;
+	const char *prefix = good ? "" : "godwit: ";
+
+	format_key(job, "kind", kind, sizeof(kind));
+	format_key(job, "desktop", desktop, sizeof(desktop));
+	format_took(job, took, sizeof(took));
 	if (strcmp(state, "done") == 0) {
-		cli_format_value(json_object_get(job, "message"), CLI_FORMAT_TEXT, 0, text,
-				 sizeof(text));
-		printf("%s of %s is done%s%s%s%s\n", kind, desktop, *took ? " in " : "", took,
-		       strcmp(text, "-") ? ": " : "", strcmp(text, "-") ? text : "");
-		return CLI_EXIT_OK;
-	}
-	if (strcmp(state, "cancelled") == 0)
-		fprintf(stderr, "godwit: %s of %s was cancelled\n", kind, desktop);
-	else
-		fprintf(stderr, "godwit: %s of %s failed: %s\nSee godwit job show %s\n", kind,
+		format_key(job, "message", text, sizeof(text));
+		fprintf(out, "%s%s of %s is done%s%s%s\n", prefix, kind, desktop, took,
+			strcmp(text, "-") ? ": " : "", strcmp(text, "-") ? text : "");
+	} else if (strcmp(state, "cancelled") == 0) {
+		fprintf(out, "%s%s of %s was cancelled\n", prefix, kind, desktop);
+	} else {
+		format_key(job, "error", text, sizeof(text));
+		fprintf(out, "%s%s of %s failed: %s\nSee godwit job show %s\n", prefix, kind,
 			desktop, text, text_of(job, "id"));
-	return CLI_EXIT_FAILED;
+	}
 }

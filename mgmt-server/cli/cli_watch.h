@@ -15,7 +15,7 @@
 int cli_watch_job(struct cli_server *server, const char *id, bool quiet, json_t **job,
 		  struct err *err);
 
-/* Print how the job ended: one line, on stdout if it is done, on stderr if not. Return the exit status for that. */
-enum cli_exit cli_watch_outcome(const json_t *job);
+/* Print how the job ended: one line, on stdout if it ended as @wanted ("done", "cancelled"), on stderr if not. */
+void cli_watch_outcome(const json_t *job, const char *wanted);
 
 #endif

@@ -189,6 +189,30 @@ check "... and says why" test -n "$errors"
 diag "$errors"
 run "$godwit" desktop start absent
 like "$status $errors" '^1 .*absent' "a start of a desktop that is not there"
+# An endpoint that takes the work but never begins it: the job waits.
+login
+enrol slow
+beat slow
+"$godwit" desktop start anna --endpoint slow >"$TAP_DIR/start.out" 2>&1 &
+starter=$!
+adopt "$starter"
+job_waits() { [ "$("$godwit" job list --state queued --output json | jq -r '.[0].desktop')" = anna ]; }
+check "a start waits for its endpoint" wait_for 20 job_waits
+job=$("$godwit" job list --state queued --output json | jq -r '.[0].id')
+kill -INT "$starter"
+wait "$starter"
+is "$?" 130 "Ctrl-C while waiting: status 130"
+like "$(cat "$TAP_DIR/start.out")" "godwit job watch $job" "... and how to follow it again"
+run "$godwit" job show "$job"
+like "$status $output" '^0 .*State +queued' "the job goes on"
+run "$godwit" desktop start anna --no-wait
+is "$status" 1 "a second start meanwhile: status 1"
+run "$godwit" job cancel "$job"
+like "$status $output" '^0 .*was cancelled' "job cancel follows it to its end"
+run "$godwit" job watch "$job"
+is "$status" 1 "watching a job that was cancelled: status 1"
+run "$godwit" desktop start anna --no-wait --output json
+is "$status $(jq -r .desktop <<<"$output")" "0 anna" "--no-wait prints the job and leaves"
 run "$godwit" job show no-such-job
 is "$status" 1 "a job that is not there: status 1"
 
