@@ -16,7 +16,8 @@
 	}                                                                                          \
 	struct fn##_needs_a_semicolon
 
-#define CLEANUP(fn) __attribute__((cleanup(fn##_cleanup)))
+/* unused: a variable may be there for its end only. */
+#define CLEANUP(fn) __attribute__((cleanup(fn##_cleanup), unused))
 
 /* Give the pointer away: its variable is NULL afterwards. */
 #define TAKE(p)                                                                                    \

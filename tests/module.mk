@@ -75,7 +75,7 @@ check-system: tests
 
 # One run of everything, so that one closing line counts it all. ASan and clang builds must exist before it starts.
 test: setup
-	@$(MAKE) --no-print-directory tests
+	@$(MAKE) --no-print-directory tests scan-vm
 	@$(MAKE) --no-print-directory FLAVOUR=asan tests
 	@$(MAKE) --no-print-directory FLAVOUR=clang all
 	@tests/run.sh $(O) unit asan system

@@ -74,8 +74,8 @@ static void test_cli_login_fingerprint(void **state)
 	static const char *const good[] = {
 		"00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff",
 		"00112233445566778899AABBCCDDEEFF00112233445566778899AABBCCDDEEFF",
-		"00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:"
-		"AA:BB:CC:DD:EE:FF",
+		("00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:"
+		 "AA:BB:CC:DD:EE:FF"),
 	};
 	static const char *const bad[] = {
 		"",
@@ -172,8 +172,8 @@ static void test_cli_login_refuses_a_broken_file(void **state)
 		"[]",
 		"{\"url\": \"u\", \"user\": \"e\", \"token\": 7}",
 		"{\"url\": \"u\", \"user\": \"e\", \"token\": \"t\", \"more\": 1}",
-		"{\"url\": \"u\", \"user\": \"e\", \"token\": \"t\", \"ca_pem\": \"a\", "
-		"\"ca_fingerprint\": \"b\"}",
+		("{\"url\": \"u\", \"user\": \"e\", \"token\": \"t\", \"ca_pem\": \"a\", "
+		 "\"ca_fingerprint\": \"b\"}"),
 	};
 	CLEANUP_FREE char *path = cli_login_path("login.json", NULL);
 	size_t i;
