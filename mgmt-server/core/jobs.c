@@ -153,12 +153,10 @@ static void describe(struct catalogue_job *job, const struct jobs_order *order,
 	json_object_set_new(job->arguments, "epoch", json_integer((json_int_t)d->lease.epoch));
 }
 
-int jobs_create(struct change *change, struct jobs_order *order, char *id, struct err *err)
+static int create(struct change *change, const struct jobs_order *order, char *id, struct err *err)
 {
 	const struct jobs_kind *kind = jobs_kind(order->kind);
 	struct fleet_desktop *d = fleet_desktop(change->server->fleet, order->desktop);
-	CLEANUP(json_decref) json_t *arguments = order->arguments; /* taken: dropped at the end */
-	CLEANUP(json_decref) json_t *result = order->result;
 	struct catalogue_job job = { .id = "" };
 	int r;
 
@@ -176,6 +174,15 @@ int jobs_create(struct change *change, struct jobs_order *order, char *id, struc
 	}
 	memcpy(id, job.id, sizeof(job.id));
 	catalogue_job_deinit(&job);
+	return r;
+}
+
+int jobs_create(struct change *change, struct jobs_order *order, char *id, struct err *err)
+{
+	int r = create(change, order, id, err);
+
+	json_decref(TAKE(order->arguments));
+	json_decref(TAKE(order->result));
 	return r;
 }
 
