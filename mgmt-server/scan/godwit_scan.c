@@ -1,4 +1,4 @@
-/* godwit_scan.c - the program godwit-scan: scan or list an image, without any server. See --help. */
+/* godwit_scan.c - the program godwit-scan: scan or list an image or a snapshot, without any server. See --help. */
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
@@ -9,31 +9,45 @@
 #include <unistd.h>
 
 #include "common/base.h"
+#include "common/io.h"
 #include "mgmt-server/scan/scan_image.h"
 #include "mgmt-server/scan/scan_report.h"
 #include "mgmt-server/scan/scan_run.h"
+#include "mgmt-server/scan/scan_snapshot.h"
 
 enum { EXIT_CLEAN = 0, EXIT_INFECTED = 1, EXIT_INCOMPLETE = 2, EXIT_COULD_NOT_RUN = 3 };
 
 static const char help[] =
-	"godwit-scan - look for viruses in a disk image without starting or mounting it\n"
+	"godwit-scan - look for viruses in a disk image or a snapshot without starting or mounting it\n"
 	"\n"
 	"  godwit-scan image FILE --signatures FOLDER [--output json] [--deleted] [--workers N]\n"
 	"      Scan every file of a raw or qcow2 image. FOLDER holds signatures as freshclam keeps them.\n"
+	"  godwit-scan snapshot STORE SNAPSHOT --signatures FOLDER [--key FILE] [--progress] [...]\n"
+	"      Scan the disks of a snapshot in a store. The key is STORE.key unless --key says otherwise.\n"
 	"  godwit-scan list FILE [--output jsonl] [--deleted]\n"
 	"      Every file: SHA-256, size, partition, path, stream. Nothing is scanned.\n"
 	"\n"
 	"  --output json    one JSON object (image) or one for each line (list: jsonl)\n"
 	"  --deleted        also files that were deleted but can still be read (ext)\n"
+	"  --progress       with --output json: each second a line with the files and bytes so far\n"
 	"  --workers N      scanning processes (default: one per processor)\n"
 	"\n"
-	"Exit status of image: 0 clean, 1 infected, 2 incomplete (not every byte could be looked at; the reasons say why),\n"
+	"Exit status of image and snapshot: 0 clean, 1 infected, 2 incomplete (not every byte could be looked at; the reasons say why),\n"
 	"3 could not run. Of list: 0 everything was listed, 2 incomplete, 3 could not run.\n";
 
 struct options {
-	const char *command, *image, *signatures;
-	bool json, deleted;
+	const struct command *command;
+	const char *what, *snapshot; /* the image or the store; a snapshot in the latter */
+	const char *signatures, *key;
+	bool json, deleted, progress;
 	unsigned workers;
+};
+
+struct command {
+	const char *name;
+	int operands;
+	bool listing;
+	int (*run)(const struct options *options, struct scan_order *order, struct scan_result *result, struct err *err);
 };
 
 static atomic_bool cancelled;
@@ -61,47 +75,64 @@ static int parse_workers(const char *text, unsigned *workers)
 	return 0;
 }
 
+static int parse_option(int c, struct options *o)
+{
+	switch (c) {
+	case 's':
+		o->signatures = optarg;
+		return 0;
+	case 'k':
+		o->key = optarg;
+		return 0;
+	case 'o':
+		if (strcmp(optarg, "json") && strcmp(optarg, "jsonl") && strcmp(optarg, "table"))
+			return usage("--output is json, jsonl or table", optarg);
+		o->json = optarg[0] == 'j';
+		return 0;
+	case 'd':
+		o->deleted = true;
+		return 0;
+	case 'p':
+		o->progress = true;
+		return 0;
+	case 'w':
+		return parse_workers(optarg, &o->workers);
+	case 'h':
+		return 1;
+	default:
+		return -EINVAL;
+	}
+}
+
+static const struct command *command_named(const char *name);
+
 /* Return 0, 1 when help was asked for, or -EINVAL. */
 static int parse(int argc, char **argv, struct options *o)
 {
 	static const struct option long_options[] = {
 		{ "signatures", required_argument, NULL, 's' }, { "output", required_argument, NULL, 'o' },
 		{ "deleted", no_argument, NULL, 'd' },		{ "workers", required_argument, NULL, 'w' },
+		{ "key", required_argument, NULL, 'k' },	{ "progress", no_argument, NULL, 'p' },
 		{ "help", no_argument, NULL, 'h' },		{ 0 },
 	};
-	int c;
+	int c, r;
 
 	while ((c = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
-		switch (c) {
-		case 's':
-			o->signatures = optarg;
-			break;
-		case 'o':
-			if (strcmp(optarg, "json") && strcmp(optarg, "jsonl") && strcmp(optarg, "table"))
-				return usage("--output is json, jsonl or table", optarg);
-			o->json = optarg[0] == 'j';
-			break;
-		case 'd':
-			o->deleted = true;
-			break;
-		case 'w':
-			if (parse_workers(optarg, &o->workers) < 0)
-				return -EINVAL;
-			break;
-		case 'h':
-			return 1;
-		default:
-			return -EINVAL;
-		}
+		r = parse_option(c, o);
+		if (r)
+			return r;
 	}
-	if (argc - optind != 2)
-		return usage("expected a command and one image", NULL);
-	o->command = argv[optind];
-	o->image = argv[optind + 1];
-	if (strcmp(o->command, "image") && strcmp(o->command, "list"))
-		return usage("no such command", o->command);
-	if (!strcmp(o->command, "image") && !o->signatures)
-		return usage("image needs --signatures FOLDER", NULL);
+	if (optind == argc)
+		return usage("expected a command", NULL);
+	o->command = command_named(argv[optind]);
+	if (!o->command)
+		return usage("no such command", argv[optind]);
+	if (argc - optind - 1 != o->command->operands)
+		return usage(o->command->operands == 1 ? "expected one image" : "expected a store and a snapshot", NULL);
+	if (!o->command->listing && !o->signatures)
+		return usage("this needs --signatures FOLDER", NULL);
+	o->what = argv[optind + 1];
+	o->snapshot = o->command->operands == 2 ? argv[optind + 2] : NULL;
 	return 0;
 }
 
@@ -116,35 +147,68 @@ static int own_folder(char *folder, struct err *err)
 	return 0;
 }
 
-static int run(const struct options *o, bool listing, struct scan_report *report, struct scan_result *result,
-	       struct err *err)
+static int run_image(const struct options *o, struct scan_order *order, struct scan_result *result, struct err *err)
 {
 	CLEANUP(scan_image_close) struct scan_image *image = NULL;
+	struct scan_volume volume = { .name = "disk0", .nbd_socket = scan_image_nbd_socket };
+	int r = scan_image_open(&image, o->what, err);
+
+	if (r < 0)
+		return r;
+	volume.input = scan_image_input(image);
+	order->volumes = &volume;
+	order->volume_count = 1;
+	return scan_run(order, result, err);
+}
+
+static int run_snapshot(const struct options *o, struct scan_order *order, struct scan_result *result, struct err *err)
+{
+	CLEANUP(scan_snapshot_close) struct scan_snapshot *snapshot = NULL;
+	CLEANUP_FREE char *plugin = io_printf("%s/../lib/godwit-nbd-store.so", order->libexec);
+	const struct scan_snapshot_order which = { .store = o->what, .key = o->key, .id = o->snapshot, .plugin = plugin };
+	int r;
+
+	if (!plugin)
+		return err_set(err, ENOMEM, "open snapshot %s", o->snapshot);
+	r = scan_snapshot_open(&snapshot, &which, err);
+	if (r < 0)
+		return r;
+	order->volumes = scan_snapshot_volumes(snapshot, &order->volume_count);
+	return scan_run(order, result, err);
+}
+
+static const struct command commands[] = {
+	{ "image", 1, false, run_image },
+	{ "list", 1, true, run_image },
+	{ "snapshot", 2, false, run_snapshot },
+};
+
+static const struct command *command_named(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+		if (!strcmp(name, commands[i].name))
+			return &commands[i];
+	}
+	return NULL;
+}
+
+static int run(const struct options *o, struct scan_report *report, struct scan_result *result, struct err *err)
+{
 	char folder[PATH_MAX];
-	struct scan_volume volume = { .name = "disk0" };
 	struct scan_order order = {
-		.volumes = &volume,
-		.volume_count = 1,
-		.signatures = listing ? NULL : o->signatures,
+		.signatures = o->command->listing ? NULL : o->signatures,
 		.deleted = o->deleted,
 		.workers = o->workers,
 		.libexec = folder,
 		.arg = report,
-		.file = listing ? scan_report_file : NULL,
+		.file = o->command->listing ? scan_report_file : o->progress ? scan_report_progress : NULL,
 		.finding = scan_report_finding,
 		.reason = scan_report_reason,
 		.cancel = &cancelled,
 	};
-	int r;
+	int r = own_folder(folder, err);
 
-	r = own_folder(folder, err);
-	if (r == 0)
-		r = scan_image_open(&image, o->image, err);
-	if (r < 0)
-		return r;
-	volume.input = scan_image_input(image);
-	volume.nbd_socket = scan_image_nbd_socket;
-	return scan_run(&order, result, err);
+	return r < 0 ? r : o->command->run(o, &order, result, err);
 }
 
 static void print_reasons(const struct scan_report *report)
@@ -163,7 +227,6 @@ int main(int argc, char **argv)
 	struct scan_result result;
 	struct scan_report report;
 	struct err err = { 0 };
-	bool listing;
 	int r = parse(argc, argv, &options);
 
 	if (r == 1)
@@ -174,13 +237,12 @@ int main(int argc, char **argv)
 	signal(SIGTERM, on_signal);
 	signal(SIGPIPE, SIG_IGN);
 
-	listing = !strcmp(options.command, "list");
 	r = scan_report_init(&report, options.json, &err);
 	if (r == 0)
-		r = run(&options, listing, &report, &result, &err);
+		r = run(&options, &report, &result, &err);
 	if (r < 0)
 		fprintf(stderr, "godwit-scan: %s\n", err_text(&err));
-	else if (listing)
+	else if (options.command->listing)
 		print_reasons(&report);
 	else
 		scan_report_print(&report, &result);

@@ -17,7 +17,7 @@ $(eval $(call scan_reader,godwit-scan-fat,reader_fat,tsk))
 $(eval $(call scan_reader,godwit-scan-ntfs,reader_ntfs ntfs_volume,libfsntfs libbfio))
 $(eval $(call scan_reader,godwit-scan-vm,reader_vm,))
 $(eval $(call program,godwit-scan-engine,$(addprefix $(scan)/,engine.c engine_worker.c engine_canary.c),scan snapshot common,libclamav zlib))
-$(eval $(call program,godwit-scan,$(addprefix $(scan)/,godwit_scan.c scan_report.c scan_image.c),scan snapshot common,jansson))
+$(eval $(call program,godwit-scan,$(addprefix $(scan)/,godwit_scan.c scan_report.c scan_image.c scan_snapshot.c nbd_child.c),scan snapshot common,jansson))
 
 # The micro-VM for file systems that need the kernel. It downloads Debian's kernel, so plain `make` does not build it.
 .PHONY: scan-vm

@@ -7,22 +7,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include "common/clock.h"
 #include "common/io.h"
-#include "mgmt-server/scan/child.h"
+#include "mgmt-server/scan/nbd_child.h"
 #include "snapshot/nbd_input.h"
-
-enum { START_TIMEOUT_MS = 10000 };
 
 struct scan_image {
 	int fd;          /* raw */
 	uint64_t size;
-	pid_t server;    /* qemu-nbd; 0: none */
-	char *folder;    /* of its socket */
-	char *socket;
+	struct nbd_child server; /* qemu-nbd, when there is need of it */
 	char *path;      /* of the image, absolute */
 	struct nbd_input *nbd;
 };
@@ -52,60 +46,18 @@ static int check_qcow2(const struct qcow2_head *head, const char *path, struct e
 	return 0;
 }
 
-static const char *find_program(const char *name, char *path, size_t cap)
-{
-	static const char *const folders[] = { "/usr/bin", "/usr/local/bin" };
-
-	for (size_t i = 0; i < ARRAY_LEN(folders); i++) {
-		snprintf(path, cap, "%s/%s", folders[i], name);
-		if (access(path, X_OK) == 0)
-			return path;
-	}
-	return NULL;
-}
-
-static int wait_for_socket(struct scan_image *image, const char *socket, struct err *err)
-{
-	uint64_t deadline = clock_now_ms() + START_TIMEOUT_MS;
-	int status;
-
-	while (access(socket, F_OK) < 0) {
-		if (waitpid(image->server, &status, WNOHANG) == image->server) {
-			image->server = 0;
-			return err_say(err, EINVAL, "qemu-nbd does not open the image (its message is above)");
-		}
-		if (clock_now_ms() > deadline)
-			return err_set(err, ETIMEDOUT, "wait for qemu-nbd");
-		clock_sleep_ms(10);
-	}
-	return 0;
-}
-
-/* qemu-nbd over the image; its socket is image->socket. */
+/* qemu-nbd over the image, on image->server.socket. */
 static int start_server(struct scan_image *image, const char *format, struct err *err)
 {
-	char program[64], folder[] = "/tmp/godwit-scan.XXXXXX";
-
-	if (!find_program("qemu-nbd", program, sizeof(program)))
-		return err_say(err, ENOENT, "this needs the program qemu-nbd (package qemu-utils)");
-	if (!mkdtemp(folder))
-		return err_set(err, errno, "make a temp folder");
-	image->folder = strdup(folder);
-	image->socket = io_printf("%s/nbd", folder);
-	if (!image->folder || !image->socket)
-		return err_set(err, ENOMEM, "open %s", image->path);
-
+	char program[64];
 	const char *argv[] = { program, "--read-only", "--persistent", "--shared=8", "--format", format, "--socket",
-			       image->socket, image->path, NULL };
+			       image->server.socket, image->path, NULL };
+	int r;
 
-	image->server = child_start(argv, NULL, 0, err);
-	if (image->server < 0) {
-		int r = (int)image->server;
-
-		image->server = 0;
-		return r;
-	}
-	return wait_for_socket(image, image->socket, err);
+	r = nbd_child_program("qemu-nbd", "qemu-utils", program, sizeof(program), err);
+	if (r == 0)
+		r = nbd_child_prepare(&image->server, err);
+	return r < 0 ? r : nbd_child_start(&image->server, argv, err);
 }
 
 static int open_qcow2(struct scan_image *image, struct err *err)
@@ -114,16 +66,16 @@ static int open_qcow2(struct scan_image *image, struct err *err)
 
 	if (r == 0)
 		r = nbd_input_open(&image->nbd,
-				   &(struct nbd_input_options){ .socket_path = image->socket, .export_name = "" }, err);
+				   &(struct nbd_input_options){ .socket_path = image->server.socket, .export_name = "" }, err);
 	return r;
 }
 
 int scan_image_nbd_socket(void *ctx, const char **path, struct err *err)
 {
 	struct scan_image *image = ctx;
-	int r = image->server ? 0 : start_server(image, "raw", err);
+	int r = image->server.pid ? 0 : start_server(image, "raw", err);
 
-	*path = image->socket;
+	*path = image->server.socket;
 	return r;
 }
 
@@ -181,14 +133,7 @@ void scan_image_close(struct scan_image *image)
 	if (!image)
 		return;
 	nbd_input_close(image->nbd);
-	if (image->server > 0)
-		child_end(image->server, 1);
-	if (image->socket)
-		unlink(image->socket);
-	if (image->folder)
-		rmdir(image->folder);
-	free(image->socket);
-	free(image->folder);
+	nbd_child_end(&image->server);
 	free(image->path);
 	base_close(image->fd);
 	free(image);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/hex.h"
 #include "common/json.h"
 
@@ -128,6 +129,20 @@ void scan_report_file(void *arg, const struct scan_file *f)
 	json_object_set_new(item, "size", json_integer((json_int_t)f->size));
 	json_object_set_new(item, "sha256", f->has_sha256 ? json_string(sha256) : json_null());
 	print_line(item);
+}
+
+void scan_report_progress(void *arg, const struct scan_file *f)
+{
+	struct scan_report *r = arg;
+	uint64_t now = clock_now_ms();
+
+	r->files++;
+	r->bytes += f->size;
+	if (now - r->said_ms < 1000)
+		return;
+	r->said_ms = now;
+	printf("{\"files\":%llu,\"bytes\":%llu}\n", (unsigned long long)r->files, (unsigned long long)r->bytes);
+	fflush(stdout);
 }
 
 const char *scan_report_verdict_name(enum scan_verdict verdict)

@@ -17,6 +17,7 @@ struct scan_report {
 	bool as_json;
 	json_t *findings, *reasons;
 	uint64_t more_reasons; /* not kept */
+	uint64_t files, bytes, said_ms; /* of the progress */
 };
 
 int scan_report_init(struct scan_report *report, bool as_json, struct err *err);
@@ -27,6 +28,9 @@ void scan_report_finding(void *arg, const struct scan_finding *finding);
 void scan_report_reason(void *arg, const char *text);
 /* One line on stdout for each file. */
 void scan_report_file(void *arg, const struct scan_file *file);
+
+/* Instead of that: one line each second with how far it is. */
+void scan_report_progress(void *arg, const struct scan_file *file);
 
 /* The whole, on stdout. */
 void scan_report_print(const struct scan_report *report, const struct scan_result *result);

@@ -1,0 +1,28 @@
+/* scan_snapshot.h - the disks of a snapshot as the input of a scan, read straight from the store.
+ *
+ * The store is opened read-only beside a server that may be writing to it. Every byte is verified against its id on the
+ * way; a damaged chunk is a read error, so the scan becomes incomplete. Memory and device state are not looked at.
+ */
+#ifndef GODWIT_SCAN_SCAN_SNAPSHOT_H
+#define GODWIT_SCAN_SCAN_SNAPSHOT_H
+
+#include "common/base.h"
+#include "mgmt-server/scan/scan_run.h"
+
+struct scan_snapshot;
+
+struct scan_snapshot_order {
+	const char *store, *key; /* key NULL: STORE.key */
+	const char *id;
+	const char *plugin; /* godwit-nbd-store.so, for file systems that need the kernel */
+};
+
+/* Return 0; -ENOENT: there is no such snapshot, or no disk in it; or -errno. The order's texts are copied. */
+int scan_snapshot_open(struct scan_snapshot **out, const struct scan_snapshot_order *order, struct err *err);
+void scan_snapshot_close(struct scan_snapshot *snapshot);
+DEFINE_CLEANUP(struct scan_snapshot *, scan_snapshot_close);
+
+/* Its disks; they live as long as @snapshot. */
+const struct scan_volume *scan_snapshot_volumes(const struct scan_snapshot *snapshot, size_t *count);
+
+#endif
