@@ -17,6 +17,7 @@ import { endpoints } from "./views/endpoints.js";
 import { job } from "./views/job.js";
 import { jobs } from "./views/jobs.js";
 import { overview } from "./views/overview.js";
+import { server } from "./views/server.js";
 import { signIn } from "./views/sign_in.js";
 import { snapshot } from "./views/snapshot.js";
 import { snapshots } from "./views/snapshots.js";
@@ -32,6 +33,7 @@ router.route("/snapshots", snapshots);
 router.route("/snapshots/:id", snapshot);
 router.route("/jobs", jobs);
 router.route("/jobs/:id", job);
+router.route("/server", server);
 
 const app = document.getElementById("app");
 

@@ -19,8 +19,9 @@ const password = readFileSync(passwordFile, "utf8").trim();
 const WORK_MS = 120000;
 const QUICK_MS = 15000;
 
-const killEndpoint = (name) => execFileSync("bash",
-	["-c", '. "$1"; appliance_init "$2" "$3"; appliance_endpoint_crash "$4"', "-", appliance, build, dir, name], { stdio: "inherit" });
+/** A line of shell with the appliance's functions; more arguments are $4 and on. */
+const shell = (line, ...more) => execFileSync("bash", ["-c", `. "$1"; appliance_init "$2" "$3" && ${line}`, "-", appliance, build, dir, ...more],
+	{ stdio: ["ignore", 2, 2] });
 
 const browser = await launch();
 const { page, misdeeds } = await openPage(browser, url);
@@ -73,7 +74,7 @@ await step("both endpoints and the desktop are there", async () => {
 	await page.locator(".place.resting .chip", { hasText: "anna" }).waitFor();
 });
 for (const [hash, heading] of [["/desktops", "Desktops"], ["/endpoints", "Endpoints"], ["/snapshots", "Snapshots"], ["/jobs", "Jobs"],
-	["/desktops/anna", "anna"], ["/endpoints/a", "a"], ["/nothing", "Not found"]]) {
+	["/desktops/anna", "anna"], ["/endpoints/a", "a"], ["/server", "Server"], ["/nothing", "Not found"]]) {
 	await go(hash);
 	await page.getByRole("heading", { level: 1, name: heading, exact: true }).waitFor();
 	await pageIsSound(`#${hash}`);
@@ -120,6 +121,16 @@ await step("a snapshot with memory appears in its timeline while it runs", async
 	return (await page.locator(".instant.newest").innerText()).replaceAll("\n", " ");
 });
 
+await step("the server is restarted: the page says so and goes on by itself", async () => {
+	shell("appliance_end TERM $(appliance_pids server)");
+	await page.getByText("No connection").waitFor();
+	shell("appliance_server_start");
+	await page.getByText("Live", { exact: true }).waitFor();
+	await page.locator(".heading .badge", { hasText: "running" }).waitFor();
+	if (await page.locator(".banner.bad").count())
+		throw new Error(`it complains: ${await page.locator(".banner.bad").first().innerText()}`);
+});
+
 await step("moving asks first, and the desktop is seen moving", async () => {
 	await page.getByRole("button", { name: "Move…" }).click();
 	const question = page.getByRole("dialog");
@@ -139,7 +150,7 @@ await step("its new endpoint dies: the page says so and the desktop goes on else
 	await page.locator(".toast", { hasText: "Snapshot of anna is done" }).nth(0).waitFor({ timeout: WORK_MS });
 	await go("/");
 	await chipAt(second, "anna").waitFor();
-	killEndpoint(second);
+	shell('appliance_endpoint_crash "$4"', second);
 	await place(second).getByText("offline").waitFor({ timeout: WORK_MS });
 	await picture(page, pictures, "endpoint-died");
 	await chipAt(first, "anna").getByText("running").waitFor({ timeout: WORK_MS });
@@ -164,7 +175,7 @@ is(await page.evaluate(() => window.sameDocument), true, "all that was one page,
 await step("dark colours and a phone's width are right on every page", async () => {
 	await page.getByRole("button", { name: "Dark colours" }).click();
 	await page.setViewportSize({ width: 360, height: 740 });
-	for (const hash of ["/", "/desktops", "/desktops/anna", "/endpoints", "/endpoints/a", "/snapshots", "/jobs"]) {
+	for (const hash of ["/", "/desktops", "/desktops/anna", "/endpoints", "/endpoints/a", "/snapshots", "/jobs", "/server"]) {
 		await go(hash);
 		await page.waitForTimeout(300); // transitions of colours
 		for (const check of [poorContrast, unnamed, tooWide]) {

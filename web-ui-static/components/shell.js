@@ -43,7 +43,7 @@ export function shell({ path, content, onSignOut }) {
 				h("img", { src: "/logo.svg", alt: "", width: 32, height: 32 }), h("span", null, "Godwit")),
 			h("nav", { "aria-label": "Main" }, h("ul", { class: "nav" }, PAGES.map((page) => navItem(page, path)))),
 			h("div", { class: "sidebar-foot" },
-				connection(),
+				h("a", { class: "server-link", href: "#/server" }, connection()),
 				h("div", { class: "person" },
 					h("span", { class: "avatar", "aria-hidden": "true" }, user.charAt(0).toUpperCase()),
 					h("span", { class: "person-text" }, h("span", { class: "strong" }, user), h("span", { class: "quiet" }, role)),

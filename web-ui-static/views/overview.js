@@ -26,7 +26,7 @@ function tiles() {
 			tone: online < endpoints.length ? "bad" : "" }),
 		tile({ label: "Snapshots", value: String(kept?.snapshots ?? store.snapshots().length), href: "#/snapshots",
 			note: latest ? ["the newest ", when(latest.created)] : "none yet" }),
-		kept ? tile({ label: "Store", value: format.bytes(kept.pack_bytes), note: `holds ${format.bytes(kept.plain_bytes)}` }) : null);
+		kept ? tile({ label: "Store", href: "#/server", value: format.bytes(kept.pack_bytes), note: `holds ${format.bytes(kept.plain_bytes)}` }) : null);
 }
 
 /** What a person has to know about a desktop that is not well. */
