@@ -13,7 +13,7 @@
 #include "common/clock.h"
 #include "common/io.h"
 #include "common/log.h"
-#include "hypervisor/capture.h"
+#include "hypervisor/desktop_capture.h"
 #include "hypervisor/desktop_watch.h"
 #include "hypervisor/disks.h"
 
@@ -262,7 +262,7 @@ static int attach_qemu(struct desktop *d, struct err *err)
 	if (r < 0)
 		return r;
 	/* A capture that was open has lost its agent's connection. */
-	return capture_clean_up(d, err);
+	return desktop_capture_clean_up(d, err);
 }
 
 static int load(struct desktop *d, struct err *err)

@@ -15,7 +15,7 @@
 #include "common/io.h"
 #include "common/log.h"
 #include "hypervisor/hypervisor.h"
-#include "hypervisor/server.h"
+#include "hypervisor/agent_socket.h"
 
 enum { EXIT_USAGE = 2, FOLDER_MODE = 0750, LOCK_WAIT_MS = 3000, LOCK_POLL_MS = 20 };
 
@@ -152,19 +152,19 @@ static void announce(const struct hypervisor *hv, const char *socket)
 static int serve(struct hypervisor *hv, const sigset_t *signals, struct err *err)
 {
 	CLEANUP_FREE char *socket = io_printf("%s/hypervisor.sock", hv->state);
-	CLEANUP(server_free) struct server *server = NULL;
+	CLEANUP(agent_socket_free) struct agent_socket *server = NULL;
 	int signal, r;
 
 	if (!socket)
 		return err_set(err, ENOMEM, "serve");
-	r = server_new(&server, hv, err);
+	r = agent_socket_new(&server, hv, err);
 	if (r < 0)
 		return r;
 	hv->emit_arg = server;
-	hv->emit = server_emit;
+	hv->emit = agent_socket_emit;
 	r = hypervisor_attach(hv, err);
 	if (r == 0)
-		r = server_listen(server, socket, err);
+		r = agent_socket_listen(server, socket, err);
 	if (r == 0) {
 		announce(hv, socket);
 		sigwait(signals, &signal);
@@ -172,7 +172,7 @@ static int serve(struct hypervisor *hv, const sigset_t *signals, struct err *err
 		unlink(socket);
 	}
 	/* Requests first: they use the desktops. Then those: their threads send events. */
-	server_end(server);
+	agent_socket_end(server);
 	hypervisor_detach(hv);
 	return r;
 }

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "common/io.h"
-#include "hypervisor/capture.h"
+#include "hypervisor/desktop_capture.h"
 #include "hypervisor/desktop_ops.h"
 #include "hypervisor/desktop_start.h"
 #include "hypervisor/fill.h"
@@ -32,7 +32,8 @@ static int take(const struct request *r, const struct json_field *own, size_t n,
 		{ "op", JSON_KIND_ANY, false, &(json_t *){NULL} },
 	};
 
-	memcpy(fields + 2, own, n * sizeof(*own));
+	if (n)
+		memcpy(fields + 2, own, n * sizeof(*own));
 	return json_fields(r->line, fields, n + 2, "request", err);
 }
 
@@ -268,14 +269,14 @@ static int shutdown_desktop(struct request *r, struct err *err)
 static int capture(struct request *r, struct err *err)
 {
 	CLEANUP(desktop_unref) struct desktop *d = NULL;
-	struct capture_order order = {.owner = r->client};
+	struct desktop_capture_order order = {.owner = r->client};
 	const struct json_field fields[] = {
 		{ "memory", JSON_KIND_BOOL, false, &order.memory },
 		{ "hold", JSON_KIND_BOOL, false, &order.hold },
 	};
 	int result = take_desktop(r, &d, fields, ARRAY_LEN(fields), err);
 
-	return result < 0 ? result : capture_begin(d, &order, &r->reply, &r->fd, err);
+	return result < 0 ? result : desktop_capture_begin(d, &order, &r->reply, &r->fd, err);
 }
 
 static int end_capture(struct request *r, struct err *err)
@@ -293,7 +294,7 @@ static int end_capture(struct request *r, struct err *err)
 		result = err_say(err, EINVAL, "'snapshot' must be given when 'ok' is true");
 	if (result == 0 && ok)
 		result = desktop_record_check_snapshot(snapshot, err);
-	return result < 0 ? result : capture_end(d, ok ? snapshot : NULL, err);
+	return result < 0 ? result : desktop_capture_end(d, ok ? snapshot : NULL, err);
 }
 
 static int discard(struct request *r, struct err *err)

@@ -11,7 +11,7 @@
  * requests_answer(hypervisor, client, line, fd):
  * Do what @line asks for. May take as long as the operation does.
  *
- * client  names the connection, for capture_abandon
+ * client  names the connection, for desktop_capture_abandon
  * fd      out: a descriptor that goes with the answer, the caller's; -1: none
  *
  * Return the answer without newline, heap; NULL: out of memory.

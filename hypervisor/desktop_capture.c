@@ -1,4 +1,4 @@
-#include "hypervisor/capture.h"
+#include "hypervisor/desktop_capture.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -11,6 +11,7 @@
 #include "common/clock.h"
 #include "common/io.h"
 #include "common/log.h"
+#include "hypervisor/capture_memory.h"
 #include "hypervisor/capture_nodes.h"
 #include "hypervisor/collapse.h"
 #include "hypervisor/spool.h"
@@ -18,15 +19,12 @@
 enum {
 	CLAIM_WAIT_MS = 5000,
 	SETTLE_MS = 30000,
-	CANCEL_MS = 15000,
-	CANCEL_POLL_MS = 20,
 	REFUSED_MS = 1000, /* for the other replies, when one of a batch was a refusal or the limit is over */
-	NO_LIMIT = 1 << 30, /* bytes per second and more: memory goes to memory */
 };
 
 struct capture {
 	struct desktop *d;
-	const struct capture_order *order;
+	const struct desktop_capture_order *order;
 	struct capture_nodes nodes;
 	bool live;    /* the guest runs while its memory is taken */
 	bool go_on;   /* the guest ran and has to run again after the instant */
@@ -49,36 +47,6 @@ static struct capture_nodes nodes_of(struct desktop *d)
 }
 
 /* ---- stage: may it be done? ---------------------------------------------------------------------------------- */
-
-/* kB of a "Key:   123 kB" line in a /proc file; 0 when it is not there. */
-static uint64_t proc_kib(const char *path, const char *key)
-{
-	FILE *file = fopen(path, "re");
-	unsigned long long kib = 0;
-	char line[256];
-
-	while (file && fgets(line, sizeof(line), file)) {
-		if (strncmp(line, key, strlen(key)) == 0 && sscanf(line + strlen(key), " %llu", &kib) == 1)
-			break;
-	}
-	if (file)
-		fclose(file);
-	return kib;
-}
-
-/* The stream needs as much memory as the guest has in use: say so before the OOM killer does. */
-static int check_memory(const struct capture *c, struct err *err)
-{
-	uint64_t available = proc_kib("/proc/meminfo", "MemAvailable:") / 1024, resident;
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/%d/status", (int)c->d->record.process.pid);
-	resident = proc_kib(path, "VmRSS:") / 1024;
-	if (resident <= available)
-		return 0;
-	return err_say(err, ENOMEM, "capturing the memory needs up to %llu MiB of this host's, %llu are free",
-		       (unsigned long long)resident, (unsigned long long)available);
-}
 
 /* A block-stream job keeps a disk open, and a plain migration wants to close it. */
 static bool filling(struct desktop *d)
@@ -116,7 +84,7 @@ static int check(struct capture *c, struct err *err)
 	if (!c->live && filling(d))
 		return err_say(err, EBUSY, "desktop %s: without live capture the memory can be captured when every disk is complete",
 			       d->record.desktop);
-	return check_memory(c, err);
+	return capture_memory_affordable(d->record.process.pid, err);
 }
 
 /* ---- stage: make the instant short --------------------------------------------------------------------------- */
@@ -160,20 +128,6 @@ static void on_instant(void *arg)
 		qmp_tell(c->d->qmp, "cont");
 }
 
-static int set_migration(struct capture *c, struct err *err)
-{
-	json_t *capabilities =
-		json_pack("{s:[{s:s, s:b}, {s:s, s:b}, {s:s, s:b}]}", "capabilities", "capability", "postcopy-ram",
-			  "state", 0, "capability", "background-snapshot", "state", c->live, "capability", "events",
-			  "state", 1);
-	int r = qmp_run(c->d->qmp, "migrate-set-capabilities", capabilities, NULL, err);
-
-	if (r < 0)
-		return r;
-	return qmp_run(c->d->qmp, "migrate-set-parameters",
-		       json_pack("{s:I}", "max-bandwidth", (json_int_t)NO_LIMIT << 10), NULL, err);
-}
-
 static int prepare_memory(struct capture *c, struct err *err)
 {
 	CLEANUP_FD int qemu_end = -1;
@@ -181,7 +135,7 @@ static int prepare_memory(struct capture *c, struct err *err)
 
 	if (!c->order->memory)
 		return 0;
-	r = set_migration(c, err);
+	r = capture_memory_configure(c->d->qmp, c->live, err);
 	if (r < 0)
 		return r;
 	/* With a pipe, a cancelled migration would hang until its reader is dead. */
@@ -313,41 +267,6 @@ static int freeze_disks_now(struct capture *c, struct err *err)
 	return r < 0 ? r : capture_nodes_export(&c->nodes, c->tracked, err);
 }
 
-static int migration_status(struct desktop *d, char *status, size_t len, const char **why, json_t **reply,
-			    struct err *err)
-{
-	const char *text;
-	int r = qmp_run(d->qmp, "query-migrate", NULL, reply, err);
-
-	if (r < 0)
-		return r;
-	text = json_string_value(json_object_get(*reply, "status"));
-	*why = json_string_value(json_object_get(*reply, "error-desc"));
-	snprintf(status, len, "%s", text ? text : "none");
-	return 0;
-}
-
-/* The stream has ended; did QEMU mean it? Its status follows within moments. */
-static int check_migration(struct desktop *d, struct err *err)
-{
-	uint64_t end = clock_now_ms() + CANCEL_MS;
-
-	for (;;) {
-		CLEANUP(json_decref) json_t *reply = NULL;
-		const char *why = NULL;
-		char status[32];
-		int r = migration_status(d, status, sizeof(status), &why, &reply, err);
-
-		if (r < 0)
-			return r;
-		if (strcmp(status, "completed") == 0)
-			return 0;
-		if (strcmp(status, "failed") == 0 || strcmp(status, "cancelled") == 0 || clock_now_ms() > end)
-			return err_say(err, EIO, "the memory stream %s: %s", status, why ? why : "QEMU gives no reason");
-		clock_sleep_ms(CANCEL_POLL_MS);
-	}
-}
-
 static int finish_memory(struct capture *c, struct err *err)
 {
 	int r;
@@ -356,7 +275,7 @@ static int finish_memory(struct capture *c, struct err *err)
 		return 0;
 	r = spool_finish(c->spool, (int)c->d->hypervisor->config.memory_ms, &c->memfd, &c->memory_bytes, err);
 	if (r == 0)
-		r = check_migration(c->d, err);
+		r = capture_memory_completed(c->d->qmp, err);
 	if (r < 0 || c->live)
 		return r;
 	r = freeze_disks_now(c, err);
@@ -445,7 +364,7 @@ static void open_capture(struct capture *c)
 	pthread_mutex_unlock(&d->lock);
 }
 
-int capture_begin(struct desktop *d, const struct capture_order *order, json_t **reply, int *memfd, struct err *err)
+int desktop_capture_begin(struct desktop *d, const struct desktop_capture_order *order, json_t **reply, int *memfd, struct err *err)
 {
 	struct capture c = {.d = d, .order = order, .memfd = -1};
 	size_t failed = 0;
@@ -468,7 +387,7 @@ int capture_begin(struct desktop *d, const struct capture_order *order, json_t *
 
 		log_warning("%s desktop=%s", err_text(err), d->record.desktop);
 		/* While it is cancelled the stream has to be read on, so the spool goes last. */
-		if (capture_clean_up(d, &worse) < 0)
+		if (desktop_capture_clean_up(d, &worse) < 0)
 			log_error("capture is not undone: %s desktop=%s", err_text(&worse), d->record.desktop);
 	}
 	spool_free(c.spool);
@@ -477,42 +396,14 @@ int capture_begin(struct desktop *d, const struct capture_order *order, json_t *
 	return r;
 }
 
-/* Ends a migration that still runs. Its reader may be gone (then it fails by itself) or still reading. */
-static int cancel_migration(struct desktop *d, struct err *err)
-{
-	static const char *const over[] = {"none", "completed", "failed", "cancelled"};
-	uint64_t end = clock_now_ms() + CANCEL_MS;
-	bool told = false;
-
-	for (;;) {
-		CLEANUP(json_decref) json_t *reply = NULL;
-		const char *why;
-		char status[32];
-		int r = migration_status(d, status, sizeof(status), &why, &reply, err);
-
-		if (r < 0)
-			return err_wrap(err, r, "cancel the memory stream");
-		for (size_t i = 0; i < ARRAY_LEN(over); i++) {
-			if (strcmp(status, over[i]) == 0)
-				return 0;
-		}
-		if (!told)
-			qmp_run(d->qmp, "migrate_cancel", NULL, NULL, NULL);
-		told = true;
-		if (clock_now_ms() > end)
-			return err_say(err, ETIMEDOUT, "cancelling the memory stream: it is still %s", status);
-		clock_sleep_ms(CANCEL_POLL_MS);
-	}
-}
-
-int capture_clean_up(struct desktop *d, struct err *err)
+int desktop_capture_clean_up(struct desktop *d, struct err *err)
 {
 	struct capture_nodes nodes = nodes_of(d);
 	int cancelled = 0, r;
 
 	/* A QEMU whose own memory is arriving has a migration that is none of ours, and disks that must wait for it. */
 	if (!d->record.arriving) {
-		cancelled = cancel_migration(d, err);
+		cancelled = capture_memory_cancel(d->qmp, err);
 		qmp_run(d->qmp, "blockdev-set-active", json_pack("{s:b}", "active", 1), NULL, NULL);
 	}
 	thaw(d, false);
@@ -565,7 +456,7 @@ static int end(struct desktop *d, const char *snapshot, struct err *err)
 	return r < 0 ? err_wrap(err, r, "end the capture of %s", d->record.desktop) : 0;
 }
 
-int capture_end(struct desktop *d, const char *snapshot, struct err *err)
+int desktop_capture_end(struct desktop *d, const char *snapshot, struct err *err)
 {
 	int r = desktop_claim(d, "the end of a capture", CLAIM_WAIT_MS, err);
 
@@ -576,7 +467,7 @@ int capture_end(struct desktop *d, const char *snapshot, struct err *err)
 	return r;
 }
 
-void capture_abandon(struct hypervisor *hypervisor, const void *owner)
+void desktop_capture_abandon(struct hypervisor *hypervisor, const void *owner)
 {
 	for (;;) {
 		CLEANUP(desktop_unref) struct desktop *mine = NULL;
@@ -595,7 +486,7 @@ void capture_abandon(struct hypervisor *hypervisor, const void *owner)
 		if (!mine)
 			return;
 		log_warning("a capture ends because its agent went away desktop=%s", mine->record.desktop);
-		if (capture_end(mine, NULL, &err) < 0)
+		if (desktop_capture_end(mine, NULL, &err) < 0)
 			log_error("%s desktop=%s", err_text(&err), mine->record.desktop);
 		pthread_mutex_lock(&mine->lock);
 		mine->capture_owner = NULL; /* whatever happened, do not come back to it */

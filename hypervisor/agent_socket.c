@@ -1,4 +1,4 @@
-#include "hypervisor/server.h"
+#include "hypervisor/agent_socket.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -10,7 +10,7 @@
 
 #include "common/log.h"
 #include "common/unix_socket.h"
-#include "hypervisor/capture.h"
+#include "hypervisor/desktop_capture.h"
 #include "hypervisor/requests.h"
 
 enum {
@@ -27,7 +27,7 @@ struct message {
 };
 
 struct client {
-	struct server *server;
+	struct agent_socket *server;
 	struct client *next;
 	int fd;
 	pthread_t reader, writer;
@@ -38,7 +38,7 @@ struct client {
 	bool closed; /* nothing is sent any more */
 };
 
-struct server {
+struct agent_socket {
 	struct hypervisor *hypervisor;
 	int listen_fd, stop_fd;
 	pthread_t acceptor;
@@ -124,9 +124,9 @@ static void *write_loop(void *arg)
 	return NULL;
 }
 
-void server_emit(void *arg, json_t *event)
+void agent_socket_emit(void *arg, json_t *event)
 {
-	struct server *s = arg;
+	struct agent_socket *s = arg;
 	char *text = json_text(event);
 
 	json_decref(event);
@@ -220,7 +220,7 @@ static void free_client(struct client *c)
 
 static void forget_client(struct client *c)
 {
-	struct server *s = c->server;
+	struct agent_socket *s = c->server;
 	struct client **at;
 
 	pthread_mutex_lock(&s->lock);
@@ -233,7 +233,7 @@ static void forget_client(struct client *c)
 static void *read_loop(void *arg)
 {
 	struct client *c = arg;
-	struct server *s = c->server;
+	struct agent_socket *s = c->server;
 
 	read_requests(c);
 	pthread_mutex_lock(&c->lock);
@@ -242,7 +242,7 @@ static void *read_loop(void *arg)
 		pthread_cond_wait(&c->changed, &c->lock);
 	pthread_mutex_unlock(&c->lock);
 	pthread_join(c->writer, NULL);
-	capture_abandon(s->hypervisor, c);
+	desktop_capture_abandon(s->hypervisor, c);
 	forget_client(c);
 	free_client(c);
 	pthread_mutex_lock(&s->lock);
@@ -270,7 +270,7 @@ static int start_threads(struct client *c)
 	return -r;
 }
 
-static void add_client(struct server *s, int fd)
+static void add_client(struct agent_socket *s, int fd)
 {
 	struct client *c = calloc(1, sizeof(*c));
 	int r = -ENOMEM;
@@ -301,7 +301,7 @@ static void add_client(struct server *s, int fd)
 
 static void *accept_loop(void *arg)
 {
-	struct server *s = arg;
+	struct agent_socket *s = arg;
 	struct pollfd polls[] = {{.fd = s->listen_fd, .events = POLLIN}, {.fd = s->stop_fd, .events = POLLIN}};
 
 	while (!(polls[1].revents & POLLIN)) {
@@ -318,13 +318,13 @@ static void *accept_loop(void *arg)
 	return NULL;
 }
 
-int server_new(struct server **out, struct hypervisor *hypervisor, struct err *err)
+int agent_socket_new(struct agent_socket **out, struct hypervisor *hypervisor, struct err *err)
 {
-	struct server *s = malloc(sizeof(*s));
+	struct agent_socket *s = malloc(sizeof(*s));
 
 	if (!s)
 		return err_set(err, ENOMEM, "make the server");
-	*s = (struct server){.hypervisor = hypervisor, .listen_fd = -1, .stop_fd = eventfd(0, EFD_CLOEXEC)};
+	*s = (struct agent_socket){.hypervisor = hypervisor, .listen_fd = -1, .stop_fd = eventfd(0, EFD_CLOEXEC)};
 	if (s->stop_fd < 0) {
 		free(s);
 		return err_set(err, errno, "make the server");
@@ -335,7 +335,7 @@ int server_new(struct server **out, struct hypervisor *hypervisor, struct err *e
 	return 0;
 }
 
-int server_listen(struct server *s, const char *path, struct err *err)
+int agent_socket_listen(struct agent_socket *s, const char *path, struct err *err)
 {
 	int fd = unix_socket_listen(path, SOCKET_MODE, err), r;
 
@@ -350,7 +350,7 @@ int server_listen(struct server *s, const char *path, struct err *err)
 	return 0;
 }
 
-static void end_connections(struct server *s)
+static void end_connections(struct agent_socket *s)
 {
 	pthread_mutex_lock(&s->lock);
 	for (struct client *c = s->clients; c; c = c->next) {
@@ -363,7 +363,7 @@ static void end_connections(struct server *s)
 	pthread_mutex_unlock(&s->lock);
 }
 
-void server_end(struct server *s)
+void agent_socket_end(struct agent_socket *s)
 {
 	uint64_t one = 1;
 
@@ -376,11 +376,11 @@ void server_end(struct server *s)
 	base_close(TAKE_FD(s->listen_fd));
 }
 
-void server_free(struct server *s)
+void agent_socket_free(struct agent_socket *s)
 {
 	if (!s)
 		return;
-	server_end(s);
+	agent_socket_end(s);
 	base_close(s->stop_fd);
 	pthread_cond_destroy(&s->changed);
 	pthread_mutex_destroy(&s->lock);
