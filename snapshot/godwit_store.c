@@ -7,6 +7,7 @@
 
 #include "common/base.h"
 #include "snapshot/store_cli.h"
+#include "snapshot/store_cli_prune.h"
 #include "snapshot/store_cli_put.h"
 #include "snapshot/store_cli_read.h"
 
@@ -26,6 +27,16 @@ static const struct {
 	{ "verify", store_cli_read_verify, "STORE [--quick]",
 	  "read everything back; --quick: structure only. Exit status 0 sound, 1 damage, 2 could not run" },
 	{ "stat", store_cli_read_stat, "STORE", "how much there is" },
+	{ "forget", store_cli_prune_forget, "STORE SNAPSHOT …", "let snapshots go; gc gives their space back" },
+	{ "pin", store_cli_prune_pin, "STORE SNAPSHOT", "never let it go" },
+	{ "unpin", store_cli_prune_unpin, "STORE SNAPSHOT", "take that back" },
+	{ "prune", store_cli_prune_policy,
+	  "STORE --desktop NAME [--keep-last N] [--keep-hourly N] [--keep-daily N] [--keep-weekly N]\n"
+	  "        [--keep-monthly N] [--keep-yearly N] [--dry-run]",
+	  "forget what no rule keeps, and say why each stays or goes" },
+	{ "gc", store_cli_prune_gc, "STORE [--dry-run] [--repack PERCENT]",
+	  "delete what no snapshot needs; packs with less alive than PERCENT (50) are rewritten" },
+	{ "reindex", store_cli_prune_reindex, "STORE", "make everything that is derived again from the packs" },
 };
 
 static void usage(FILE *out)

@@ -61,6 +61,11 @@ void pack_name_text(const struct pack_name *name, char text[PACK_NAME_TEXT_LEN])
 	hex_encode(name->bytes, PACK_NAME_LEN, text);
 }
 
+const uint8_t *pack_store_id(const struct pack *pack)
+{
+	return pack->header + HEADER_STORE;
+}
+
 /* ---- Header ----------------------------------------------------------------------------------------------- */
 
 static int derive(struct pack *pack, const struct store_key *key, struct err *err)

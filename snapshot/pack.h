@@ -63,6 +63,7 @@ struct pack {
 
 enum { PACK_STORE_ID_LEN = 16 };
 
+const uint8_t *pack_store_id(const struct pack *pack); /* of PACK_STORE_ID_LEN bytes */
 void pack_name_text(const struct pack_name *name, char text[PACK_NAME_TEXT_LEN]);
 
 /* Make pack->header, key and the bytes of the whole header for a new pack. out: uint8_t[PACK_HEADER_LEN]. */

@@ -28,7 +28,8 @@ static char *default_key_path(const char *path)
 
 /* ---- store.json: which store this is ----------------------------------------------------------------------- */
 
-static int config_write(const char *path, const uint8_t id[PACK_STORE_ID_LEN], struct err *err)
+static int config_write(const char *path, const uint8_t id[PACK_STORE_ID_LEN],
+			uint64_t no_delete_ms, struct err *err)
 {
 	char hex[2 * PACK_STORE_ID_LEN + 1];
 	CLEANUP_FREE char *file = io_printf("%s/store.json", path);
@@ -36,8 +37,8 @@ static int config_write(const char *path, const uint8_t id[PACK_STORE_ID_LEN], s
 	CLEANUP_FREE char *text = NULL;
 
 	hex_encode(id, PACK_STORE_ID_LEN, hex);
-	value = json_pack("{ss si ss}", "format", "godwit-store", "version", FORMAT_VERSION, "id",
-			  hex);
+	value = json_pack("{ss si ss sI}", "format", "godwit-store", "version", FORMAT_VERSION,
+			  "id", hex, "no_delete_ms", (json_int_t)no_delete_ms);
 	text = value ? json_text(value) : NULL;
 	if (!file || !text)
 		return err_set(err, ENOMEM, "make store %s", path);
@@ -54,6 +55,7 @@ static int config_read(struct store *store, struct err *err)
 		{ "format", JSON_KIND_STRING, false, &format },
 		{ "version", JSON_KIND_UINT, false, &version },
 		{ "id", JSON_KIND_STRING, false, &id },
+		{ "no_delete_ms", JSON_KIND_UINT, true, &store->no_delete_ms },
 	};
 	int r;
 
@@ -113,6 +115,11 @@ static int key_ready(const char *key_path, struct err *err)
 
 int store_init(const char *path, const char *key_path, struct err *err)
 {
+	return store_init_with(path, key_path, 0, err);
+}
+
+int store_init_with(const char *path, const char *key_path, uint64_t no_delete_ms, struct err *err)
+{
 	CLEANUP_FREE char *default_path = default_key_path(path);
 	CLEANUP_FREE char *packs = io_printf("%s/packs", path);
 	CLEANUP_FREE char *temp = io_printf("%s/tmp", path);
@@ -135,7 +142,7 @@ int store_init(const char *path, const char *key_path, struct err *err)
 		return r;
 	if (getrandom(id, sizeof(id), 0) != (ssize_t)sizeof(id))
 		return err_set(err, errno, "make store %s", path);
-	r = config_write(path, id, err);
+	r = config_write(path, id, no_delete_ms, err);
 	if (r < 0)
 		return r;
 	return io_sync_parent(path, err);
@@ -387,6 +394,17 @@ static int open_parts(struct store *store, struct err *err)
 			    : r;
 }
 
+/* GC waits for a moment without a commit; commits that come later must not overtake it for ever. */
+static void commit_lock_init(pthread_rwlock_t *lock)
+{
+	pthread_rwlockattr_t attributes;
+
+	pthread_rwlockattr_init(&attributes);
+	pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(lock, &attributes);
+	pthread_rwlockattr_destroy(&attributes);
+}
+
 int store_open(struct store **out, const char *path, const char *key_path, enum store_mode mode,
 	       struct err *err)
 {
@@ -401,7 +419,7 @@ int store_open(struct store **out, const char *path, const char *key_path, enum 
 	pthread_mutex_init(&store->sync_lock, NULL);
 	pthread_mutex_init(&store->flush_lock, NULL);
 	pthread_mutex_init(&store->add_lock, NULL);
-	pthread_rwlock_init(&store->commit_lock, NULL);
+	commit_lock_init(&store->commit_lock);
 	store->path = io_printf("%s", path);
 	store->packs_path = io_printf("%s/packs", path);
 	store->temp_path = io_printf("%s/tmp", path);
@@ -448,4 +466,66 @@ void store_close(struct store *store)
 	free(store->index_path);
 	free(store->key_path);
 	free(store);
+}
+
+uint64_t store_no_delete_ms(const struct store *store)
+{
+	return store->no_delete_ms;
+}
+
+/* ---- Making derived things again --------------------------------------------------------------------------- */
+
+/* store.json from any pack that the key opens. */
+static int config_recover(const char *path, const char *key_path, struct err *err)
+{
+	CLEANUP_FREE char *packs = io_printf("%s/packs", path);
+	DIR *dir = packs ? opendir(packs) : NULL;
+	struct store_keys keys;
+	struct dirent *e;
+	int r;
+
+	if (!dir)
+		return err_set(err, packs ? errno : ENOMEM, "open the packs of %s", path);
+	r = store_key_load(&keys, key_path, err);
+	if (r == 0)
+		r = err_say(err, ENOENT, "%s holds no pack that %s opens", packs, key_path);
+	while (r == -ENOENT && (e = readdir(dir))) {
+		CLEANUP_FREE char *file = io_printf("%s/%s", packs, e->d_name);
+		CLEANUP(pack_unref) struct pack *pack = NULL;
+		struct pack_name name;
+		struct err why = { 0 };
+
+		if (file && pack_file_name(e->d_name, &name) &&
+		    pack_open(&pack, file, &keys, NULL, &why) == 0)
+			r = config_write(path, pack_store_id(pack), 0, err);
+	}
+	closedir(dir);
+	store_key_wipe(&keys);
+	return r;
+}
+
+int store_reindex(const char *path, const char *key_path, struct err *err)
+{
+	CLEANUP_FREE char *default_path = default_key_path(path);
+	CLEANUP_FREE char *file = io_printf("%s/store.json", path);
+	CLEANUP_FREE char *state = io_printf("%s/index/state", path);
+	CLEANUP_FREE char *temp = io_printf("%s/tmp", path);
+	CLEANUP(store_close) struct store *store = NULL;
+	int r;
+
+	if (!default_path || !file || !state || !temp)
+		return err_set(err, ENOMEM, "reindex %s", path);
+	if (access(file, F_OK) != 0) {
+		r = config_recover(path, key_path ? key_path : default_path, err);
+		if (r < 0)
+			return r;
+	}
+	r = io_make_folders(temp, 0700, err);
+	if (r < 0)
+		return r;
+	/* Without the state the runs are not used either; the next one's tidying removes them. */
+	if (unlink(state) < 0 && errno != ENOENT)
+		return err_set(err, errno, "delete %s", state);
+	r = store_open(&store, path, key_path, STORE_WRITE, err);
+	return r < 0 ? r : store_state_save(store, err);
 }

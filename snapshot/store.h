@@ -20,6 +20,9 @@ struct store_session;
  */
 int store_init(const char *path, const char *key_path, struct err *err);
 
+/* The same with a no-delete window: snapshots and packs younger than that cannot be deleted, by nobody's command. */
+int store_init_with(const char *path, const char *key_path, uint64_t no_delete_ms, struct err *err);
+
 enum store_mode { STORE_READ, STORE_WRITE };
 
 /* Return 0; -EBUSY when another process writes; -EACCES for a wrong key; -ENOENT …; or -errno. */
@@ -27,6 +30,14 @@ int store_open(struct store **out, const char *path, const char *key_path, enum 
 	       struct err *err);
 void store_close(struct store *store);
 DEFINE_CLEANUP(struct store *, store_close);
+
+uint64_t store_no_delete_ms(const struct store *store);
+
+/**
+ * store_reindex(path, key_path, err):
+ * Throw away everything that is derived and make it again from the packs: the index, and store.json if that is missing.
+ */
+int store_reindex(const char *path, const char *key_path, struct err *err);
 
 /* Reads verified plaintext of any chunk in the store. */
 struct chunk_source store_source(struct store *store);
@@ -82,6 +93,40 @@ int store_list(struct store *store, store_listed *fn, void *arg, struct err *err
 
 /* Return 0, STORE_ABSENT, or -errno. */
 int store_manifest(struct store *store, const char *id, struct manifest *out, struct err *err);
+
+/**
+ * store_forget(store, ids, n, err):
+ * Let snapshots go: durable on return. Their chunks stay until store_gc.
+ *
+ * Return 0, -ENOENT naming one that is not there, -EPERM for a pinned one or one inside the store's no-delete window
+ * (then none was forgotten), or -errno.
+ */
+int store_forget(struct store *store, const char *const *ids, size_t n, struct err *err);
+
+/* A pinned snapshot cannot be forgotten. Durable on return. */
+int store_pin(struct store *store, const char *id, bool pinned, struct err *err);
+bool store_is_pinned(struct store *store, const char *id);
+
+struct store_gc {
+	bool dry_run;
+	unsigned repack_percent;         /* packs with less alive are rewritten; 0: 50 */
+	struct volume_progress *progress;/* bytes: of packs looked at; may be NULL */
+};
+struct store_gc_result {
+	uint64_t live_chunks, dead_chunks;
+	uint64_t packs_deleted, packs_rewritten; /* deleted: also those that were rewritten */
+	uint64_t packs_waiting;                  /* condemned, until older sessions have ended */
+	uint64_t freed_bytes, written_bytes;
+};
+/**
+ * store_gc(store, order, result, err):
+ * Delete what no snapshot needs. Safe beside any number of sessions; reads trees, and chunk data only of packs that it
+ * rewrites; may be killed and repeated at any time.
+ *
+ * Return 0; -ENOENT or -EBADMSG when a snapshot is damaged (then nothing is deleted); -ECANCELED; or -errno.
+ */
+int store_gc(struct store *store, const struct store_gc *order, struct store_gc_result *result,
+	     struct err *err);
 
 struct store_stat {
 	uint64_t packs, pack_bytes, chunks, plain_bytes, snapshots, index_bytes;

@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/clock.h"
+#include "snapshot/store_session.h"
+
 /* ---- Rows -------------------------------------------------------------------------------------------------- */
 
 /* Where @id is or belongs in the sorted list; under store->lock. */
@@ -21,6 +24,11 @@ static size_t position(const struct store *store, const char *id)
 			high = mid;
 	}
 	return low;
+}
+
+static bool listed(const struct store_snapshot *row)
+{
+	return row->pack != UINT32_MAX && !row->forgotten;
 }
 
 /* The row of @id, made if there is none; under store->lock. NULL: out of memory. A note may come before its manifest. */
@@ -66,17 +74,21 @@ static int manifest_take(struct store *store, const struct manifest *m, uint32_t
 
 /* ---- Notes ------------------------------------------------------------------------------------------------- */
 
-static int note_take(struct store *store, const char *text, size_t len, struct err *err)
+struct note {
+	char id[MANIFEST_ID_LEN];
+	bool forget, pin;
+	uint64_t at_ms;
+};
+
+static int note_parse(struct note *note, const char *text, size_t len, struct err *err)
 {
 	CLEANUP(json_decref) json_t *value = NULL;
 	const char *id = NULL, *op = NULL;
-	uint64_t at = 0;
 	const struct json_field fields[] = {
 		{ "snapshot", JSON_KIND_STRING, false, &id },
 		{ "op", JSON_KIND_STRING, false, &op },
-		{ "at_ms", JSON_KIND_UINT, false, &at },
+		{ "at_ms", JSON_KIND_UINT, false, &note->at_ms },
 	};
-	struct store_snapshot *row;
 	int r;
 
 	r = json_parse(&value, text, len, "note", err);
@@ -87,17 +99,31 @@ static int note_take(struct store *store, const char *text, size_t len, struct e
 		return r;
 	if (!manifest_id_valid(id))
 		return err_say(err, EINVAL, "note: '%s' is not a snapshot id", id);
+	memcpy(note->id, id, sizeof(note->id));
+	note->forget = strcmp(op, "forget") == 0;
+	note->pin = strcmp(op, "pin") == 0;
+	return 0;
+}
+
+static int note_take(struct store *store, const char *text, size_t len, struct err *err)
+{
+	struct store_snapshot *row;
+	struct note note;
+	int r = note_parse(&note, text, len, err);
+
+	if (r < 0)
+		return r;
 	pthread_mutex_lock(&store->lock);
-	row = row_get(store, id);
-	if (row && strcmp(op, "forget") == 0) {
+	row = row_get(store, note.id);
+	if (row && note.forget) {
 		row->forgotten = true;
-	} else if (row && at >= row->noted_at_ms) {
+	} else if (row && note.at_ms >= row->noted_at_ms) {
 		/* Notes come in any order: the newest of the others holds. */
-		row->noted_at_ms = at;
-		row->pinned = strcmp(op, "pin") == 0;
+		row->noted_at_ms = note.at_ms;
+		row->pinned = note.pin;
 	}
 	pthread_mutex_unlock(&store->lock);
-	return row ? 0 : err_set(err, ENOMEM, "list snapshot %s", id);
+	return row ? 0 : err_set(err, ENOMEM, "list snapshot %s", note.id);
 }
 
 /* ---- Records ----------------------------------------------------------------------------------------------- */
@@ -177,6 +203,139 @@ int store_catalogue_read(struct store *store, const struct store_snapshot *row,
 	return r;
 }
 
+bool store_catalogue_note_needed(struct store *store, const struct pack *pack, uint32_t i)
+{
+	CLEANUP_FREE uint8_t *text = NULL;
+	struct err err = { 0 };
+	struct note note;
+	bool needed = true;
+	size_t at;
+
+	/* What cannot be understood is not thrown away. */
+	if (record_text(pack, i, &text, &err) < 0 ||
+	    note_parse(&note, (char *)text, pack->entries[i].raw_len, &err) < 0)
+		return true;
+	pthread_mutex_lock(&store->lock);
+	at = position(store, note.id);
+	if (at == store->snapshot_count || strcmp(store->snapshots[at].id, note.id) != 0)
+		needed = false;
+	else
+		needed = store->snapshots[at].pack != UINT32_MAX &&
+			 store->packs[store->snapshots[at].pack].state != STORE_PACK_GONE;
+	pthread_mutex_unlock(&store->lock);
+	return needed;
+}
+
+void store_catalogue_drop_gone(struct store *store)
+{
+	size_t kept = 0;
+
+	pthread_mutex_lock(&store->lock);
+	for (size_t i = 0; i < store->snapshot_count; i++) {
+		const struct store_snapshot *row = &store->snapshots[i];
+
+		if (row->forgotten && row->pack != UINT32_MAX &&
+		    store->packs[row->pack].state == STORE_PACK_GONE)
+			store->state_stale = true;
+		else
+			store->snapshots[kept++] = *row;
+	}
+	store->snapshot_count = kept;
+	pthread_mutex_unlock(&store->lock);
+}
+
+/* ---- Forgetting and pinning --------------------------------------------------------------------------------- */
+
+static char *note_text(const char *id, const char *op)
+{
+	json_t *value = json_pack("{ss ss sI}", "snapshot", id, "op", op, "at_ms",
+				  (json_int_t)clock_wall_ms());
+	char *text = value ? json_text(value) : NULL;
+
+	json_decref(value);
+	return text;
+}
+
+/* The row of a snapshot that is listed; under store->lock. NULL: none. */
+static struct store_snapshot *listed_row(struct store *store, const char *id)
+{
+	size_t at = position(store, id);
+
+	return at < store->snapshot_count && strcmp(store->snapshots[at].id, id) == 0 &&
+			       listed(&store->snapshots[at])
+		       ? &store->snapshots[at]
+		       : NULL;
+}
+
+static int may_forget(struct store *store, const char *id, struct err *err)
+{
+	uint64_t now = clock_wall_ms();
+	struct store_snapshot row = { 0 };
+	bool found = false;
+
+	pthread_mutex_lock(&store->lock);
+	if (listed_row(store, id)) {
+		row = *listed_row(store, id);
+		found = true;
+	}
+	pthread_mutex_unlock(&store->lock);
+	if (!found)
+		return err_say(err, ENOENT, "there is no snapshot '%s'", id);
+	if (row.pinned)
+		return err_say(err, EPERM, "snapshot %s is pinned", id);
+	if (store->no_delete_ms && (row.created_wall_ms > now ||
+				    now - row.created_wall_ms <= store->no_delete_ms))
+		return err_say(err, EPERM,
+			       "snapshot %s is younger than the store's no-delete window of %llu hours",
+			       id, (unsigned long long)(store->no_delete_ms / 3600000));
+	return 0;
+}
+
+int store_forget(struct store *store, const char *const *ids, size_t n, struct err *err)
+{
+	CLEANUP_FREE char **texts = calloc(n + 1, sizeof(*texts));
+	int r = texts ? store_check_writable(store, err) : err_set(err, ENOMEM, "forget snapshots");
+
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = may_forget(store, ids[i], err);
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		texts[i] = note_text(ids[i], "forget");
+		if (!texts[i])
+			r = err_set(err, ENOMEM, "forget snapshots");
+	}
+	if (r == 0 && n)
+		r = store_session_write_notes(store, (const char *const *)texts, n, err);
+	for (size_t i = 0; texts && i < n; i++)
+		free(texts[i]);
+	return r;
+}
+
+int store_pin(struct store *store, const char *id, bool pinned, struct err *err)
+{
+	CLEANUP_FREE char *text = note_text(id, pinned ? "pin" : "unpin");
+	const char *texts[] = { text };
+	bool found;
+
+	pthread_mutex_lock(&store->lock);
+	found = listed_row(store, id) != NULL;
+	pthread_mutex_unlock(&store->lock);
+	if (!found)
+		return err_say(err, ENOENT, "there is no snapshot '%s'", id);
+	if (!text)
+		return err_set(err, ENOMEM, "pin snapshot %s", id);
+	return store_session_write_notes(store, texts, 1, err);
+}
+
+bool store_is_pinned(struct store *store, const char *id)
+{
+	bool pinned;
+
+	pthread_mutex_lock(&store->lock);
+	pinned = listed_row(store, id) && listed_row(store, id)->pinned;
+	pthread_mutex_unlock(&store->lock);
+	return pinned;
+}
+
 /* ---- What others ask --------------------------------------------------------------------------------------- */
 
 static int by_age(const void *a, const void *b)
@@ -186,11 +345,6 @@ static int by_age(const void *a, const void *b)
 	if (x->created_wall_ms != y->created_wall_ms)
 		return x->created_wall_ms < y->created_wall_ms ? -1 : 1;
 	return strcmp(x->id, y->id);
-}
-
-static bool listed(const struct store_snapshot *row)
-{
-	return row->pack != UINT32_MAX && !row->forgotten;
 }
 
 int store_catalogue_rows(struct store *store, struct store_snapshot **out, size_t *count,
@@ -222,12 +376,13 @@ int store_list(struct store *store, store_listed *fn, void *arg, struct err *err
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		struct manifest m;
 
-		r = store_catalogue_read(store, &rows[i], &m, err);
+		r = store_manifest(store, rows[i].id, &m, err);
 		if (r == 0) {
 			r = fn(arg, &m, err);
 			manifest_deinit(&m);
-		} else if (r == -ENOENT) {
-			r = 0; /* forgotten and collected meanwhile by the process that writes */
+		} else if (r == STORE_ABSENT || r == -ENOENT || r == -EBADMSG) {
+			/* Forgotten meanwhile; or lost or damaged, which verify names: the others are listed all the same. */
+			r = 0;
 		}
 	}
 	return r;
@@ -235,18 +390,26 @@ int store_list(struct store *store, store_listed *fn, void *arg, struct err *err
 
 int store_manifest(struct store *store, const char *id, struct manifest *out, struct err *err)
 {
-	struct store_snapshot row;
-	bool found = false;
-	size_t at;
+	uint32_t before = UINT32_MAX;
 
-	pthread_mutex_lock(&store->lock);
-	at = position(store, id);
-	if (at < store->snapshot_count && strcmp(store->snapshots[at].id, id) == 0) {
-		row = store->snapshots[at];
-		found = listed(&row);
+	for (;;) {
+		const struct store_snapshot *found;
+		struct store_snapshot row;
+		int r;
+
+		pthread_mutex_lock(&store->lock);
+		found = listed_row(store, id);
+		if (found)
+			row = *found;
+		pthread_mutex_unlock(&store->lock);
+		if (!found)
+			return STORE_ABSENT;
+		r = store_catalogue_read(store, &row, out, err);
+		/* GC may have moved it between the two. */
+		if (r != -ENOENT || row.pack == before)
+			return r;
+		before = row.pack;
 	}
-	pthread_mutex_unlock(&store->lock);
-	return found ? store_catalogue_read(store, &row, out, err) : STORE_ABSENT;
 }
 
 int store_stat(struct store *store, struct store_stat *out, struct err *err)

@@ -57,6 +57,7 @@ struct store {
 	enum store_mode mode;
 	uint8_t id[PACK_STORE_ID_LEN];
 	struct store_keys keys;
+	uint64_t no_delete_ms; /* snapshots and packs younger than this are not deleted; 0: no window */
 	int lock_fd;
 	struct store_index *index;
 	const struct store_key *index_key; /* tags are made with */
@@ -124,6 +125,10 @@ int store_catalogue_take(struct store *store, struct pack *pack, uint32_t number
 /* One row, read. Return 0, STORE_ABSENT for a forgotten or unknown one, or -errno. */
 int store_catalogue_read(struct store *store, const struct store_snapshot *row,
 			 struct manifest *out, struct err *err);
+/* Rows of forgotten snapshots whose manifests are deleted for good. */
+void store_catalogue_drop_gone(struct store *store);
+/* Is record @i, a note, about a manifest that is still in some pack? */
+bool store_catalogue_note_needed(struct store *store, const struct pack *pack, uint32_t i);
 /* A copy of the rows that are not forgotten, oldest first; heap. */
 int store_catalogue_rows(struct store *store, struct store_snapshot **out, size_t *count,
 			 struct err *err);

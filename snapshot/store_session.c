@@ -40,6 +40,7 @@ struct store_session {
 	struct err failure;         /* code != 0: no commit is possible any more */
 	pthread_t sealer;
 	bool has_sealer, ending;
+	bool copies;                /* set before the first pack: records other than chunks are listed when sealed */
 };
 
 /* ---- Opening and closing ----------------------------------------------------------------------------------- */
@@ -168,6 +169,8 @@ static int slot_seal(struct store_session *session, struct slot *slot, uint32_t 
 	store->folder_dirty = true;
 	pthread_mutex_unlock(&store->lock);
 	r = store_table_add(store, pack_writer_pack(slot->writer), session->sequence, number, err);
+	if (r == 0 && session->copies)
+		r = store_catalogue_take(store, pack_writer_pack(slot->writer), *number, err);
 	return r < 0 ? r : store_state_maybe_flush(store, err);
 }
 
@@ -322,8 +325,8 @@ static bool pending_find(struct store_session *session, const struct chunk_id *i
 }
 
 /* Reserve places for as many of @chunks as fit into one pack and write them; under session->lock, released meanwhile. */
-static int put_some(struct store_session *session, const struct chunk_encoded *chunks, size_t n,
-		    size_t *done, struct err *err)
+static int put_some(struct store_session *session, enum pack_record_type type,
+		    const struct chunk_encoded *chunks, size_t n, size_t *done, struct err *err)
 {
 	struct slot *slot;
 	uint32_t first;
@@ -333,9 +336,9 @@ static int put_some(struct store_session *session, const struct chunk_encoded *c
 	r = slot_for(session, chunks[0].len, &slot, err);
 	if (r < 0)
 		return r;
-	first = pack_writer_reserve(slot->writer, PACK_CHUNK, &chunks[0]);
+	first = pack_writer_reserve(slot->writer, type, &chunks[0]);
 	while (count < n && pack_writer_has_room(slot->writer, chunks[count].len))
-		pack_writer_reserve(slot->writer, PACK_CHUNK, &chunks[count++]);
+		pack_writer_reserve(slot->writer, type, &chunks[count++]);
 	slot->in_flight++;
 	pthread_mutex_unlock(&session->lock);
 
@@ -364,7 +367,7 @@ static int session_put(void *ctx, const struct chunk_encoded *chunks, size_t n, 
 		if (!pending_find(session, &chunks[i].id, NULL))
 			fresh[count++] = chunks[i];
 	for (size_t at = 0, done; r == 0 && at < count; at += done)
-		r = put_some(session, fresh + at, count - at, &done, err);
+		r = put_some(session, PACK_CHUNK, fresh + at, count - at, &done, err);
 	pthread_mutex_unlock(&session->lock);
 	return r;
 }
@@ -546,7 +549,8 @@ static int append_last(struct store_session *session, enum pack_record_type type
 
 static int wait_until_alone(struct store_session *session, const struct slot *last, struct err *err)
 {
-	while (!session->failure.code && (session->slots != last || last->in_flight))
+	while (!session->failure.code &&
+	       (session->slots != last || (last && last->in_flight)))
 		pthread_cond_wait(&session->changed, &session->lock);
 	return session->failure.code ? failed(session, err) : 0;
 }
@@ -621,10 +625,62 @@ int store_session_commit(struct store_session *session, struct manifest *manifes
 	return r < 0 ? err_wrap(err, r, "commit a snapshot of %s", session->desktop) : 0;
 }
 
-int store_session_write_note(struct store *store, const char *text, struct err *err)
+/* The last note closes the pack; those before it go in as the chunks of an upload do. */
+int store_session_write_notes(struct store *store, const char *const *texts, size_t n,
+			      struct err *err)
 {
 	CLEANUP(store_session_close) struct store_session *session = NULL;
-	int r = store_session_open(&session, store, "notes", err);
+	CLEANUP_FREE uint8_t *buf = malloc(CHUNK_MAX);
+	struct chunk_encoded chunk;
+	size_t done;
+	int r;
 
-	return r < 0 ? r : finish(session, PACK_NOTE, text, err);
+	if (!buf)
+		return err_set(err, ENOMEM, "write notes");
+	r = store_session_open(&session, store, "notes", err);
+	for (size_t i = 0; r == 0 && i + 1 < n; i++) {
+		r = text_encode(texts[i], buf, &chunk, err);
+		if (r < 0)
+			break;
+		pthread_mutex_lock(&session->lock);
+		r = put_some(session, PACK_NOTE, &chunk, 1, &done, err);
+		pthread_mutex_unlock(&session->lock);
+	}
+	return r < 0 ? r : finish(session, PACK_NOTE, texts[n - 1], err);
+}
+
+/* ---- Repacking ---------------------------------------------------------------------------------------------- */
+
+int store_session_copy(struct store_session *session, enum pack_record_type type,
+		       const struct chunk_encoded *chunk, struct err *err)
+{
+	size_t done;
+	int r = 0;
+
+	pthread_mutex_lock(&session->lock);
+	session->copies = true;
+	if (!pending_find(session, &chunk->id, NULL))
+		r = put_some(session, type, chunk, 1, &done, err);
+	pthread_mutex_unlock(&session->lock);
+	return r;
+}
+
+int store_session_finish_copies(struct store_session *session, struct err *err)
+{
+	struct slot *last;
+	uint32_t number;
+	int r;
+
+	pthread_mutex_lock(&session->lock);
+	last = open_slot(session);
+	r = wait_until_alone(session, last, err);
+	if (r == 0 && last) {
+		r = slot_seal(session, last, &number, err);
+		if (r < 0)
+			fail(session, r, err);
+		else
+			slot_remove(session, last);
+	}
+	pthread_mutex_unlock(&session->lock);
+	return r < 0 ? r : store_sync_folder(session->store, err);
 }

@@ -177,20 +177,25 @@ static void rescue_pack(struct store *store, uint32_t number)
 	pthread_mutex_unlock(&store->lock);
 }
 
+/* *skipped: there was a candidate in a pack that may not be used (any more). */
 static int find(struct store_domain *domain, const struct chunk_id *id,
 		const struct store_index_entry *candidates, size_t n, bool condemned,
-		struct store_place *out, struct err *err)
+		struct store_place *out, bool *skipped, struct err *err)
 {
 	for (size_t i = 0; i < n; i++) {
 		const struct store_index_entry *c = &candidates[i];
 		struct pack *pack;
 		int r;
 
-		if (!usable(domain, c->pack, condemned))
+		if (!usable(domain, c->pack, condemned)) {
+			*skipped = true;
 			continue;
+		}
 		r = store_table_pack(domain->store, c->pack, &pack, err);
-		if (r == -ENOENT)
-			continue; /* deleted by the process that writes */
+		if (r == -ENOENT) { /* deleted meanwhile */
+			*skipped = true;
+			continue;
+		}
 		if (r < 0)
 			return r;
 		if (c->record < pack->count && pack->entries[c->record].type == PACK_CHUNK &&
@@ -203,31 +208,47 @@ static int find(struct store_domain *domain, const struct chunk_id *id,
 	return STORE_ABSENT;
 }
 
+static int candidates_of(struct store_domain *domain, const struct chunk_id *id,
+			 struct store_index_entry *candidates, size_t *n, struct err *err)
+{
+	struct store_index *index = domain->store->index;
+	uint8_t tag[STORE_INDEX_TAG_LEN];
+	int r;
+
+	store_table_tag(domain, id, tag);
+	r = store_index_find(index, tag, candidates, STORE_INDEX_CANDIDATES, n, err);
+	if (r != -EBADMSG)
+		return r;
+	/* A damaged index costs time, never data. */
+	r = store_state_rebuild(domain->store, err);
+	return r < 0 ? r : store_index_find(index, tag, candidates, STORE_INDEX_CANDIDATES, n, err);
+}
+
 int store_table_find(struct store_domain *domain, const struct chunk_id *id, bool rescue,
 		     struct store_place *out, struct err *err)
 {
 	struct store_index_entry candidates[STORE_INDEX_CANDIDATES];
-	uint8_t tag[STORE_INDEX_TAG_LEN];
 	size_t n;
-	int r;
+	int r = STORE_ABSENT;
 
-	store_table_tag(domain, id, tag);
-	r = store_index_find(domain->store->index, tag, candidates, ARRAY_LEN(candidates), &n, err);
-	if (r == -EBADMSG) {
-		/* A damaged index costs time, never data. */
-		r = store_state_rebuild(domain->store, err);
-		if (r == 0)
-			r = store_index_find(domain->store->index, tag, candidates,
-					     ARRAY_LEN(candidates), &n, err);
+	/* GC may have moved the chunk between the index's answer and the look at the pack: then ask once more. */
+	for (int try = 0; try < 2 && r == STORE_ABSENT; try++) {
+		bool skipped = false;
+
+		r = candidates_of(domain, id, candidates, &n, err);
+		if (r < 0)
+			return r;
+		r = find(domain, id, candidates, n, false, out, &skipped, err);
+		if (!skipped)
+			break;
 	}
-	if (r < 0)
-		return r;
-	r = find(domain, id, candidates, n, false, out, err);
-	if (r != STORE_ABSENT || !rescue)
-		return r;
-	r = find(domain, id, candidates, n, true, out, err);
-	if (r == 0)
-		rescue_pack(domain->store, out->number);
+	if (r == STORE_ABSENT && rescue) {
+		bool skipped;
+
+		r = find(domain, id, candidates, n, true, out, &skipped, err);
+		if (r == 0)
+			rescue_pack(domain->store, out->number);
+	}
 	return r;
 }
 

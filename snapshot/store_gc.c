@@ -1,0 +1,342 @@
+/* Garbage collection: live → condemned → deleted.
+ *
+ * Marking runs beside commits; the decision is made under commit_lock, after the snapshots that came meanwhile were marked,
+ * too. A condemned pack counts as absent for every lookup, and a commit that still relies on it (its session was told
+ * earlier that a chunk is there) makes it live again. It is deleted when no session is left that is older than its
+ * condemnation. Nothing of this is on disk: after a crash a pack is there or not, and the next GC finds out again.
+ *
+ * Rewriting copies what is marked into new packs, which are durable before the old one is condemned; if a commit came to rely
+ * on something else in the old pack meanwhile, that stays.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/io.h"
+#include "snapshot/store_mark.h"
+#include "snapshot/store_session.h"
+#include "snapshot/store_state.h"
+
+enum {
+	REPACK_PERCENT = 50,
+	SMALL_PACK = 4 << 20, /* bytes; an incremental snapshot leaves one … */
+	SMALL_MANY = 64,      /* … and when there are so many, they are put together */
+};
+
+struct gc {
+	struct store *store;
+	const struct store_gc *order;
+	struct store_gc_result *result;
+	struct store_mark *mark;
+	uint32_t *rewrite; /* packs to rewrite */
+	size_t rewrite_count;
+};
+
+static bool cancelled(const struct gc *gc)
+{
+	return gc->order->progress && atomic_load(&gc->order->progress->cancel);
+}
+
+static struct store_pack row_of(struct store *store, uint32_t number)
+{
+	struct store_pack row;
+
+	pthread_mutex_lock(&store->lock);
+	row = store->packs[number];
+	pthread_mutex_unlock(&store->lock);
+	return row;
+}
+
+/* May the pack be deleted at all now? Not while its session is open, nor inside the store's no-delete window. */
+static bool deletable(const struct store *store, const struct store_pack *row)
+{
+	CLEANUP_FREE char *path = NULL;
+	struct stat st;
+	uint64_t now = clock_wall_ms(), written;
+
+	if (row->state != STORE_PACK_LIVE || row->session)
+		return false;
+	if (!store->no_delete_ms)
+		return true;
+	path = store_table_path(store, &row->name);
+	if (!path || stat(path, &st) < 0)
+		return false;
+	written = (uint64_t)st.st_mtime * 1000;
+	/* A time in the future says that the clock jumped: wait. */
+	return written <= now && now - written > store->no_delete_ms;
+}
+
+/* ---- What is alive in a pack -------------------------------------------------------------------------------- */
+
+/* A note lives as long as the manifest it is about is in some pack. */
+static bool record_alive(struct gc *gc, struct pack *pack, uint32_t number, uint32_t i)
+{
+	if (pack->entries[i].type != PACK_NOTE)
+		return store_mark_has(gc->mark, number, i);
+	return store_catalogue_note_needed(gc->store, pack, i);
+}
+
+struct alive {
+	uint64_t records, bytes, chunks, dead_bytes, dead_chunks;
+};
+
+static int count_alive(struct gc *gc, uint32_t number, struct alive *alive, struct err *err)
+{
+	CLEANUP(pack_unref) struct pack *pack = NULL;
+	int r = store_table_pack(gc->store, number, &pack, err);
+
+	memset(alive, 0, sizeof(*alive));
+	for (uint32_t i = 0; r == 0 && i < pack->count; i++) {
+		bool is_chunk = pack->entries[i].type == PACK_CHUNK;
+
+		if (record_alive(gc, pack, number, i)) {
+			alive->records++;
+			alive->bytes += pack_record_len(&pack->entries[i]);
+			alive->chunks += is_chunk;
+		} else {
+			alive->dead_bytes += pack_record_len(&pack->entries[i]);
+			alive->dead_chunks += is_chunk;
+		}
+	}
+	return r;
+}
+
+static void condemn(struct store *store, uint32_t number)
+{
+	pthread_mutex_lock(&store->lock);
+	if (store->packs[number].state == STORE_PACK_LIVE) {
+		store->packs[number].state = STORE_PACK_CONDEMNED;
+		store->packs[number].condemned_at = ++store->sequence;
+	}
+	pthread_mutex_unlock(&store->lock);
+}
+
+static size_t count_small(const struct store *store)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < store->pack_count; i++)
+		n += store->packs[i].state == STORE_PACK_LIVE && store->packs[i].size < SMALL_PACK;
+	return n;
+}
+
+/* Under commit_lock, exclusively: condemn what is dead, list what is worth rewriting. */
+static int decide(struct gc *gc, struct err *err)
+{
+	unsigned percent = gc->order->repack_percent ? gc->order->repack_percent : REPACK_PERCENT;
+	bool merge_small = count_small(gc->store) >= SMALL_MANY;
+	size_t n = gc->store->pack_count;
+	int r = 0;
+
+	gc->rewrite = calloc(n + 1, sizeof(*gc->rewrite));
+	if (!gc->rewrite)
+		return err_set(err, ENOMEM, "collect garbage");
+	for (uint32_t i = 0; r == 0 && i < n; i++) {
+		struct store_pack row = row_of(gc->store, i);
+		struct alive alive;
+
+		if (row.state != STORE_PACK_LIVE)
+			continue;
+		r = count_alive(gc, i, &alive, err);
+		if (r < 0)
+			break;
+		gc->result->live_chunks += alive.chunks;
+		gc->result->dead_chunks += alive.dead_chunks;
+		if (!deletable(gc->store, &row))
+			continue;
+		if (!alive.records) {
+			gc->result->packs_deleted++;
+			gc->result->freed_bytes += row.size;
+			if (!gc->order->dry_run)
+				condemn(gc->store, i);
+		} else if (alive.bytes * 100 < (alive.bytes + alive.dead_bytes) * percent ||
+			   (merge_small && row.size < SMALL_PACK)) {
+			gc->result->packs_rewritten++;
+			gc->result->packs_deleted++;
+			gc->result->freed_bytes += row.size;
+			gc->result->written_bytes += alive.bytes;
+			gc->rewrite[gc->rewrite_count++] = i;
+		}
+	}
+	return r;
+}
+
+static int mark_and_decide(struct gc *gc, struct err *err)
+{
+	int r = store_mark_snapshots(gc->mark, err);
+
+	if (r < 0)
+		return r;
+	pthread_rwlock_wrlock(&gc->store->commit_lock);
+	r = store_mark_snapshots(gc->mark, err); /* those committed meanwhile */
+	if (r == 0)
+		r = decide(gc, err);
+	pthread_rwlock_unlock(&gc->store->commit_lock);
+	return r;
+}
+
+/* ---- Rewriting ---------------------------------------------------------------------------------------------- */
+
+static int copy_alive(struct gc *gc, struct store_session *session, uint32_t number,
+		      uint64_t *copied, struct err *err)
+{
+	CLEANUP_FREE uint8_t *buf = malloc(CHUNK_MAX + PACK_RECORD_EXTRA);
+	CLEANUP(pack_unref) struct pack *pack = NULL;
+	int r;
+
+	if (!buf)
+		return err_set(err, ENOMEM, "rewrite a pack");
+	r = store_table_pack(gc->store, number, &pack, err);
+	*copied = 0;
+	for (uint32_t i = 0; r == 0 && i < pack->count; i++) {
+		struct chunk_encoded chunk;
+
+		if (!record_alive(gc, pack, number, i))
+			continue;
+		r = pack_read(pack, i, buf, &chunk, err);
+		if (r == 0)
+			r = store_session_copy(session, (enum pack_record_type)pack->entries[i].type,
+					       &chunk, err);
+		*copied += store_mark_has(gc->mark, number, i);
+	}
+	return r;
+}
+
+/* Copy the live records of all packs of one domain, then condemn the packs from which nothing else came to be needed. */
+static int rewrite_domain(struct gc *gc, struct store_domain *domain, struct err *err)
+{
+	CLEANUP(store_session_close) struct store_session *session = NULL;
+	CLEANUP_FREE uint64_t *copied = calloc(gc->rewrite_count + 1, sizeof(*copied));
+	struct store *store = gc->store;
+	int r;
+
+	if (!copied)
+		return err_set(err, ENOMEM, "rewrite packs");
+	r = store_session_open_in(&session, store, "gc", domain->name, err);
+	for (size_t i = 0; r == 0 && i < gc->rewrite_count; i++) {
+		if (row_of(store, gc->rewrite[i]).domain != domain)
+			continue;
+		r = cancelled(gc) ? err_say(err, ECANCELED, "gc: cancelled")
+				  : copy_alive(gc, session, gc->rewrite[i], &copied[i], err);
+	}
+	if (r == 0)
+		r = store_session_finish_copies(session, err);
+	if (r < 0)
+		return r;
+	pthread_rwlock_wrlock(&store->commit_lock);
+	r = store_mark_snapshots(gc->mark, err);
+	for (size_t i = 0; r == 0 && i < gc->rewrite_count; i++) {
+		struct store_pack row = row_of(store, gc->rewrite[i]);
+
+		if (row.domain == domain && row.state == STORE_PACK_LIVE &&
+		    store_mark_count(gc->mark, gc->rewrite[i]) == copied[i])
+			condemn(store, gc->rewrite[i]);
+	}
+	pthread_rwlock_unlock(&store->commit_lock);
+	return r;
+}
+
+static int rewrite(struct gc *gc, struct err *err)
+{
+	struct store_domain *domain;
+	int r = 0;
+
+	pthread_mutex_lock(&gc->store->lock);
+	domain = gc->store->domains;
+	pthread_mutex_unlock(&gc->store->lock);
+	for (; domain && r == 0; domain = domain->next) {
+		bool any = false;
+
+		for (size_t i = 0; i < gc->rewrite_count && !any; i++)
+			any = row_of(gc->store, gc->rewrite[i]).domain == domain;
+		if (any)
+			r = rewrite_domain(gc, domain, err);
+	}
+	return r;
+}
+
+/* ---- Deleting ----------------------------------------------------------------------------------------------- */
+
+/* Packs whose time has come are GONE for everybody before the first file goes. *names: heap. */
+static size_t take_condemned(struct store *store, struct pack_name *names, size_t max,
+			     uint64_t *waiting)
+{
+	uint64_t oldest;
+	size_t n = 0;
+
+	*waiting = 0;
+	/* No commit is in the middle of relying on one. */
+	pthread_rwlock_wrlock(&store->commit_lock);
+	pthread_mutex_lock(&store->lock);
+	oldest = store_session_oldest(store);
+	for (size_t i = 0; i < store->pack_count && n < max; i++) {
+		struct store_pack *row = &store->packs[i];
+
+		if (row->state != STORE_PACK_CONDEMNED)
+			continue;
+		if (row->condemned_at >= oldest) {
+			++*waiting;
+			continue;
+		}
+		row->state = STORE_PACK_GONE;
+		store->state_stale = true;
+		names[n++] = row->name;
+	}
+	pthread_mutex_unlock(&store->lock);
+	pthread_rwlock_unlock(&store->commit_lock);
+	return n;
+}
+
+static int delete_condemned(struct gc *gc, struct err *err)
+{
+	struct store *store = gc->store;
+	size_t max = store->pack_count, n;
+	CLEANUP_FREE struct pack_name *names = calloc(max + 1, sizeof(*names));
+	int r = 0;
+
+	if (!names)
+		return err_set(err, ENOMEM, "delete packs");
+	n = take_condemned(store, names, max, &gc->result->packs_waiting);
+	if (store->state_stale)
+		r = store_state_save(store, err);
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		CLEANUP_FREE char *path = store_table_path(store, &names[i]);
+
+		if (!path)
+			r = err_set(err, ENOMEM, "delete packs");
+		else if (unlink(path) < 0 && errno != ENOENT)
+			r = err_set(err, errno, "delete %s", path);
+	}
+	if (r == 0 && n)
+		r = io_sync_folder(store->packs_path, err);
+	/* Not before: should a file come back by a power cut, the row still says that its snapshot is forgotten. */
+	if (r == 0)
+		store_catalogue_drop_gone(store);
+	return r;
+}
+
+int store_gc(struct store *store, const struct store_gc *order, struct store_gc_result *result,
+	     struct err *err)
+{
+	CLEANUP(store_mark_free) struct store_mark *mark = NULL;
+	struct gc gc = { .store = store, .order = order, .result = result };
+	int r;
+
+	memset(result, 0, sizeof(*result));
+	r = store_check_writable(store, err);
+	if (r == 0)
+		r = store_mark_new(&mark, store, err);
+	if (r < 0)
+		return r;
+	gc.mark = mark;
+	r = mark_and_decide(&gc, err);
+	if (r == 0 && !order->dry_run && gc.rewrite_count)
+		r = rewrite(&gc, err);
+	if (r == 0 && !order->dry_run)
+		r = delete_condemned(&gc, err);
+	free(gc.rewrite);
+	return r < 0 ? err_wrap(err, r, "collect garbage") : 0;
+}
