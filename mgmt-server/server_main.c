@@ -86,6 +86,14 @@ static void parse_options(int argc, char **argv, struct options *o)
 
 /* ---- Parts ---- */
 
+static void forget_ready(const struct server *s)
+{
+	CLEANUP_FREE char *path = io_printf("%s/ready.json", s->state);
+
+	if (path)
+		unlink(path);
+}
+
 /* One server per state folder. The descriptor stays open until the process ends. */
 static int lock_state(struct server *s, struct err *err)
 {
@@ -99,6 +107,7 @@ static int lock_state(struct server *s, struct err *err)
 		return err_set(err, errno, "open %s", path);
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
 		return err_say(err, EBUSY, "another godwit-server works in %s", s->state);
+	forget_ready(s); /* one that was killed left it */
 	return 0;
 }
 
@@ -299,6 +308,7 @@ static void run_until_signal(struct server *s, const sigset_t *signals)
 			purge(s);
 	}
 	log_info("stopping");
+	forget_ready(s);
 }
 
 static void server_deinit(struct server *s)

@@ -160,24 +160,23 @@ static void tick_endpoint(struct server *s, struct fleet_endpoint *e, uint64_t n
 
 void leases_tick(struct server *s)
 {
-	static uint64_t last_ms, last_slow_ms; /* of the one thread that ticks */
 	CLEANUP(fleet_unlock) struct fleet *held = fleet_hold(s->fleet);
 	uint64_t now = clock_now_ms();
 	size_t i;
 
-	if (last_ms && now - last_ms > STALL_MS) {
+	if (s->tick_ms && now - s->tick_ms > STALL_MS) {
 		log_warning(
 			"this server did not run for a while, leases begin anew stalled_ms=%llu",
-			(unsigned long long)(now - last_ms));
+			(unsigned long long)(now - s->tick_ms));
 		forgive(s, now);
 	}
-	last_ms = now;
+	s->tick_ms = now;
 	for (i = 0; i < fleet_desktop_count(held); i++)
 		tick_lease(s, fleet_desktop_at(held, i), now);
 	for (i = 0; i < fleet_endpoint_count(held); i++)
 		tick_endpoint(s, fleet_endpoint_at(held, i), now);
-	if (now - last_slow_ms >= SLOW_TICK_MS) {
-		last_slow_ms = now;
+	if (now - s->slow_tick_ms >= SLOW_TICK_MS) {
+		s->slow_tick_ms = now;
 		jobs_tick(s);
 		work_tick(s);
 	}

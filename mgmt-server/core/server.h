@@ -30,6 +30,7 @@ struct server {
 	char ca_fingerprint[PKI_FINGERPRINT_LEN];
 	char *ui_url, *agent_url;
 	uint64_t started_wall_ms;
+	uint64_t tick_ms, slow_tick_ms; /* leases_tick's, the only things that change */
 };
 
 #endif

@@ -134,6 +134,21 @@ diag "peak RSS with 16 uploads at once: $((peak / 1024)) MiB"
 check "and they are all there" commit_session api anna 0 "$TAP_DIR/bulk" import "$first"
 stop_server
 
+# ---- The limit of downloads, shared by all
+start_server "[limits]" "download_bytes_per_s = 1M"
+head -c 640 "$TAP_DIR/one/ids" >"$TAP_DIR/twenty"
+begin=$(tap_now_ms)
+for _ in 1 2; do
+	as api POST /desktops/anna/chunks "@$TAP_DIR/twenty" &
+done
+wait $(jobs -p | tail -n 2)
+took=$(($(tap_now_ms) - begin))
+diag "2 x 1.25 MiB at 1 MiB/s took $took ms"
+check "two fetches share 1 MiB/s: 2.5 MiB take 2.5 s" test "$took" -ge 2300 -a "$took" -lt 6000
+as api POST /desktops/anna/chunks "@$TAP_DIR/twenty"
+is "$http $("$chunks" read "$answer_file")" "200 20 1310720" "what is streamed arrives whole"
+stop_server
+
 # ---- A full disk
 small=$TAP_DIR/small
 mkdir "$small"
