@@ -13,6 +13,7 @@
 #include "client-agent/enrol.h"
 #include "client-agent/heartbeat.h"
 #include "client-agent/memory_server.h"
+#include "client-agent/orphan.h"
 #include "client-agent/tend.h"
 #include "client-agent/work.h"
 #include "common/clock.h"
@@ -198,6 +199,8 @@ static int run_main(const struct options *o)
 		r = heartbeat_start(&heartbeat, &agent, &err);
 	if (r == 0)
 		r = work_start(&work, &agent, &err);
+	if (r == 0)
+		r = orphan_start(&agent, &err);
 	if (r < 0) {
 		log_error("%s", err_text(&err));
 		return 1;

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "client-agent/disk_server.h"
-#include "client-agent/orphan.h"
 #include "client-agent/restore.h"
 #include "common/log.h"
 
@@ -32,7 +31,7 @@ static void end_unneeded(void *arg, const char *desktop, uint64_t epoch)
 	const struct round *round = arg;
 	const struct hypervisor_status *status = find(round, desktop, epoch);
 
-	if (work_busy(round->work, desktop, "run") || orphan_needs(round->agent, desktop, epoch))
+	if (work_busy(round->work, desktop, "run"))
 		return;
 	if (status && !hypervisor_status_local(status))
 		return;
@@ -73,6 +72,5 @@ void tend_round(struct agent *agent, struct work *work)
 	for (i = 0; i < round.count; i++)
 		mend(&round, &round.list[i]);
 	disk_server_each(agent->disks, end_unneeded, &round);
-	orphan_round(agent);
 	free(round.list);
 }

@@ -13,6 +13,7 @@
 #include "hypervisor/desktop_ops.h"
 #include "hypervisor/desktop_start.h"
 #include "hypervisor/fill.h"
+#include "hypervisor/orphans.h"
 
 enum { FIELDS_MAX = 16, SIZE_MAX_BYTES_LOG2 = 50, SECTOR = 512 };
 
@@ -322,6 +323,27 @@ static int orphan(struct request *r, struct err *err)
 	return result;
 }
 
+static int list_orphans(struct request *r, struct err *err)
+{
+	json_t *orphans = NULL;
+	int result = take(r, NULL, 0, err);
+
+	if (result == 0)
+		result = orphans_list(r->hypervisor->state, &orphans, err);
+	if (result == 0)
+		r->reply = json_pack("{s:o}", "orphans", orphans);
+	return result;
+}
+
+static int delete_orphan(struct request *r, struct err *err)
+{
+	const char *folder = NULL;
+	const struct json_field fields[] = {{ "folder", JSON_KIND_STRING, false, &folder }};
+	int result = take(r, fields, ARRAY_LEN(fields), err);
+
+	return result < 0 ? result : orphans_delete(r->hypervisor->state, folder, err);
+}
+
 static const struct {
 	const char *op;
 	int (*run)(struct request *r, struct err *err);
@@ -340,6 +362,8 @@ static const struct {
 	{ "capture_end", end_capture },
 	{ "discard", discard },
 	{ "orphan", orphan },
+	{ "orphans", list_orphans },
+	{ "orphan_delete", delete_orphan },
 };
 
 /* ---- the line ------------------------------------------------------------------------------------------------- */

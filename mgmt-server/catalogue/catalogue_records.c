@@ -101,6 +101,24 @@ int catalogue_upload_of_job(struct db_conn *c, const char *job, char *id, struct
 			    DB_VALUES(db_t(job)), err));
 }
 
+static int take_yes(void *arg, const struct db_row *row, struct err *err)
+{
+	(void)row;
+	(void)err;
+	*(bool *)arg = true;
+	return DB_STOP;
+}
+
+int catalogue_upload_open_of(struct db_conn *c, const char *desktop, const char *caller, bool *open,
+			     struct err *err)
+{
+	*open = false;
+	return done(db_each(c, take_yes, open,
+			    "SELECT id FROM uploads WHERE desktop = $1 AND caller = $2 AND "
+			    "committed = 0 LIMIT 1",
+			    DB_VALUES(db_t(desktop), db_t(caller)), err));
+}
+
 /* ---- Audit ---- */
 
 static int take_hash(void *arg, const struct db_row *row, struct err *err)

@@ -25,6 +25,9 @@ int catalogue_upload_end(struct db_conn *c, const char *id, struct err *err);
 int catalogue_upload_purge(struct db_conn *c, uint64_t before_ms, struct err *err);
 /* The newest open upload of a job into char[CATALOGUE_ID_LEN]; "": none. */
 int catalogue_upload_of_job(struct db_conn *c, const char *job, char *id, struct err *err);
+/* Has that caller an open upload of @desktop? */
+int catalogue_upload_open_of(struct db_conn *c, const char *desktop, const char *caller, bool *open,
+			     struct err *err);
 
 struct catalogue_audit {
 	uint64_t seq, at_ms;

@@ -73,6 +73,7 @@ int transfer_may_read(struct http_request *request, const char *desktop, struct 
 {
 	struct server *s = http_request_app(request);
 	const char *name = http_caller(request)->name;
+	char caller[CATALOGUE_NAME_LEN + 16];
 	struct catalogue_job_filter filter = { .desktop = desktop,
 					       .endpoint = name,
 					       .active = true };
@@ -92,12 +93,17 @@ int transfer_may_read(struct http_request *request, const char *desktop, struct 
 		return 0;
 	c = db_read(s->db);
 	r = catalogue_job_each(c, &filter, has_job, &working, err);
+	if (r == 0 && !working) { /* an orphan is uploaded as what changed since its base */
+		transfer_caller(request, caller);
+		r = catalogue_upload_open_of(c, desktop, caller, &working, err);
+	}
 	db_read_end(c);
 	if (r < 0)
 		return r;
 	return working ? 0
 		       : err_say(err, EACCES,
-				 "endpoint %s neither holds desktop %.63s nor has work for it",
+				 "endpoint %s neither holds desktop %.63s nor has work or an open "
+				 "session for it",
 				 name, desktop);
 }
 
