@@ -65,14 +65,19 @@ function problem() {
 }
 
 let scheduled = false;
+let drawTook = 0;
+
+/** Draw soon: once for all that changes within a frame, and never more than a quarter of the time with a large fleet. */
 function redraw() {
 	if (scheduled)
 		return;
 	scheduled = true;
-	requestAnimationFrame(() => {
+	setTimeout(() => requestAnimationFrame(() => {
+		const began = performance.now();
 		scheduled = false;
 		draw();
-	});
+		drawTook = performance.now() - began;
+	}), drawTook > 8 ? drawTook * 3 : 0);
 }
 
 function navigate() {

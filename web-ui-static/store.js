@@ -26,7 +26,16 @@ export function watch(callback) {
 	return () => watchers.delete(callback);
 }
 
+/** Derived lists, made once after each change. */
+let derived = new Map();
+function derive(name, make) {
+	if (!derived.has(name))
+		derived.set(name, make());
+	return derived.get(name);
+}
+
 function changed(kind, object, before) {
+	derived = new Map();
 	for (const callback of watchers)
 		callback(kind, object, before);
 }
@@ -113,6 +122,7 @@ export function stop() {
 	stream = null;
 	for (const kind of Object.keys(keys))
 		state[kind] = new Map();
+	derived = new Map();
 	Object.assign(state, { session: null, server: null, loaded: false, problem: null });
 }
 
@@ -128,18 +138,34 @@ export async function fetchOne(kind, path, key) {
 
 // ---- Questions that several views ask ----
 
-export const endpoints = () => [...state.endpoint.values()].sort((a, b) => a.name.localeCompare(b.name));
-export const desktops = () => [...state.desktop.values()].sort((a, b) => a.name.localeCompare(b.name));
-export const snapshots = () => [...state.snapshot.values()].sort((a, b) => b.id.localeCompare(a.id));
-export const jobs = () => [...state.job.values()].sort((a, b) => b.created.localeCompare(a.created) || b.id.localeCompare(a.id));
+const byText = (a, b) => (a < b ? -1 : a > b ? 1 : 0); // names, ids and times are ASCII
+const sorted = (kind, compare) => derive(kind, () => [...state[kind].values()].sort(compare));
+export const endpoints = () => sorted("endpoint", (a, b) => byText(a.name, b.name));
+export const desktops = () => sorted("desktop", (a, b) => byText(a.name, b.name));
+export const snapshots = () => sorted("snapshot", (a, b) => byText(b.id, a.id));
+export const jobs = () => sorted("job", (a, b) => byText(b.created, a.created) || byText(b.id, a.id));
+
+function grouped(name, list, key) {
+	return derive(name, () => {
+		const groups = new Map();
+		for (const item of list()) {
+			const group = groups.get(item[key]);
+			if (group)
+				group.push(item);
+			else
+				groups.set(item[key], [item]);
+		}
+		return groups;
+	});
+}
 
 export const jobIsActive = (job) => job.state === "queued" || job.state === "running";
 export const activeJobs = () => jobs().filter(jobIsActive);
-export const desktopsOn = (endpoint) => desktops().filter((desktop) => desktop.endpoint === endpoint);
+export const desktopsOn = (endpoint) => grouped("desktopsOn", desktops, "endpoint").get(endpoint) ?? [];
 /** Memory that desktops have there, MiB: a desktop that was taken away from a silent endpoint does not count. */
 export const memoryUsed = (endpoint) => desktopsOn(endpoint).reduce((sum, desktop) => sum + (desktop.machine?.memory_mib ?? 0), 0);
-export const snapshotsOf = (desktop) => snapshots().filter((snapshot) => snapshot.desktop === desktop);
-export const jobsOf = (desktop) => jobs().filter((job) => job.desktop === desktop);
+export const snapshotsOf = (desktop) => grouped("snapshotsOf", snapshots, "desktop").get(desktop) ?? [];
+export const jobsOf = (desktop) => grouped("jobsOf", jobs, "desktop").get(desktop) ?? [];
 /** The job that works on this desktop now. */
 export function jobOf(desktop) {
 	const job = desktop.job ? state.job.get(desktop.job) : null;

@@ -43,6 +43,6 @@ export const desktops = {
 					text: "Bring one with the command line. Its disk image becomes the first snapshot.", command: "godwit desktop import NAME IMAGE" })
 				: shown.length === 0 ? empty({ symbol: "search", title: "No desktop matches", text: `Nothing here has “${filter}” in it.` })
 					: table({ label: "Desktops", columns, rows: shown, key: (desktop) => desktop.name, sort,
-						onSort: (next) => { sort = next; redraw(); } }));
+						onSort: (next) => { sort = next; redraw(); }, redraw }));
 	},
 };

@@ -41,6 +41,6 @@ export const endpoints = {
 				? empty({ symbol: "endpoints", title: "No endpoints yet",
 					text: "An endpoint is a machine that runs desktops. It joins with a token that is good once.", action: enrolButton() })
 				: table({ label: "Endpoints", columns, rows: all, key: (endpoint) => endpoint.name, sort,
-					onSort: (next) => { sort = next; redraw(); } }));
+					onSort: (next) => { sort = next; redraw(); }, redraw }));
 	},
 };

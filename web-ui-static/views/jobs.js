@@ -41,7 +41,7 @@ export const jobs = {
 				? empty({ symbol: "jobs", title: "No jobs yet", text: "Starting, snapshotting, moving: whatever takes time appears here while it goes on and stays afterwards." })
 				: null,
 			ended.length ? section("Ended", null, shown.length
-				? table({ label: "Ended jobs", columns, rows: shown, key: (job) => job.id, sort, onSort: (next) => { sort = next; redraw(); } })
+				? table({ label: "Ended jobs", columns, rows: shown, key: (job) => job.id, sort, onSort: (next) => { sort = next; redraw(); }, redraw })
 				: empty({ symbol: "search", title: "No job matches", text: `Nothing here has “${filter}” in it.` })) : null,
 			olderButton("job"));
 	},

@@ -12,6 +12,9 @@ import { memoryMeter } from "../components/memory_meter.js";
 import { enrol } from "../components/token_dialog.js";
 
 const RECENT_JOBS = 6;
+const SHOWN_PLACES = 24; // of the map; the pages of endpoints and desktops have them all
+const SHOWN_CHIPS = 8;
+const SHOWN_TROUBLES = 10;
 
 function tiles() {
 	const desktops = store.desktops();
@@ -43,13 +46,15 @@ function attention() {
 	const endpoints = store.endpoints().filter((endpoint) => endpoint.state !== "online");
 	if (desktops.length + endpoints.length === 0)
 		return null;
-	return section("Needs attention", null, h("ul", { class: "attention" },
-		desktops.map((desktop) => h("li", { key: `desktop-${desktop.name}` },
+	const shown = Math.min(desktops.length, SHOWN_TROUBLES) + Math.min(endpoints.length, SHOWN_TROUBLES);
+	const rest = desktops.length + endpoints.length - shown;
+	return section("Needs attention", rest ? h("span", { class: "quiet" }, `and ${rest} more`) : null, h("ul", { class: "attention" },
+		desktops.slice(0, SHOWN_TROUBLES).map((desktop) => h("li", { key: `desktop-${desktop.name}` },
 			icon("warning"),
 			h("div", null, h("p", { class: "strong" }, desktopLink(desktop.name), ` ${store.desktopTrouble(desktop)}`),
 				h("p", { class: "quiet" }, explain(desktop))),
 			actionsBar(desktop))),
-		endpoints.map((endpoint) => h("li", { key: `endpoint-${endpoint.name}` },
+		endpoints.slice(0, SHOWN_TROUBLES).map((endpoint) => h("li", { key: `endpoint-${endpoint.name}` },
 			icon("endpoints"),
 			h("div", null, h("p", { class: "strong" }, endpointLink(endpoint.name), " is offline"),
 				h("p", { class: "quiet" }, "Last seen ", when(endpoint.last_seen), store.desktopsOn(endpoint.name).length
@@ -70,24 +75,33 @@ function chip(desktop) {
 			icon("desktops"), h("span", { class: "chip-name" }, desktop.name), badge(desktop.state)));
 }
 
+function chips(desktops) {
+	const shown = desktops.slice(0, SHOWN_CHIPS);
+	return h("ul", { class: "chips" }, shown.map(chip), desktops.length > shown.length
+		? h("li", { key: "more" }, h("a", { class: "quiet", href: "#/desktops" }, `and ${desktops.length - shown.length} more`)) : null);
+}
+
 function place(endpoint, here) {
 	return h("section", { class: `place ${endpoint.state}`, key: `at-${endpoint.name}`, "aria-label": endpoint.name },
 		h("div", { class: "place-head" },
 			icon("endpoints"), h("h3", null, endpointLink(endpoint.name)), badge(endpoint.state)),
 		memoryMeter(endpoint),
-		here.length ? h("ul", { class: "chips" }, here.map(chip)) : h("p", { class: "quiet place-empty" }, "No desktop here"));
+		here.length ? chips(here) : h("p", { class: "quiet place-empty" }, "No desktop here"));
 }
 
 function map() {
-	const endpoints = store.endpoints();
+	const order = (endpoint) => (endpoint.state === "online" ? 1 : 0);
+	const endpoints = [...store.endpoints()].sort((a, b) => order(a) - order(b));
+	const shown = endpoints.slice(0, SHOWN_PLACES);
 	const desktops = store.desktops();
 	const resting = desktops.filter((desktop) => !store.state.endpoint.has(desktop.endpoint));
-	return section("What runs where", null, h("div", { class: "places" },
-		endpoints.map((endpoint) => place(endpoint, store.desktopsOn(endpoint.name))),
+	const all = endpoints.length > shown.length ? h("a", { href: "#/endpoints" }, `All ${endpoints.length} endpoints`) : null;
+	return section("What runs where", all, h("div", { class: "places" },
+		shown.map((endpoint) => place(endpoint, store.desktopsOn(endpoint.name))),
 		resting.length ? h("section", { class: "place resting", key: "resting", "aria-label": "On no endpoint" },
 			h("div", { class: "place-head" }, icon("snapshots"), h("h3", null, "On no endpoint")),
 			h("p", { class: "quiet" }, "Kept on the server, ready to start anywhere"),
-			h("ul", { class: "chips" }, resting.map(chip))) : null));
+			chips(resting)) : null));
 }
 
 function firstSteps() {

@@ -43,7 +43,7 @@ export const snapshots = {
 				? empty({ symbol: "snapshots", title: "No snapshots yet", text: "The first one comes with the first desktop.", command: "godwit desktop import NAME IMAGE" })
 				: shown.length === 0 ? empty({ symbol: "search", title: "No snapshot matches", text: `Nothing here has “${filter}” in it.` })
 					: table({ label: "Snapshots", columns, rows: shown, key: (snapshot) => snapshot.id, sort,
-						onSort: (next) => { sort = next; redraw(); } }),
+						onSort: (next) => { sort = next; redraw(); }, redraw }),
 			olderButton("snapshot"));
 	},
 };
