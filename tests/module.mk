@@ -3,7 +3,7 @@
 # Fuzz targets: tests/fuzz/fuzz_STEM.c; tests/fuzz/corpus/STEM/* is replayed by every `make check`.
 
 # Tools of system tests: tests/lib/NAME.c with a main() becomes build/FLAVOUR/tests/NAME.
-TEST_TOOLS := hvctl
+TEST_TOOLS := hvctl page_server
 # What unit tests share: the rest of tests/lib, without what is preloaded.
 $(eval $(call library,testing,$(filter-out $(patsubst %,tests/lib/%.c,$(TEST_TOOLS) faultfs),\
 	$(wildcard tests/lib/*.c)),openssl jansson))
@@ -24,7 +24,7 @@ FAULTFS := $(O)/lib/faultfs.so
 $(eval $(call linked,$(FAULTFS),tests/lib/faultfs.c,,))
 endif
 
-$(foreach t,$(TEST_TOOLS),$(eval $(call linked,$(O)/tests/$(t),tests/lib/$(t).c,common,)))
+$(foreach t,$(TEST_TOOLS),$(eval $(call linked,$(O)/tests/$(t),tests/lib/$(t).c,testing migrate snapshot common,)))
 $(TEST_TOOLS:%=$(O)/tests/%):
 	$(say) LINK $@
 	@mkdir -p $(@D)
