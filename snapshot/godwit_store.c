@@ -7,6 +7,7 @@
 
 #include "common/base.h"
 #include "snapshot/store_cli.h"
+#include "snapshot/store_cli_nbd.h"
 #include "snapshot/store_cli_prune.h"
 #include "snapshot/store_cli_put.h"
 #include "snapshot/store_cli_read.h"
@@ -36,6 +37,12 @@ static const struct {
 	  "forget what no rule keeps, and say why each stays or goes" },
 	{ "gc", store_cli_prune_gc, "STORE [--dry-run] [--repack PERCENT]",
 	  "delete what no snapshot needs; packs with less alive than PERCENT (50) are rewritten" },
+	{ "serve", store_cli_nbd_serve, "STORE SNAPSHOT VOLUME --socket PATH [--overlay FILE]",
+	  "serve a volume over NBD until interrupted, read-only or with writes kept in FILE" },
+	{ "import", store_cli_nbd_import, "STORE --desktop NAME [--domain NAME] IMAGE …",
+	  "make a snapshot of disk images: raw, qcow2, vmdk, vhdx, vdi, ova" },
+	{ "export", store_cli_nbd_export, "STORE SNAPSHOT VOLUME FILE [--format raw|qcow2|vmdk|vhdx|vdi]",
+	  "write a volume as a disk image" },
 	{ "reindex", store_cli_prune_reindex, "STORE", "make everything that is derived again from the packs" },
 };
 
