@@ -209,6 +209,34 @@ is "$(field .cancel)" true "... in the answer to its report"
 report a "$job" run failed '{}' cancelled
 check "it ends as cancelled" job_is "$job" cancelled
 
+# ---- A crash: the endpoint lives, its QEMU is gone
+api POST /api/v1/desktops/anna/start '{"endpoint":"a"}'
+job=$(field .id)
+epoch=$(api GET /api/v1/desktops/anna && field .epoch)
+work_of a eeee
+report a "$job" run "done" '{"running_ms":1,"local_ms":2}'
+kill "$a_beats"
+keep_beating b
+b_beats=$beating
+wait_for 5 eval 'api GET /api/v1/endpoints/b; [ "$(field .state)" = online ]'
+crashed="[{\"desktop\":\"anna\",\"epoch\":$epoch,\"state\":\"crashed\",\"memory\":\"local\",\"complete\":true}]"
+beat a "$crashed"
+is "$(field '.leases | length')" 0 "a crashed desktop gives its lease back"
+api GET "/api/v1/jobs?desktop=anna&limit=1"
+is "$(field '.items[0] | "\(.kind) \(.result.reason) \(.state)"')" "failover crashed queued" "... and is failed over at once"
+job=$(field '.items[0].id')
+where=$(field '.items[0].endpoint')
+beat a "$crashed"
+is "$(field '.stale[0].epoch')" "$epoch" "the endpoint is told to keep the old disks as an orphan"
+beat a
+work_of "$where" ffff
+is "$(field '"\(.kind) \(.epoch)"')" "run $((epoch + 1))" "... and the run comes after that"
+report "$where" "$job" run "done" '{"running_ms":1,"local_ms":2}'
+beat "$where" "[{\"desktop\":\"anna\",\"epoch\":$((epoch + 1)),\"state\":\"crashed\"}]"
+check "a second crash within two minutes is left to a person" desktop_is anna error
+like "$(field .note)" "QEMU on endpoint" "... with the reason"
+kill "$b_beats"
+
 # ---- A catalogue that is older than the store
 stop_server
 sqlite3 "$TAP_DIR/server/catalogue.db" "DELETE FROM snapshots WHERE id = '$snapshot'"
