@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# A snapshot is cut at its worst moments: the agent dies in the middle of the upload, QEMU in the middle of the capture.
+# The desktop runs on or starts again, no committed snapshot is hurt, and every failure says what happened.
+# shellcheck source=tests/lib/tap.sh
+. "$(dirname "$0")/../lib/tap.sh"
+# shellcheck source=tests/lib/appliance.sh
+. "$(dirname "$0")/../lib/appliance.sh"
+
+appliance_init "$1" "$TAP_DIR/g"
+LEASE_TTL=10s
+begin appliance_desktop anna a
+check "a marker is written" appliance_tell a anna 'mark kept'
+a=$(appliance_console a anna)
+run=$(appliance_load run "$a")
+snapshots() { appliance_field length snapshot list --desktop anna; }
+
+start_snapshot() { job=$(appliance_field .id desktop snapshot anna --no-wait); }
+ended() { [[ $(appliance_field .state job show "$job") =~ done|failed ]]; }
+is_uploading() { grep -qs '"session": *"[^"]' "$appliance_dir/a/agent/jobs/$job".*; }
+is_capturing() { grep -q "job begins kind=capture job=$job" "$appliance_dir/log/a-agent.log"; }
+agent=$(appliance_agent a)
+qemu=$(appliance_qemu a anna)
+
+# A stopped server answers nothing: the upload can't end before the agent is dead.
+before=$(snapshots)
+check "a snapshot is started" start_snapshot
+check "its upload begins" appliance_wait 30 is_uploading
+kill -STOP "$appliance_server"
+check "the agent is killed" appliance_end KILL "$agent"
+kill -CONT "$appliance_server"
+is "$(appliance_field .state job show "$job")" running "the snapshot is not done"
+check "the desktop counts" appliance_counts a anna
+appliance_agent_start a
+check "the job comes to an end" appliance_wait 90 ended
+is "$(appliance_field .state job show "$job")" "done" "... a good one"
+is "$(snapshots)" $((before + 1)) "and there is one snapshot more"
+is "$(appliance_load run "$a")" "$run" "the desktop ran on"
+
+# Its memory takes some tenths of a second, so a QEMU that is killed when the job begins dies within the capture.
+check "a snapshot is started" start_snapshot
+check "it is being taken" appliance_wait 30 is_capturing
+check "QEMU is killed" appliance_end KILL "$qemu"
+check "the job comes to an end" appliance_wait 90 ended
+is "$(appliance_field .state job show "$job")" failed "... a bad one"
+like "$(appliance_field .error job show "$job")" 'anna.*QEMU' "... that says where"
+diag "$(appliance_field .error job show "$job")"
+is "$(snapshots)" $((before + 1)) "no half snapshot was left"
+check "the desktop is brought back from the last one by itself" appliance_counts a anna
+is "$(appliance_load run "$a")" "$run" "it is the run that was captured"
+check "its marker is there" appliance_tell a anna read 'ok read kept'
+is "$(appliance_load bad "$a") $(appliance_load disk_bad "$a")" "0 0" "memory and disk are intact"
+done_testing

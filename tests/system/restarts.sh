@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Every daemon is killed by kill -9 and started again while a desktop runs: the desktop never stops, the next snapshot
+# is still incremental.
+# shellcheck source=tests/lib/tap.sh
+. "$(dirname "$0")/../lib/tap.sh"
+# shellcheck source=tests/lib/appliance.sh
+. "$(dirname "$0")/../lib/appliance.sh"
+
+appliance_init "$1" "$TAP_DIR/g"
+# Long enough for the slowest restart below.
+LEASE_TTL=30s
+begin appliance_desktop anna a
+check "a first snapshot is taken" appliance_cli desktop snapshot anna --quiet
+console=$(appliance_console a anna)
+qemu=$(appliance_qemu a anna)
+run=$(appliance_load run "$console")
+lines=$(grep -ac . "$console")
+
+check "the hypervisor is killed" appliance_end KILL "$(appliance_hypervisor a)"
+check "... and started again" appliance_hypervisor_start a
+check "the desktop counts" appliance_counts a anna
+check "the agent is killed" appliance_end KILL "$(appliance_agent a)"
+appliance_agent_start a
+check "the desktop counts" appliance_counts a anna
+check "the server is killed" appliance_server_stop KILL
+check "the desktop counts without it" appliance_counts a anna
+check "... and it is started again" appliance_server_start
+check "the endpoint finds it" appliance_wait 30 appliance_is online .state endpoint show a
+check "hypervisor and agent are killed together" appliance_endpoint_stop a KILL
+check "... and started again" appliance_endpoint_start a
+check "the desktop counts" appliance_counts a anna
+
+is "$(appliance_qemu a anna)" "$qemu" "it is the same QEMU"
+is "$(appliance_load run "$console")" "$run" "and the same run of its program"
+gap=$(tail -n +"$lines" "$console" | grep -ao 'gap_ms=[0-9]*' | cut -d= -f2 | sort -n | tail -n 1)
+diag "longest gap in the guest $gap ms"
+check "it never stood still" test "$gap" -lt 2000
+is "$(appliance_field .state desktop show anna)" running "the server says that it runs"
+
+check "a second snapshot is taken" appliance_cli desktop snapshot anna --quiet
+job=$(appliance_field '[.[] | select(.kind == "snapshot" or .kind == "capture")][0].id' job list --desktop anna)
+is "$(appliance_field '.result.full_compare // ""' job show "$job")" "" "it is incremental: change tracking was not lost"
+is "$(appliance_load bad "$console") $(appliance_load disk_bad "$console")" "0 0" "memory and disk are intact"
+done_testing
