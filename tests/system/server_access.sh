@@ -101,7 +101,7 @@ like "$answer" "client certificate" "... naming what is missing"
 # ---- The trail
 api GET "/api/v1/audit?limit=1000"
 for action in login "login refused" logout enrol "endpoint token" desktop; do
-	like "$(field '.[].action')" "$action" "the audit trail knows: $action"
+	like "$(field '.items[].action')" "$action" "the audit trail knows: $action"
 done
 stop_server
 is "$?" 0 "the server stops on TERM"
