@@ -30,6 +30,8 @@ static const struct config_key keys[] = {
 	KEY("store", "path", CONFIG_STRING, store, "", "store folder; empty: STATE/store"),
 	KEY("store", "key", CONFIG_STRING, store_key, "",
 	    "its master key; empty: the store's path + .key"),
+	KEY("scan", "signatures", CONFIG_STRING, scan_signatures, "/var/lib/clamav",
+	    "folder of the virus signatures, as freshclam keeps them"),
 	KEY("lease", "ttl", CONFIG_DURATION, lease_ttl_ms, "6s",
 	    "a desktop may run for so long after its endpoint's last heartbeat"),
 	KEY("lease", "margin", CONFIG_DURATION, lease_margin_ms, "3s",

@@ -9,7 +9,7 @@
 #include "common/err.h"
 
 struct server_config {
-	char *names, *listen, *agent_listen, *agent_url, *web_root, *store, *store_key;
+	char *names, *listen, *agent_listen, *agent_url, *web_root, *store, *store_key, *scan_signatures;
 	uint64_t lease_ttl_ms, lease_margin_ms, heartbeat_ms;
 	uint64_t sign_in_ms, endpoint_days;
 	uint64_t download_bytes_per_s, body_budget, min_free_bytes;

@@ -21,6 +21,7 @@
 #include "mgmt-server/core/fleet.h"
 #include "mgmt-server/core/identity.h"
 #include "mgmt-server/core/leases.h"
+#include "mgmt-server/core/scans.h"
 #include "mgmt-server/core/snapshots.h"
 #include "mgmt-server/core/transfer.h"
 #include "mgmt-server/core/work.h"
@@ -194,6 +195,8 @@ static int open_state(struct server *s, struct err *err)
 	if (r == 0)
 		r = transfer_new(&s->transfer, s, err);
 	if (r == 0)
+		r = scans_new(&s->scans, err);
+	if (r == 0)
 		r = fleet_load(s->fleet, err);
 	return r < 0 ? r : snapshots_adopt(s, err);
 }
@@ -318,6 +321,8 @@ static void server_deinit(struct server *s)
 		work_stop(s);
 		http_free(s->http);
 	}
+	if (s->scans)
+		scans_free(s->scans);
 	if (s->transfer)
 		transfer_free(s->transfer);
 	if (s->auth)

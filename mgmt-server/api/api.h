@@ -51,6 +51,7 @@ void api_desktop_new(struct http_request *request);
 void api_desktop_action(struct http_request *request); /* POST /desktops/{name}/{action} */
 void api_snapshots(struct http_request *request);
 void api_snapshot(struct http_request *request);
+void api_snapshot_scan(struct http_request *request); /* POST /snapshots/{id}/scan */
 void api_jobs(struct http_request *request);
 void api_job(struct http_request *request);
 void api_job_cancel(struct http_request *request);

@@ -8,6 +8,7 @@
 #include "mgmt-server/core/fleet.h"
 #include "mgmt-server/core/jobs.h"
 #include "mgmt-server/core/objects.h"
+#include "mgmt-server/core/scans.h"
 
 void api_server(struct http_request *request)
 {
@@ -74,6 +75,8 @@ void api_snapshot(struct http_request *request)
 
 	c = db_read(s->db);
 	object = objects_snapshot_named(c, id);
+	if (object)
+		json_object_set_new(object, "scan", scans_object(c, id));
 	db_read_end(c);
 	if (!object) {
 		http_fail(request, 404, "there is no snapshot %.32s", id);

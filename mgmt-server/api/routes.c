@@ -46,6 +46,7 @@ const struct http_route routes_people[] = {
 	{ "POST", API "/desktops/{name}/{action}", ROUTE_OPERATOR, api_desktop_action, FORM, 0 },
 	{ "GET", API "/snapshots", ROUTE_AUDITOR, api_snapshots, 0, 0 },
 	{ "GET", API "/snapshots/{id}", ROUTE_AUDITOR, api_snapshot, 0, 0 },
+	{ "POST", API "/snapshots/{id}/scan", ROUTE_OPERATOR, api_snapshot_scan, FORM, 0 },
 	{ "GET", API "/jobs", ROUTE_AUDITOR, api_jobs, 0, 0 },
 	{ "GET", API "/jobs/{id}", ROUTE_AUDITOR, api_job, 0, 0 },
 	{ "POST", API "/jobs/{id}/cancel", ROUTE_OPERATOR, api_job_cancel, FORM, 0 },

@@ -218,12 +218,13 @@ static int each_snapshot(void *arg, const struct db_row *row, struct err *err)
 	s.stored_bytes = read_figure(row, 11);
 	s.pause_ms = db_column_null(row, 12) ? -1 : db_column_double(row, 12);
 	s.volumes = (char *)db_column_text(row, 13);
+	db_column_copy(row, 14, s.verdict, sizeof(s.verdict));
 	return each->snapshot(each->arg, &s, err);
 }
 
 #define SNAPSHOT_COLUMNS                                                                           \
 	"SELECT id, seq, desktop, parent, created, kind, branch, epoch, memory, read_bytes, "      \
-	"new_bytes, stored_bytes, pause_ms, volumes FROM snapshots "
+	"new_bytes, stored_bytes, pause_ms, volumes, verdict FROM snapshots "
 
 int catalogue_snapshot_each(struct db_conn *c, const char *desktop, uint64_t before,
 			    catalogue_snapshot_fn *fn, void *arg, struct err *err)

@@ -47,6 +47,7 @@ struct catalogue_snapshot {
 	bool branch, memory;
 	int64_t read_bytes, new_bytes, stored_bytes; /* -1: not known */
 	double pause_ms;                             /* < 0: not known */
+	char verdict[12];                            /* of its last scan; none, clean, infected, incomplete */
 	char *volumes;                               /* JSON; borrowed, valid during a callback */
 };
 

@@ -69,8 +69,19 @@ static const char schema_1[] =
 	"request_hash TEXT NOT NULL, status BIGINT NOT NULL, body TEXT NOT NULL, "
 	"created BIGINT NOT NULL, PRIMARY KEY (actor, idem_key));";
 
+/* verdict: of the last scan (none, clean, infected, incomplete); scans holds what it found */
+static const char schema_2[] =
+	"ALTER TABLE snapshots ADD COLUMN verdict TEXT NOT NULL DEFAULT 'none';"
+
+	"CREATE TABLE scans (snapshot TEXT PRIMARY KEY REFERENCES snapshots(id), "
+	"verdict TEXT NOT NULL, ended BIGINT NOT NULL, job TEXT NOT NULL, files BIGINT NOT NULL, "
+	"bytes BIGINT NOT NULL, contents BIGINT NOT NULL, reasons TEXT NOT NULL, "
+	"more_reasons BIGINT NOT NULL, findings TEXT NOT NULL, more_findings BIGINT NOT NULL, "
+	"engine TEXT NOT NULL, signature_version TEXT NOT NULL);";
+
 const struct db_migration catalogue_schema[] = {
 	{ 1, "the first catalogue", schema_1 },
+	{ 2, "verdicts of offline scans", schema_2 },
 };
 
 const size_t catalogue_schema_count = ARRAY_LEN(catalogue_schema);

@@ -77,6 +77,83 @@ int cli_action_job(struct cli_call *call, struct err *err)
 	return r;
 }
 
+/* What the scan said, for people. */
+static void print_scan(const char *id, const json_t *scan)
+{
+	static const struct {
+		const char *key, *more;
+	} lists[] = { { "findings", "more_findings" }, { "reasons", "more_reasons" } };
+	char text[CLI_FORMAT_MAX];
+	const json_t *item;
+	size_t i, k;
+
+	cli_format_value(json_object_get(scan, "verdict"), CLI_FORMAT_TEXT, 0, text, sizeof(text));
+	printf("snapshot %s is %s\n", id, text);
+	for (i = 0; i < ARRAY_LEN(lists); i++) {
+		json_int_t more = json_integer_value(json_object_get(scan, lists[i].more));
+
+		json_array_foreach (json_object_get(scan, lists[i].key), k, item)
+			cli_query_print_finding(item);
+		if (more > 0)
+			printf("  and %lld more %s\n", (long long)more, lists[i].key);
+	}
+}
+
+static int scan_verdict(struct cli_server *server, const struct cli_call *call, struct err *err)
+{
+	CLEANUP_FREE char *path = cli_server_path("/api/v1/snapshots/%s", call->words[0]);
+	CLEANUP(json_decref) json_t *snapshot = NULL;
+	const char *verdict;
+	int r = path ? cli_server_json(server, "GET", path, NULL, &snapshot, err)
+		     : err_set(err, ENOMEM, "see the verdict");
+
+	if (r < 0)
+		return r;
+	verdict = json_string_value(json_object_get(snapshot, "verdict"));
+	if (call->output == CLI_OUTPUT_JSON)
+		r = cli_query_print_json(snapshot, err);
+	else
+		print_scan(call->words[0], json_object_get(snapshot, "scan"));
+	return r < 0 || (verdict && strcmp(verdict, "clean") == 0) ? r : CLI_EXIT_FAILED;
+}
+
+static int scan(struct cli_server *server, const struct cli_call *call, struct err *err)
+{
+	CLEANUP(json_decref) json_t *job = NULL;
+	CLEANUP(json_decref) json_t *end = NULL;
+	bool quiet = call->quiet || (call->output == CLI_OUTPUT_JSON && !isatty(STDERR_FILENO));
+	const char *id, *state;
+	int r = request(server, call, &job, err);
+
+	if (r < 0 || call->no_wait)
+		return r < 0 ? r : started(server, call, job, err);
+	id = json_string_value(json_object_get(job, "id"));
+	if (!id)
+		return err_say(err, EBADMSG, "the server's answer names no job");
+	r = cli_watch_job(server, id, quiet, &end, err);
+	if (r < 0)
+		return r;
+	state = json_string_value(json_object_get(end, "state"));
+	if (!state || strcmp(state, "done") != 0) {
+		cli_watch_outcome(end, "done");
+		return CLI_EXIT_FAILED;
+	}
+	return scan_verdict(server, call, err);
+}
+
+int cli_action_scan(struct cli_call *call, struct err *err)
+{
+	struct cli_server server;
+	int r;
+
+	r = cli_server_open(&server, err);
+	if (r < 0)
+		return r;
+	r = scan(&server, call, err);
+	cli_server_close(&server);
+	return r;
+}
+
 int cli_action_watch(struct cli_call *call, struct err *err)
 {
 	struct cli_server server;

@@ -8,6 +8,8 @@
 int cli_action_job(struct cli_call *call, struct err *err);
 /* `job watch`: follow a job that is there already. */
 int cli_action_watch(struct cli_call *call, struct err *err);
+/* `snapshot scan`: follow the job, then show what was found. */
+int cli_action_scan(struct cli_call *call, struct err *err);
 /* `desktop create`: the new object is shown. */
 int cli_action_create(struct cli_call *call, struct err *err);
 /* `endpoint token`: the token alone on stdout, what to do with it on stderr. */

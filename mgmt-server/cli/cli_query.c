@@ -121,6 +121,22 @@ int cli_query_list(struct cli_call *call, struct err *err)
 	return r < 0 ? err_set(err, -r, "write the output") : 0;
 }
 
+void cli_query_print_finding(const json_t *item)
+{
+	static const char *const keys[] = { "volume", "partition", "path", "stream", "signature" };
+	char text[ARRAY_LEN(keys)][CLI_FORMAT_MAX];
+
+	if (json_is_string(item)) {
+		cli_format_value(item, CLI_FORMAT_TEXT, 0, text[0], sizeof(text[0]));
+		printf("  incomplete: %s\n", text[0]);
+		return;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+		cli_format_value(json_object_get(item, keys[i]), CLI_FORMAT_TEXT, 0, text[i], sizeof(text[i]));
+	printf("  infected: %s %s %s%s%s: %s\n", text[0], text[1], text[2], strcmp(text[3], "-") ? ":" : "",
+	       strcmp(text[3], "-") ? text[3] : "", text[4]);
+}
+
 /* Parts of an object that are lists or objects of their own. */
 static int print_parts(const json_t *object, struct err *err)
 {
@@ -133,12 +149,20 @@ static int print_parts(const json_t *object, struct err *err)
 	const json_t *list = json_object_get(object, "volumes");
 	const json_t *result = json_object_get(object, "result");
 	struct cli_table table = table_of(&volumes);
+	const json_t *scan = json_object_get(object, "scan"), *item;
+	size_t i;
 	int r = 0;
 
 	if (json_array_size(list) > 0) {
 		putchar('\n');
 		r = cli_table_print(&table, list, stdout);
 	}
+	if (r == 0 && json_array_size(json_object_get(scan, "findings")) + json_array_size(json_object_get(scan, "reasons")))
+		puts("\nScan");
+	json_array_foreach (json_object_get(scan, "findings"), i, item)
+		cli_query_print_finding(item);
+	json_array_foreach (json_object_get(scan, "reasons"), i, item)
+		cli_query_print_finding(item);
 	if (r == 0 && json_object_size(result) > 0) {
 		puts("\nResult");
 		r = cli_table_print_keys(result, "  ", stdout);

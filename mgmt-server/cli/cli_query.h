@@ -12,4 +12,7 @@ int cli_query_show(struct cli_call *call, struct err *err);
 /* One JSON value on stdout. */
 int cli_query_print_json(const json_t *value, struct err *err);
 
+/* A line about what a scan found: an object of its findings, or a string of its reasons. */
+void cli_query_print_finding(const json_t *item);
+
 #endif

@@ -8,6 +8,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "mgmt-server/catalogue/catalogue_scans.h"
 #include "mgmt-server/core/leases.h"
 #include "mgmt-server/core/objects.h"
 #include "migrate/placement.h"
@@ -60,6 +61,20 @@ static int fail_job(struct catalogue_job *job, const char *text)
 	return JOBS_FAIL;
 }
 
+/* A newer snapshot that was left out because it is infected: whoever looks at the job must see it. */
+static int note_passed_over(struct change *change, struct catalogue_job *job, const struct choice *choice,
+			    struct err *err)
+{
+	char newest[CATALOGUE_ID_LEN];
+	int r = catalogue_snapshot_latest(change->db, job->desktop, newest, err);
+
+	if (r < 0 || !newest[0] || strcmp(newest, choice->id) == 0)
+		return r;
+	log_warning("an infected snapshot is passed over desktop=%s snapshot=%s job=%s", job->desktop, newest, job->id);
+	json_object_set_new(job->result, "passed_over", json_string(newest));
+	return 0;
+}
+
 static int choose_snapshot(struct change *change, struct catalogue_job *job, struct choice *choice,
 			   struct err *err)
 {
@@ -67,13 +82,21 @@ static int choose_snapshot(struct change *change, struct catalogue_job *job, str
 	bool resume = strcmp(job->kind, "resume") == 0 || strcmp(job->kind, "move") == 0;
 	int r;
 
-	r = catalogue_snapshot_get(change->db, job->desktop, wanted[0] ? wanted : NULL, take_choice,
-				   choice, err);
+	if (wanted[0])
+		r = catalogue_snapshot_get(change->db, job->desktop, wanted, take_choice, choice, err);
+	else
+		r = catalogue_scan_newest_good(change->db, job->desktop, take_choice, choice, err);
 	if (r < 0)
 		return r;
+	if (r == CATALOGUE_NONE && wanted[0])
+		return fail_job(job, "the desktop has no such snapshot");
+	if (!wanted[0] && note_passed_over(change, job, choice, err) < 0)
+		return fail_job(job, err_text(err));
 	if (r == CATALOGUE_NONE)
-		return fail_job(job, wanted[0] ? "the desktop has no such snapshot"
-					       : "the desktop has no snapshot to go on from");
+		return fail_job(job, json_object_get(job->result, "passed_over")
+					     ? "every snapshot of the desktop is infected: name one to use it all "
+					       "the same"
+					     : "the desktop has no snapshot to go on from");
 	if (resume && !choice->memory)
 		return fail_job(job, "the snapshot holds no memory: start the desktop instead, or "
 				     "name a snapshot with memory");

@@ -8,6 +8,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "mgmt-server/core/scans.h"
 #include "mgmt-server/core/transfer.h"
 
 enum { CONFIRM_MS = 10000 }; /* work without any report is handed out again after so long */
@@ -146,7 +147,7 @@ static void describe(struct catalogue_job *job, const struct jobs_order *order,
 		endpoint = d->lease.holder;
 	snprintf(job->endpoint, sizeof(job->endpoint), "%s", endpoint ? endpoint : "");
 	set_step(job, kind->steps[0]);
-	job->blocking = true;
+	job->blocking = !kind->beside;
 	job->created_ms = clock_wall_ms();
 	job->arguments = order->arguments ? json_incref(order->arguments) : json_object();
 	job->result = order->result ? json_incref(order->result) : json_object();
@@ -340,9 +341,12 @@ struct failing {
 
 static int collect(void *arg, const struct catalogue_job *job, struct err *err)
 {
+	const struct jobs_kind *kind = jobs_kind(job->kind);
 	struct failing *f = arg;
 
 	(void)err;
+	if (kind && kind->beside)
+		return 0;
 	memcpy(f->ids[f->count++], job->id, sizeof(job->id));
 	return f->count == ARRAY_LEN(f->ids) ? DB_STOP : 0;
 }
@@ -523,4 +527,5 @@ void jobs_tick(struct server *s)
 	if (r < 0)
 		log_error("go on with waiting jobs: %s", err_text(&err));
 	free(list.ids);
+	scans_tick(s);
 }

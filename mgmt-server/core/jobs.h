@@ -41,6 +41,7 @@ enum { JOBS_STEPS_MAX = 4 };
 struct jobs_kind {
 	const char *name;
 	enum jobs_needs needs;
+	bool beside; /* it touches neither the desktop nor its lease: other jobs go on beside it */
 	const struct jobs_step *steps[JOBS_STEPS_MAX]; /* NULL-terminated */
 };
 
@@ -74,7 +75,7 @@ int jobs_report(struct change *change, const char *endpoint, const char *id,
 /* Return 0, -ENOENT, -EEXIST: it is over; -errno. */
 int jobs_cancel(struct change *change, const char *id, struct err *err);
 
-/* Every active job of @desktop fails, because @why. */
+/* Every active job of @desktop fails, because @why; but not those that are beside it. */
 int jobs_fail_all(struct change *change, const char *desktop, const char *why, struct err *err);
 
 /* Append to @items what @endpoint must do and this instance of its agent does not know yet. */

@@ -7,6 +7,7 @@
 #include "mgmt-server/core/failover.h"
 #include "mgmt-server/core/jobs.h"
 #include "mgmt-server/core/leases.h"
+#include "mgmt-server/core/scans.h"
 
 /* ---- Work items ---- */
 
@@ -135,18 +136,21 @@ static const struct jobs_step pause_step = { "pause", NULL, NULL, NULL, NULL };
 static const struct jobs_step unpause = { "unpause", NULL, NULL, NULL, NULL };
 static const struct jobs_step discard = { "discard", NULL, NULL, discard_done, NULL };
 
+static const struct jobs_step scan = { "scan", scans_step, NULL, NULL, NULL };
+
 static const struct jobs_kind kinds[] = {
-	{ "start", JOBS_NEEDS_FREE, { &place, &run } },
-	{ "resume", JOBS_NEEDS_FREE, { &place, &run } },
-	{ "stop", JOBS_NEEDS_HOLDER, { &stop } },
-	{ "save", JOBS_NEEDS_NOTHING, { &stop } }, /* the guest powered off by itself */
-	{ "suspend", JOBS_NEEDS_HOLDER, { &suspend } },
-	{ "snapshot", JOBS_NEEDS_HOLDER, { &capture } },
-	{ "move", JOBS_NEEDS_HOLDER, { &suspend, &place, &run } },
-	{ "failover", JOBS_NEEDS_NOTHING, { &fence, &place, &run } },
-	{ "pause", JOBS_NEEDS_HOLDER, { &pause_step } },
-	{ "unpause", JOBS_NEEDS_HOLDER, { &unpause } },
-	{ "discard", JOBS_NEEDS_HOLDER, { &discard } },
+	{ "start", JOBS_NEEDS_FREE, false, { &place, &run } },
+	{ "resume", JOBS_NEEDS_FREE, false, { &place, &run } },
+	{ "stop", JOBS_NEEDS_HOLDER, false, { &stop } },
+	{ "save", JOBS_NEEDS_NOTHING, false, { &stop } }, /* the guest powered off by itself */
+	{ "suspend", JOBS_NEEDS_HOLDER, false, { &suspend } },
+	{ "snapshot", JOBS_NEEDS_HOLDER, false, { &capture } },
+	{ "move", JOBS_NEEDS_HOLDER, false, { &suspend, &place, &run } },
+	{ "failover", JOBS_NEEDS_NOTHING, false, { &fence, &place, &run } },
+	{ "pause", JOBS_NEEDS_HOLDER, false, { &pause_step } },
+	{ "unpause", JOBS_NEEDS_HOLDER, false, { &unpause } },
+	{ "discard", JOBS_NEEDS_HOLDER, false, { &discard } },
+	{ "scan", JOBS_NEEDS_NOTHING, true, { &scan } },
 };
 
 const struct jobs_kind *jobs_kind(const char *name)

@@ -184,14 +184,14 @@ uint64_t objects_disk_bytes(const char *volumes_json)
 
 json_t *objects_snapshot(const struct catalogue_snapshot *s)
 {
-	return json_pack("{ss ss so so ss sb sI sb so so so so so}", "id", s->id, "desktop",
+	return json_pack("{ss ss so so ss sb sI sb so so so so so ss}", "id", s->id, "desktop",
 			 s->desktop, "created", objects_time(s->created_ms), "parent",
 			 objects_text(s->parent), "kind", s->kind, "branch", s->branch, "epoch",
 			 (json_int_t)s->epoch, "memory", s->memory, "read_bytes",
 			 figure(s->read_bytes), "new_bytes", figure(s->new_bytes), "stored_bytes",
 			 figure(s->stored_bytes), "pause_ms",
 			 s->pause_ms < 0 ? json_null() : json_real(s->pause_ms), "volumes",
-			 parsed(s->volumes, "volumes"));
+			 parsed(s->volumes, "volumes"), "verdict", s->verdict);
 }
 
 json_t *objects_job(const struct catalogue_job *j)

@@ -26,6 +26,7 @@ struct server {
 	struct events *events;
 	struct auth *auth;
 	struct transfer *transfer;
+	struct scans *scans;
 	char *ca_pem, *ca_key_pem, *cert_pem, *key_pem;
 	char ca_fingerprint[PKI_FINGERPRINT_LEN];
 	char *ui_url, *agent_url;

@@ -79,8 +79,15 @@ void scan_report_deinit(struct scan_report *r)
 void scan_report_finding(void *arg, const struct scan_finding *f)
 {
 	struct scan_report *r = arg;
-	json_t *item = json_object();
+	json_t *item;
 
+	/* Names can be 64 KiB long, and a disk can hold as many as it likes. */
+	r->finding_bytes += strlen(f->path) + strlen(f->stream);
+	if (r->finding_bytes > SCAN_REPORT_FINDINGS_BYTES_MAX) {
+		r->more_findings++;
+		return;
+	}
+	item = json_object();
 	set_text(item, "volume", f->volume);
 	set_text(item, "partition", f->partition);
 	set_text(item, "path", f->path);
@@ -155,10 +162,10 @@ const char *scan_report_verdict_name(enum scan_verdict verdict)
 static void print_json(const struct scan_report *r, const struct scan_result *result)
 {
 	CLEANUP(json_decref) json_t *all = json_pack(
-		"{s:s, s:O, s:I, s:I, s:I, s:I, s:O, s:s, s:s}", "verdict", scan_report_verdict_name(result->verdict),
+		"{s:s, s:O, s:I, s:I, s:I, s:I, s:O, s:I, s:s, s:s}", "verdict", scan_report_verdict_name(result->verdict),
 		"reasons", r->reasons, "more_reasons", (json_int_t)r->more_reasons, "files", (json_int_t)result->files,
 		"bytes", (json_int_t)result->bytes, "scanned_contents", (json_int_t)result->scanned_contents, "findings",
-		r->findings, "engine", result->engine, "signature_version", result->signature_version);
+		r->findings, "more_findings", (json_int_t)r->more_findings, "engine", result->engine, "signature_version", result->signature_version);
 
 	print_line(all);
 }

@@ -11,12 +11,13 @@
 
 #include "mgmt-server/scan/scan_run.h"
 
-enum { SCAN_REPORT_REASONS_MAX = 1000 };
+enum { SCAN_REPORT_REASONS_MAX = 1000, SCAN_REPORT_FINDINGS_BYTES_MAX = 16 << 20 };
 
 struct scan_report {
 	bool as_json;
 	json_t *findings, *reasons;
-	uint64_t more_reasons; /* not kept */
+	uint64_t more_reasons, more_findings; /* not kept */
+	uint64_t finding_bytes;               /* of those that are */
 	uint64_t files, bytes, said_ms; /* of the progress */
 };
 

@@ -1,0 +1,25 @@
+/* api_scan.c - POST /snapshots/{id}/scan. */
+#include "mgmt-server/api/api.h"
+#include "mgmt-server/core/objects.h"
+#include "mgmt-server/core/scans.h"
+
+void api_snapshot_scan(struct http_request *request)
+{
+	CLEANUP_CHANGE struct change change = { .held = false };
+	CLEANUP(json_decref) json_t *body = NULL;
+	const char *snapshot = http_param(request, "id"), *user = http_caller(request)->name;
+	char id[CATALOGUE_ID_LEN] = "";
+	struct err err = { 0 };
+	int r = api_body(request, NULL, 0, &body, &err);
+
+	if (r == 0)
+		r = api_change(request, &change, &err);
+	if (r != 0) {
+		api_failed(request, r, &err);
+		return;
+	}
+	r = scans_order(&change, snapshot, user, id, &err);
+	if (r == 0)
+		r = change_audit(&change, user, http_address(request), "scan", snapshot, id, &err);
+	api_finish(request, &change, r, 202, r == 0 ? objects_job_named(change.db, id) : NULL, &err);
+}

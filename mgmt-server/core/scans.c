@@ -1,0 +1,339 @@
+/* scans.c - see scans.h. */
+#include "mgmt-server/core/scans.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/io.h"
+#include "common/log.h"
+#include "mgmt-server/catalogue/catalogue_scans.h"
+#include "mgmt-server/core/jobs.h"
+#include "mgmt-server/core/objects.h"
+#include "mgmt-server/core/scans_child.h"
+
+/* One scan keeps every processor busy; more of them would only wait for each other. */
+enum { SCANS_AT_ONCE = 1, KEPT_FINDINGS = 1000, KEPT_REASONS = 100, END_WAIT_MS = 5000 };
+
+static const char *const verdicts[] = { "clean", "infected", "incomplete" }; /* by godwit-scan's exit status */
+
+struct running {
+	char job[CATALOGUE_ID_LEN]; /* "": free */
+	struct scans_child child;
+};
+
+struct scans {
+	char *program;
+	struct running running[SCANS_AT_ONCE];
+};
+
+int scans_new(struct scans **out, struct err *err)
+{
+	struct scans *s = calloc(1, sizeof(*s));
+	char self[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+	self[n > 0 ? n : 0] = '\0';
+	if (strrchr(self, '/'))
+		*strrchr(self, '/') = '\0';
+	if (s)
+		s->program = io_printf("%s/godwit-scan", self);
+	if (!s || !s->program) {
+		free(s);
+		return err_set(err, ENOMEM, "prepare scans");
+	}
+	*out = s;
+	return 0;
+}
+
+void scans_free(struct scans *s)
+{
+	uint64_t end = clock_now_ms() + END_WAIT_MS;
+	int status;
+
+	for (size_t i = 0; i < SCANS_AT_ONCE; i++) {
+		struct running *run = &s->running[i];
+
+		if (!run->job[0])
+			continue;
+		scans_child_ask_to_end(&run->child); /* it removes its temp files */
+		while (scans_child_poll(&run->child, &status) == SCANS_CHILD_RUNS && clock_now_ms() < end)
+			clock_sleep_ms(20);
+		scans_child_end(&run->child);
+	}
+	free(s->program);
+	free(s);
+}
+
+/* ---- Ordering ---- */
+
+struct wanted {
+	const char *snapshot;
+	char desktop[CATALOGUE_NAME_LEN], job[CATALOGUE_ID_LEN];
+};
+
+static int take_desktop(void *arg, const struct catalogue_snapshot *snapshot, struct err *err)
+{
+	struct wanted *w = arg;
+
+	(void)err;
+	memcpy(w->desktop, snapshot->desktop, sizeof(w->desktop));
+	return DB_STOP;
+}
+
+static int take_same(void *arg, const struct catalogue_job *job, struct err *err)
+{
+	struct wanted *w = arg;
+
+	(void)err;
+	if (strcmp(job->kind, "scan") != 0 || strcmp(jobs_text(job, "snapshot"), w->snapshot) != 0)
+		return 0;
+	memcpy(w->job, job->id, sizeof(w->job));
+	return DB_STOP;
+}
+
+int scans_order(struct change *change, const char *snapshot, const char *user, char *id, struct err *err)
+{
+	struct wanted w = { .snapshot = snapshot };
+	struct catalogue_job_filter filter = { .desktop = w.desktop, .active = true };
+	struct jobs_order order = { .kind = "scan", .desktop = w.desktop, .user = user };
+	int r = catalogue_snapshot_get(change->db, NULL, snapshot, take_desktop, &w, err);
+
+	if (r == CATALOGUE_NONE)
+		return err_say(err, ENOENT, "there is no snapshot %.32s", snapshot);
+	if (r == 0)
+		r = catalogue_job_each(change->db, &filter, take_same, &w, err);
+	if (r < 0)
+		return r;
+	if (w.job[0])
+		return err_say(err, EEXIST, "snapshot %s is being scanned: job %s", snapshot, w.job);
+	order.arguments = json_pack("{ss}", "snapshot", snapshot);
+	return jobs_create(change, &order, id, err);
+}
+
+/* ---- Running ---- */
+
+static struct running *find(struct scans *s, const char *job)
+{
+	for (size_t i = 0; i < SCANS_AT_ONCE; i++) {
+		if (strcmp(s->running[i].job, job) == 0)
+			return &s->running[i];
+	}
+	return NULL;
+}
+
+static int fail(struct catalogue_job *job, const char *text)
+{
+	snprintf(job->error, sizeof(job->error), "%s", text);
+	return JOBS_FAIL;
+}
+
+static int start(struct server *server, struct catalogue_job *job)
+{
+	const struct server_config *config = &server->config;
+	struct scans *s = server->scans;
+	const char *argv[] = { s->program,       "snapshot",   config->store,           jobs_text(job, "snapshot"),
+			       "--key",          config->store_key, "--signatures",     config->scan_signatures,
+			       "--output",       "json",       "--progress",            NULL };
+	struct running *run = find(s, "");
+	struct err err = { 0 };
+
+	if (!run) {
+		snprintf(job->message, sizeof(job->message), "waiting until another scan has ended");
+		return JOBS_WAIT;
+	}
+	if (scans_child_start(&run->child, argv, &err) < 0)
+		return fail(job, err_text(&err));
+	memcpy(run->job, job->id, sizeof(run->job));
+	snprintf(job->state, sizeof(job->state), "running");
+	job->started_ms = clock_wall_ms();
+	snprintf(job->message, sizeof(job->message), "loading signatures");
+	return JOBS_WAIT;
+}
+
+static uint64_t number_of(const json_t *object, const char *key)
+{
+	return (uint64_t)json_integer_value(json_object_get(object, key));
+}
+
+static void show_progress(struct catalogue_job *job, const struct running *run)
+{
+	CLEANUP(json_decref) json_t *line = scans_child_line(&run->child);
+
+	if (!line)
+		return;
+	job->done_bytes = number_of(line, "bytes");
+	snprintf(job->message, sizeof(job->message), "%llu files, %llu MiB looked at",
+		 (unsigned long long)number_of(line, "files"), (unsigned long long)job->done_bytes >> 20);
+}
+
+/* ---- The verdict ---- */
+
+/* The first @max of an array as text; @more: how many that leaves out. Heap; NULL: out of memory. */
+static char *kept(const json_t *array, size_t max, uint64_t *more)
+{
+	CLEANUP(json_decref) json_t *few = json_array();
+	json_t *item;
+	size_t i;
+
+	json_array_foreach (array, i, item) {
+		if (i < max)
+			json_array_append(few, item);
+		else
+			(*more)++;
+	}
+	return few ? json_text(few) : NULL;
+}
+
+static const char *text_of(const json_t *object, const char *key)
+{
+	return json_string_value(json_object_get(object, key)) ?: "";
+}
+
+static int keep(struct change *change, struct catalogue_job *job, const char *verdict, const json_t *report,
+		struct err *err)
+{
+	struct catalogue_scan scan = {
+		.ended_ms = clock_wall_ms(),
+		.files = number_of(report, "files"),
+		.bytes = number_of(report, "bytes"),
+		.contents = number_of(report, "scanned_contents"),
+		.more_reasons = number_of(report, "more_reasons"),
+		.more_findings = number_of(report, "more_findings"),
+		.engine = text_of(report, "engine"),
+		.signature_version = text_of(report, "signature_version"),
+	};
+	const json_t *all = json_object_get(report, "findings");
+	uint64_t found = json_array_size(all) + scan.more_findings;
+	CLEANUP_FREE char *reasons = kept(json_object_get(report, "reasons"), KEPT_REASONS, &scan.more_reasons);
+	CLEANUP_FREE char *findings = kept(all, KEPT_FINDINGS, &scan.more_findings);
+	int r;
+
+	if (!reasons || !findings)
+		return err_set(err, ENOMEM, "keep the verdict of snapshot %s", jobs_text(job, "snapshot"));
+	snprintf(scan.snapshot, sizeof(scan.snapshot), "%s", jobs_text(job, "snapshot"));
+	snprintf(scan.job, sizeof(scan.job), "%s", job->id);
+	snprintf(scan.verdict, sizeof(scan.verdict), "%s", verdict);
+	scan.reasons = reasons;
+	scan.findings = findings;
+	snprintf(job->message, sizeof(job->message), "%s: %llu files, %llu findings", verdict,
+		 (unsigned long long)scan.files, (unsigned long long)found);
+	json_object_set_new(job->result, "verdict", json_string(verdict));
+	json_object_set_new(job->result, "snapshot", json_string(scan.snapshot));
+	json_object_set_new(job->result, "files", json_integer((json_int_t)scan.files));
+	json_object_set_new(job->result, "bytes", json_integer((json_int_t)scan.bytes));
+	json_object_set_new(job->result, "findings", json_integer((json_int_t)found));
+	r = catalogue_scan_put(change->db, &scan, err);
+	if (r == 0)
+		r = change_audit(change, "system", "", "verdict", scan.snapshot, job->message, err);
+	change_touch(change, CHANGE_SNAPSHOT, scan.snapshot);
+	return r;
+}
+
+/* Its exit status and its report must say the same: neither alone is believed. */
+static int take_verdict(struct change *change, struct catalogue_job *job, const struct running *run, int status,
+			struct err *err)
+{
+	CLEANUP(json_decref) json_t *report = scans_child_line(&run->child);
+	char said[SCANS_CHILD_SAID_MAX], text[sizeof(said) + 64];
+	unsigned code = WIFEXITED(status) ? (unsigned)WEXITSTATUS(status) : 255;
+
+	if (code < ARRAY_LEN(verdicts) && strcmp(text_of(report, "verdict"), verdicts[code]) == 0) {
+		int r = keep(change, job, verdicts[code], report, err);
+
+		log_info("scanned snapshot=%s verdict=%s job=%s", jobs_text(job, "snapshot"), verdicts[code], job->id);
+		return r < 0 ? r : JOBS_NEXT;
+	}
+	scans_child_said(&run->child, said);
+	if (WIFSIGNALED(status))
+		snprintf(text, sizeof(text), "godwit-scan was ended by signal %d", WTERMSIG(status));
+	else
+		snprintf(text, sizeof(text), "godwit-scan ended with status %u: %s", code,
+			 said[0] ? said : "it gave no reason");
+	return fail(job, text);
+}
+
+int scans_step(struct change *change, struct catalogue_job *job, struct err *err)
+{
+	struct running *run = find(change->server->scans, job->id);
+	int status, r;
+
+	if (!run)
+		return start(change->server, job);
+	if (scans_child_poll(&run->child, &status) == SCANS_CHILD_RUNS) {
+		show_progress(job, run);
+		return JOBS_WAIT;
+	}
+	r = take_verdict(change, job, run, status, err);
+	scans_child_end(&run->child);
+	run->job[0] = '\0';
+	return r;
+}
+
+static bool goes_on(struct server *server, const char *id)
+{
+	struct db_conn *c = db_read(server->db);
+	struct catalogue_job job;
+	bool ended = true;
+
+	if (catalogue_job_get(c, id, &job, NULL) == 0) {
+		ended = job.ended_ms != 0;
+		catalogue_job_deinit(&job);
+	}
+	db_read_end(c);
+	return !ended;
+}
+
+void scans_tick(struct server *server)
+{
+	struct scans *s = server->scans;
+
+	for (size_t i = 0; i < SCANS_AT_ONCE; i++) {
+		struct running *run = &s->running[i];
+		int status;
+
+		if (!run->job[0] || goes_on(server, run->job))
+			continue;
+		scans_child_ask_to_end(&run->child);
+		if (scans_child_poll(&run->child, &status) == SCANS_CHILD_RUNS)
+			continue;
+		scans_child_end(&run->child);
+		run->job[0] = '\0';
+	}
+}
+
+/* ---- Showing ---- */
+
+static json_t *parsed(const char *text)
+{
+	json_t *value = NULL;
+
+	return json_parse(&value, text, strlen(text), "a scan", NULL) < 0 ? json_null() : value;
+}
+
+static int show(void *arg, const struct catalogue_scan *s, struct err *err)
+{
+	json_t **object = arg;
+
+	(void)err;
+	*object = json_pack("{ss so ss sI sI sI so sI so sI ss ss}", "verdict", s->verdict, "ended",
+			    objects_time(s->ended_ms), "job", s->job, "files", (json_int_t)s->files, "bytes",
+			    (json_int_t)s->bytes, "scanned_contents", (json_int_t)s->contents, "reasons",
+			    parsed(s->reasons), "more_reasons", (json_int_t)s->more_reasons, "findings",
+			    parsed(s->findings), "more_findings", (json_int_t)s->more_findings, "engine", s->engine,
+			    "signature_version", s->signature_version);
+	return DB_STOP;
+}
+
+json_t *scans_object(struct db_conn *c, const char *snapshot)
+{
+	json_t *object = NULL;
+
+	catalogue_scan_get(c, snapshot, show, &object, NULL);
+	return object ? object : json_null();
+}

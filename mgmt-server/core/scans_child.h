@@ -1,0 +1,37 @@
+/* scans_child.h - one running godwit-scan. Internal to scans. */
+#ifndef GODWIT_MGMT_SERVER_SCANS_CHILD_H
+#define GODWIT_MGMT_SERVER_SCANS_CHILD_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "common/err.h"
+#include "common/json.h"
+
+enum { SCANS_CHILD_REPORT_MAX = 64 << 20, SCANS_CHILD_SAID_MAX = 400 };
+
+struct scans_child {
+	pid_t pid;         /* 0: there is none */
+	int report, said;  /* its stdout and stderr: memfds, -1: none */
+	uint64_t ended_by; /* clock_now_ms() at which it is killed, because it was asked to end; 0: it was not */
+};
+
+/* argv[0] is its path; NULL at the end. It dies with this server. Return 0 or -errno. */
+int scans_child_start(struct scans_child *child, const char *const *argv, struct err *err);
+
+enum { SCANS_CHILD_RUNS = 1 };
+/* Return 0 with its wait @status once it has ended, or SCANS_CHILD_RUNS. */
+int scans_child_poll(struct scans_child *child, int *status);
+
+/* Ask it to end; the second time, a while later, it is killed. */
+void scans_child_ask_to_end(struct scans_child *child);
+
+/* The last whole line that it printed, as JSON: how far it is, or its report. NULL: there is none. The caller's. */
+json_t *scans_child_line(const struct scans_child *child);
+/* The last line that it wrote to stderr, "" when there is none. text: char[SCANS_CHILD_SAID_MAX] */
+void scans_child_said(const struct scans_child *child, char *text);
+
+/* Kill it if it runs, reap it, close what it wrote to. */
+void scans_child_end(struct scans_child *child);
+
+#endif
