@@ -18,6 +18,8 @@
 #include "mgmt-server/core/events.h"
 #include "mgmt-server/core/failover.h"
 #include "mgmt-server/core/leases.h"
+#include "mgmt-server/catalogue/catalogue_scans.h"
+#include "mgmt-server/core/scans.h"
 #include "mgmt-server/core/snapshots.h"
 #include "mgmt-server/core/transfer.h"
 
@@ -108,6 +110,7 @@ static int set_up(void **state)
 	OK(fleet_new(&s.fleet, &s, &err));
 	OK(events_new(&s.events, &err));
 	OK(transfer_new(&s.transfer, &s, &err));
+	OK(scans_new(&s.scans, &err));
 	add_endpoint("a");
 	OK(change_begin(&change, &s, &err));
 	OK(catalogue_desktop_add(change.db, &d, &err));
@@ -127,6 +130,7 @@ static int remove_one(const char *path, const struct stat *st, int flag, struct 
 static int tear_down(void **state)
 {
 	(void)state;
+	scans_free(s.scans);
 	transfer_free(s.transfer);
 	events_free(s.events);
 	fleet_free(s.fleet);
@@ -404,6 +408,71 @@ static void test_jobs_lost_lease_fails_over(void **state)
 	assert_int_equal(hand_out("b", "i1"), 1);
 }
 
+/* The newest snapshot of anna gets a verdict; its id into char[CATALOGUE_ID_LEN]. */
+static void judge_newest(const char *verdict, char *id)
+{
+	struct catalogue_scan scan = {
+		.reasons = "[]", .findings = "[]", .engine = "", .signature_version = ""
+	};
+	struct db_conn *c;
+
+	OK(db_begin(s.db, &c, &err));
+	OK(catalogue_snapshot_latest(c, "anna", id, &err));
+	memcpy(scan.snapshot, id, sizeof(scan.snapshot));
+	strcpy(scan.verdict, verdict);
+	OK(catalogue_scan_put(c, &scan, &err));
+	OK(db_commit(c, &err));
+}
+
+static void assert_job_chose(const char *job, const char *snapshot)
+{
+	CLEANUP(db_read_end) struct db_conn *c = db_read(s.db);
+	struct catalogue_job row;
+
+	OK(catalogue_job_get(c, job, &row, &err));
+	assert_string_equal(jobs_text(&row, "snapshot"), snapshot);
+	catalogue_job_deinit(&row);
+}
+
+static void test_jobs_infected_is_passed_over(void **state)
+{
+	char older[CATALOGUE_ID_LEN], newer[CATALOGUE_ID_LEN], id[CATALOGUE_ID_LEN];
+
+	(void)state;
+	add_snapshot(false);
+	judge_newest("infected", older);
+	OK(order("start", id));
+	assert_string_equal(job_now(id).state, "failed");
+	assert_non_null(strstr(job_now(id).error, "infected"));
+	judge_newest("incomplete", older);
+	add_snapshot(false);
+	judge_newest("infected", newer);
+	assert_string_not_equal(older, newer);
+	OK(order("start", id));
+	assert_string_equal(job_now(id).step, "run");
+	assert_job_chose(id, older);
+}
+
+static void test_jobs_scan_beside_others(void **state)
+{
+	char snapshot[CATALOGUE_ID_LEN], id[CATALOGUE_ID_LEN], run[CATALOGUE_ID_LEN];
+	struct change change;
+
+	(void)state;
+	add_snapshot(false);
+	judge_newest("clean", snapshot);
+	OK(order("start", run));
+	OK(change_begin(&change, &s, &err));
+	assert_int_equal(scans_order(&change, "20200101-000000-00000000", "test", id, &err), -ENOENT);
+	OK(scans_order(&change, snapshot, "test", id, &err));
+	OK(change_commit(&change, &err));
+	/* There is no godwit-scan beside this test: the job fails and the verdict stays. */
+	assert_string_equal(job_now(id).state, "failed");
+	assert_non_null(strstr(job_now(id).error, "godwit-scan"));
+	assert_string_equal(job_now(run).state, "queued");
+	judge_newest("clean", snapshot);
+}
+
 static void test_jobs_passwords(void **state)
 {
 	char text[256];
@@ -431,6 +500,8 @@ int main(void)
 		TEST(test_jobs_abort_puts_leases_back),
 		TEST(test_jobs_leases_survive_a_restart),
 		TEST(test_jobs_lost_lease_fails_over),
+		TEST(test_jobs_infected_is_passed_over),
+		TEST(test_jobs_scan_beside_others),
 		cmocka_unit_test(test_jobs_passwords),
 	};
 
