@@ -7,6 +7,7 @@
 
 #include "common/base.h"
 #include "snapshot/store_cli.h"
+#include "snapshot/store_cli_mirror.h"
 #include "snapshot/store_cli_nbd.h"
 #include "snapshot/store_cli_prune.h"
 #include "snapshot/store_cli_put.h"
@@ -25,8 +26,10 @@ static const struct {
 	{ "list", store_cli_read_list, "STORE", "the snapshots, oldest first" },
 	{ "get", store_cli_read_get, "STORE SNAPSHOT VOLUME FILE [--threads N]",
 	  "write a volume into a file, sparse; SNAPSHOT: an id, how it begins, or latest" },
-	{ "verify", store_cli_read_verify, "STORE [--quick]",
-	  "read everything back; --quick: structure only. Exit status 0 sound, 1 damage, 2 could not run" },
+	{ "verify", store_cli_read_verify,
+	  "STORE [--quick] [--budget BYTES] [--rate BYTES] [--repair-from MIRROR]",
+	  "read everything back; --quick: structure only; --budget: about so much, what was checked longest ago\n"
+	  "        first; --rate: bytes a second. Exit status 0 sound, 1 damage, 2 could not run" },
 	{ "stat", store_cli_read_stat, "STORE", "how much there is" },
 	{ "forget", store_cli_prune_forget, "STORE SNAPSHOT …", "let snapshots go; gc gives their space back" },
 	{ "pin", store_cli_prune_pin, "STORE SNAPSHOT", "never let it go" },
@@ -43,6 +46,8 @@ static const struct {
 	  "make a snapshot of disk images: raw, qcow2, vmdk, vhdx, vdi, ova" },
 	{ "export", store_cli_nbd_export, "STORE SNAPSHOT VOLUME FILE [--format raw|qcow2|vmdk|vhdx|vdi]",
 	  "write a volume as a disk image" },
+	{ "mirror", store_cli_mirror, "STORE DEST [--every SECONDS] [--rate BYTES] [--no-delete-hours N]",
+	  "copy what DEST has not yet; --no-delete-hours: of a mirror that is made now" },
 	{ "reindex", store_cli_prune_reindex, "STORE", "make everything that is derived again from the packs" },
 };
 

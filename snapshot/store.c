@@ -269,6 +269,37 @@ static int pack_load(struct store *store, const struct pack_name *name, struct e
 	return r < 0 ? r : store_catalogue_take(store, pack, number, err);
 }
 
+/* A new row tells what is in the pack. This one loses its name: what is GONE by name was deleted by GC, and mirrors follow. */
+static void supersede(struct store_pack *row)
+{
+	row->state = STORE_PACK_GONE;
+	memset(&row->name, 0, sizeof(row->name));
+}
+
+int store_reload_pack(struct store *store, const struct pack_name *name, struct err *err)
+{
+	bool reload = false;
+	size_t n;
+
+	pthread_mutex_lock(&store->lock);
+	n = store->pack_count;
+	pthread_mutex_unlock(&store->lock);
+	for (uint32_t i = 0; i < n; i++) {
+		bool is_it;
+
+		pthread_mutex_lock(&store->lock);
+		is_it = memcmp(&store->packs[i].name, name, sizeof(*name)) == 0;
+		if (is_it && store->packs[i].state == STORE_PACK_DAMAGED) {
+			supersede(&store->packs[i]);
+			reload = true;
+		}
+		pthread_mutex_unlock(&store->lock);
+		if (is_it)
+			store_table_uncache(store, i);
+	}
+	return reload ? pack_load(store, name, err) : 0;
+}
+
 static int by_name(const void *a, const void *b)
 {
 	return memcmp(a, b, sizeof(struct pack_name));
@@ -325,7 +356,7 @@ static void match_rows(struct store *store, const struct pack_name *names, size_
 		if (!found)
 			row->state = STORE_PACK_DAMAGED;
 		else if (row->state == STORE_PACK_DAMAGED)
-			row->state = STORE_PACK_GONE; /* it may have been repaired: a new row will tell */
+			supersede(row); /* it may have been repaired */
 		else
 			known[found - names] = true;
 	}

@@ -135,6 +135,8 @@ int store_stat(struct store *store, struct store_stat *out, struct err *err);
 
 struct store_verify {
 	bool quick;                      /* structure only: footers, trees, no chunk data */
+	uint64_t budget_bytes;           /* read about so much, the packs first whose last check is oldest; 0: all */
+	uint64_t bytes_per_second;       /* 0: as fast as it goes */
 	struct volume_progress *progress;
 	/* Called for each damage found, with a line that names pack, offset, chunk and the snapshots it hurts. */
 	void (*damage)(void *arg, const char *text);

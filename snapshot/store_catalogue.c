@@ -26,9 +26,19 @@ static size_t position(const struct store *store, const char *id)
 	return low;
 }
 
-static bool listed(const struct store_snapshot *row)
+/* Inside a store's no-delete window a note that forgets has no effect yet: a mirror with a window must outlive whoever commands
+ * the store that it mirrors.
+ */
+static bool listed(const struct store *store, const struct store_snapshot *row)
 {
-	return row->pack != UINT32_MAX && !row->forgotten;
+	uint64_t now;
+
+	if (row->pack == UINT32_MAX)
+		return false;
+	if (!row->forgotten || !store->no_delete_ms)
+		return !row->forgotten;
+	now = clock_wall_ms();
+	return row->created_wall_ms > now || now - row->created_wall_ms <= store->no_delete_ms;
 }
 
 /* The row of @id, made if there is none; under store->lock. NULL: out of memory. A note may come before its manifest. */
@@ -262,7 +272,7 @@ static struct store_snapshot *listed_row(struct store *store, const char *id)
 	size_t at = position(store, id);
 
 	return at < store->snapshot_count && strcmp(store->snapshots[at].id, id) == 0 &&
-			       listed(&store->snapshots[at])
+			       listed(store, &store->snapshots[at])
 		       ? &store->snapshots[at]
 		       : NULL;
 }
@@ -356,7 +366,7 @@ int store_catalogue_rows(struct store *store, struct store_snapshot **out, size_
 	pthread_mutex_lock(&store->lock);
 	rows = calloc(store->snapshot_count + 1, sizeof(*rows));
 	for (size_t i = 0; rows && i < store->snapshot_count; i++)
-		if (listed(&store->snapshots[i]))
+		if (listed(store, &store->snapshots[i]))
 			rows[n++] = store->snapshots[i];
 	pthread_mutex_unlock(&store->lock);
 	if (!rows)
@@ -417,7 +427,7 @@ int store_stat(struct store *store, struct store_stat *out, struct err *err)
 	memset(out, 0, sizeof(*out));
 	pthread_mutex_lock(&store->lock);
 	for (size_t i = 0; i < store->snapshot_count; i++)
-		out->snapshots += listed(&store->snapshots[i]);
+		out->snapshots += listed(store, &store->snapshots[i]);
 	pthread_mutex_unlock(&store->lock);
 
 	for (uint32_t i = 0; i < store->pack_count; i++) {

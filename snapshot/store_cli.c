@@ -240,5 +240,7 @@ void store_cli_progress_end(void)
 	if (watch.has_thread)
 		pthread_join(watch.thread, NULL);
 	watch.has_thread = false;
+	signal(SIGINT, SIG_DFL);
+	signal(SIGTERM, SIG_DFL);
 	watch.progress = NULL;
 }

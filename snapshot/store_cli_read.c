@@ -8,8 +8,9 @@
 
 #include "common/clock.h"
 #include "snapshot/store_cli.h"
+#include "snapshot/store_mirror.h"
 
-enum { OPT_THREADS = STORE_CLI_OPT_OWN, OPT_QUICK };
+enum { OPT_THREADS = STORE_CLI_OPT_OWN, OPT_QUICK, OPT_BUDGET, OPT_RATE, OPT_REPAIR };
 
 int store_cli_read_init(int argc, char **argv)
 {
@@ -156,17 +157,35 @@ int store_cli_read_get(int argc, char **argv)
 
 struct verify {
 	struct store_cli cli;
-	bool quick;
-	json_t *damages;
+	struct store_verify order;
+	const char *mirror; /* repair from it first */
+	json_t *damages, *repairs;
 };
 
 static bool verify_take(void *arg, int option, const char *value)
 {
 	struct verify *v = arg;
 
-	(void)value;
-	v->quick = option == OPT_QUICK;
-	return v->quick;
+	switch (option) {
+	case OPT_QUICK:
+		v->order.quick = true;
+		return true;
+	case OPT_BUDGET:
+		return store_cli_number("--budget", value, UINT64_MAX, &v->order.budget_bytes);
+	case OPT_RATE:
+		return store_cli_number("--rate", value, UINT64_MAX, &v->order.bytes_per_second);
+	case OPT_REPAIR:
+		v->mirror = value;
+		return true;
+	}
+	return false;
+}
+
+static void verify_repaired(void *arg, const char *text)
+{
+	struct verify *v = arg;
+
+	json_array_append_new(v->repairs, json_string(text));
 }
 
 static void verify_damage(void *arg, const char *text)
@@ -183,10 +202,13 @@ static int verify_answer(struct verify *v, uint64_t damaged)
 	size_t i;
 
 	if (v->cli.json) {
-		int r = store_cli_print(json_pack("{sb sO}", "sound", !damaged, "damage", v->damages));
+		int r = store_cli_print(json_pack("{sb sO sO}", "sound", !damaged, "damage", v->damages,
+						  "repaired", v->repairs));
 
 		return r == STORE_CLI_DONE ? status : STORE_CLI_COULD_NOT_RUN;
 	}
+	json_array_foreach(v->repairs, i, text)
+		printf("%s\n", json_string_value(text));
 	json_array_foreach(v->damages, i, text)
 		printf("%s\n", json_string_value(text));
 	if (damaged)
@@ -196,13 +218,25 @@ static int verify_answer(struct verify *v, uint64_t damaged)
 	return status;
 }
 
+static int verify_run(struct verify *v, struct store *store, uint64_t *damaged, struct err *err)
+{
+	int r = 0;
+
+	if (v->mirror)
+		r = store_mirror_repair(store, v->mirror, verify_repaired, v, err);
+	return r < 0 ? r : store_verify(store, &v->order, damaged, err);
+}
+
 int store_cli_read_verify(int argc, char **argv)
 {
-	static const struct option options[] = { { "quick", no_argument, NULL, OPT_QUICK }, { 0 } };
+	static const struct option options[] = { { "quick", no_argument, NULL, OPT_QUICK },
+						 { "budget", required_argument, NULL, OPT_BUDGET },
+						 { "rate", required_argument, NULL, OPT_RATE },
+						 { "repair-from", required_argument, NULL, OPT_REPAIR },
+						 { 0 } };
 	CLEANUP(store_close) struct store *store = NULL;
 	struct volume_progress progress = { 0 };
-	struct verify v = { 0 };
-	struct store_verify order = { .progress = &progress, .damage = verify_damage, .arg = &v };
+	struct verify v = { .order = { .progress = &progress, .damage = verify_damage } };
 	struct err err = { 0 };
 	uint64_t damaged = 0;
 	int r;
@@ -210,12 +244,14 @@ int store_cli_read_verify(int argc, char **argv)
 	if (!store_cli_parse(&v.cli, argc, argv, options, verify_take, &v) ||
 	    !store_cli_operands(&v.cli, 0, 0))
 		return STORE_CLI_USAGE;
-	if (store_cli_open(&v.cli, STORE_READ, &store))
+	/* What was checked when is written down, and a pack replaced, only by the one process that writes. */
+	if (store_cli_open(&v.cli, v.mirror || v.order.budget_bytes ? STORE_WRITE : STORE_READ, &store))
 		return STORE_CLI_COULD_NOT_RUN;
 	v.damages = json_array();
-	order.quick = v.quick;
+	v.repairs = json_array();
+	v.order.arg = &v;
 	store_cli_progress_begin("verify", &progress);
-	r = store_verify(store, &order, &damaged, &err);
+	r = verify_run(&v, store, &damaged, &err);
 	store_cli_progress_end();
 	if (r < 0) {
 		store_cli_fail(&v.cli, &err);
@@ -224,6 +260,7 @@ int store_cli_read_verify(int argc, char **argv)
 		r = verify_answer(&v, damaged);
 	}
 	json_decref(v.damages);
+	json_decref(v.repairs);
 	return r;
 }
 

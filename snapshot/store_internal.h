@@ -27,8 +27,8 @@ struct store_domain {
 enum store_pack_state {
 	STORE_PACK_LIVE,      /* may be used */
 	STORE_PACK_CONDEMNED, /* counts as absent; deleted when no older session is left */
+	STORE_PACK_DAMAGED,   /* its header or footer cannot be read, or the file is missing */
 	STORE_PACK_GONE,      /* deleted */
-	STORE_PACK_DAMAGED,   /* its header or footer cannot be read */
 };
 
 /* A row of the pack table; its index there is the pack's number, which is never used again. */
@@ -87,6 +87,8 @@ struct store_domain *store_domain_get(struct store *store, const char *name, str
 int store_sync_folder(struct store *store, struct err *err);
 /* Take packs into the table that are in the folder and not yet known. */
 int store_load_packs(struct store *store, struct err *err);
+/* A pack's file was replaced by a sound one. */
+int store_reload_pack(struct store *store, const struct pack_name *name, struct err *err);
 int store_check_writable(const struct store *store, struct err *err);
 
 /* ---- store_table.c: packs and what is in them ---- */
@@ -111,6 +113,8 @@ struct store_place {
 /* rescue: a condemned pack that has the chunk becomes live again. Return 0, STORE_ABSENT or -errno. */
 int store_table_find(struct store_domain *domain, const struct chunk_id *id, bool rescue,
 		     struct store_place *out, struct err *err);
+/* Close the pack's file if it is cached. */
+void store_table_uncache(struct store *store, uint32_t number);
 void store_table_clear(struct store *store);
 
 /* ---- store_source.c ---- */

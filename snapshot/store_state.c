@@ -228,7 +228,7 @@ static bool packs_take(struct store *store, const struct parts *parts, struct er
 		const char *domain = domain_name(parts, get32(p + 24));
 
 		memcpy(row->name.bytes, p, PACK_NAME_LEN);
-		row->state = p[16] <= STORE_PACK_DAMAGED ? (enum store_pack_state)p[16]
+		row->state = p[16] <= STORE_PACK_GONE ? (enum store_pack_state)p[16]
 							 : STORE_PACK_GONE;
 		row->records = get32(p + 20);
 		row->size = get64(p + 32);

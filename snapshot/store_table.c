@@ -252,6 +252,19 @@ int store_table_find(struct store_domain *domain, const struct chunk_id *id, boo
 	return r;
 }
 
+void store_table_uncache(struct store *store, uint32_t number)
+{
+	pthread_mutex_lock(&store->lock);
+	store->packs[number].cached = NULL;
+	for (size_t i = 0; i < STORE_CACHE_PACKS; i++) {
+		if (!store->cache[i].pack || store->cache[i].number != number)
+			continue;
+		pack_unref(store->cache[i].pack);
+		store->cache[i].pack = NULL;
+	}
+	pthread_mutex_unlock(&store->lock);
+}
+
 void store_table_clear(struct store *store)
 {
 	for (size_t i = 0; i < STORE_CACHE_PACKS; i++)

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/hex.h"
 #include "snapshot/volume.h"
 
@@ -136,21 +137,81 @@ static int pack_check(struct verify *v, uint32_t number, struct err *err)
 	return 0;
 }
 
-static int packs_check(struct verify *v, struct err *err)
+/* A pack and when it was last found sound: the schedule. */
+struct turn {
+	uint32_t number;
+	uint64_t verified_wall_ms, size;
+};
+
+static int by_turn(const void *a, const void *b)
 {
-	size_t n;
+	const struct turn *x = a, *y = b;
+
+	if (x->verified_wall_ms != y->verified_wall_ms)
+		return x->verified_wall_ms < y->verified_wall_ms ? -1 : 1;
+	return x->number < y->number ? -1 : 1;
+}
+
+/* The packs that are to be read now, oldest check first; heap. */
+static struct turn *schedule(struct verify *v, size_t *count)
+{
+	uint64_t bytes = 0, budget = v->order->quick ? 0 : v->order->budget_bytes;
+	struct turn *turns;
+	size_t n = 0;
 
 	pthread_mutex_lock(&v->store->lock);
-	n = v->store->pack_count;
-	for (size_t i = 0; i < n && v->order->progress; i++)
-		if (v->store->packs[i].state != STORE_PACK_GONE && !v->order->quick)
-			atomic_fetch_add(&v->order->progress->total_bytes, v->store->packs[i].size);
+	turns = calloc(v->store->pack_count + 1, sizeof(*turns));
+	for (uint32_t i = 0; turns && i < v->store->pack_count; i++) {
+		const struct store_pack *row = &v->store->packs[i];
+
+		if (row->state != STORE_PACK_GONE)
+			turns[n++] = (struct turn){ i, row->verified_wall_ms, row->size };
+	}
 	pthread_mutex_unlock(&v->store->lock);
-	for (uint32_t i = 0; i < n; i++) {
-		int r = pack_check(v, i, err);
+	if (!turns)
+		return NULL;
+	if (n)
+		qsort(turns, n, sizeof(*turns), by_turn);
+	for (*count = 0; *count < n && (!budget || bytes < budget); ++*count)
+		bytes += turns[*count].size;
+	if (v->order->progress && !v->order->quick)
+		atomic_fetch_add(&v->order->progress->total_bytes, bytes);
+	return turns;
+}
+
+static void keep_rate(const struct verify *v, uint64_t began_ms, uint64_t bytes)
+{
+	uint64_t due = v->order->bytes_per_second
+			       ? began_ms + bytes * 1000 / v->order->bytes_per_second
+			       : 0;
+
+	/* In short sleeps, so that a cancel is noticed. */
+	while (due > clock_now_ms() && !cancelled(v))
+		clock_sleep_ms(due - clock_now_ms() < 200 ? due - clock_now_ms() : 200);
+}
+
+static int packs_check(struct verify *v, struct err *err)
+{
+	uint64_t began_ms = clock_now_ms(), bytes = 0;
+	size_t n = 0;
+	CLEANUP_FREE struct turn *turns = schedule(v, &n);
+
+	if (!turns)
+		return err_set(err, ENOMEM, "verify");
+	for (size_t i = 0; i < n; i++) {
+		uint64_t before = v->damaged + v->bad_count;
+		int r = pack_check(v, turns[i].number, err);
 
 		if (r < 0)
 			return r;
+		if (before == v->damaged + v->bad_count && !v->order->quick) {
+			pthread_mutex_lock(&v->store->lock);
+			v->store->packs[turns[i].number].verified_wall_ms = clock_wall_ms();
+			v->store->state_stale = true;
+			pthread_mutex_unlock(&v->store->lock);
+		}
+		bytes += turns[i].size;
+		keep_rate(v, began_ms, v->order->quick ? 0 : bytes);
 	}
 	return 0;
 }

@@ -1,0 +1,415 @@
+#include "snapshot/store_mirror.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/io.h"
+#include "snapshot/store_internal.h"
+
+enum { COPY_BYTES = 1 << 20, CONFIG_MAX = 64 << 10 };
+
+struct mirror {
+	struct store *store;
+	const struct store_mirror *order;
+	struct store_mirror_result *result;
+	char *packs, *incoming;
+	int lock_fd;
+	uint64_t no_delete_ms;
+	uint64_t began_ms;
+};
+
+/* A pack that is staged: in DEST/incoming, whole and checked. */
+struct staged {
+	struct pack_name name;
+	bool has_others; /* manifests or notes: moved last */
+};
+
+/* ---- The mirror's folder ------------------------------------------------------------------------------------ */
+
+static int config_copy(const struct mirror *m, struct err *err)
+{
+	CLEANUP_FREE char *from = io_printf("%s/store.json", m->store->path);
+	CLEANUP_FREE char *to = io_printf("%s/store.json", m->order->dest);
+	CLEANUP(json_decref) json_t *value = NULL;
+	CLEANUP_FREE char *text = NULL;
+	int r;
+
+	if (!from || !to)
+		return err_set(err, ENOMEM, "make mirror %s", m->order->dest);
+	r = json_parse_file(&value, from, CONFIG_MAX, err);
+	if (r < 0)
+		return r;
+	json_object_set_new(value, "no_delete_ms", json_integer((json_int_t)m->order->no_delete_ms));
+	text = json_text(value);
+	return text ? io_replace_file(to, text, strlen(text), 0644, err)
+		    : err_set(err, ENOMEM, "make mirror %s", m->order->dest);
+}
+
+static int config_check(struct mirror *m, const char *file, struct err *err)
+{
+	CLEANUP(json_decref) json_t *mine = NULL, *theirs = NULL;
+	CLEANUP_FREE char *from = io_printf("%s/store.json", m->store->path);
+	int r = from ? json_parse_file(&mine, from, CONFIG_MAX, err)
+		     : err_set(err, ENOMEM, "open mirror %s", m->order->dest);
+
+	if (r == 0)
+		r = json_parse_file(&theirs, file, CONFIG_MAX, err);
+	if (r < 0)
+		return r;
+	if (!json_equal(json_object_get(mine, "id"), json_object_get(theirs, "id")))
+		return err_say(err, EINVAL, "%s is another store, no mirror of %s", m->order->dest,
+			       m->store->path);
+	m->no_delete_ms = (uint64_t)json_integer_value(json_object_get(theirs, "no_delete_ms"));
+	return 0;
+}
+
+static int dest_open(struct mirror *m, struct err *err)
+{
+	CLEANUP_FREE char *file = io_printf("%s/store.json", m->order->dest);
+	CLEANUP_FREE char *temp = io_printf("%s/tmp", m->order->dest);
+	CLEANUP_FREE char *lock = io_printf("%s/lock", m->order->dest);
+	const char *folders[] = { m->packs, m->incoming, temp };
+	int r = 0;
+
+	if (!file || !temp || !lock)
+		return err_set(err, ENOMEM, "open mirror %s", m->order->dest);
+	for (size_t i = 0; r == 0 && i < ARRAY_LEN(folders); i++)
+		r = io_make_folders(folders[i], 0700, err);
+	if (r < 0)
+		return r;
+	m->lock_fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (m->lock_fd < 0)
+		return err_set(err, errno, "open %s", lock);
+	if (flock(m->lock_fd, LOCK_EX | LOCK_NB) < 0)
+		return err_say(err, EBUSY, "mirror %s: another process is writing to it", m->order->dest);
+	if (access(file, F_OK) != 0) {
+		r = config_copy(m, err);
+		if (r < 0)
+			return r;
+	}
+	return config_check(m, file, err);
+}
+
+/* ---- Copying ------------------------------------------------------------------------------------------------ */
+
+static char *pack_file(const char *folder, const struct pack_name *name, const char *suffix)
+{
+	char text[PACK_NAME_TEXT_LEN];
+
+	pack_name_text(name, text);
+	return io_printf("%s/%s.%s", folder, text, suffix);
+}
+
+static int pause_for_rate(const struct mirror *m, struct err *err)
+{
+	uint64_t rate = m->order->bytes_per_second, due;
+
+	if (m->order->progress && atomic_load(&m->order->progress->cancel))
+		return err_say(err, ECANCELED, "mirror: cancelled");
+	if (!rate)
+		return 0;
+	due = m->began_ms + m->result->bytes_copied * 1000 / rate;
+	if (due > clock_now_ms())
+		clock_sleep_ms(due - clock_now_ms());
+	return 0;
+}
+
+static int copy_bytes(struct mirror *m, const char *from, const char *to, struct err *err)
+{
+	CLEANUP_FD int in = open(from, O_RDONLY | O_CLOEXEC);
+	CLEANUP_FD int out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	CLEANUP_FREE uint8_t *buf = malloc(COPY_BYTES);
+	ssize_t n = 0;
+	int r = 0;
+
+	if (in < 0 || out < 0 || !buf)
+		return err_set(err, buf ? errno : ENOMEM, "copy %s to %s", from, to);
+	while (r == 0 && (n = read(in, buf, COPY_BYTES)) > 0) {
+		r = io_write_full(out, buf, (size_t)n);
+		if (r < 0)
+			return err_set(err, -r, "write %s", to);
+		m->result->bytes_copied += (uint64_t)n;
+		if (m->order->progress)
+			atomic_fetch_add(&m->order->progress->done_bytes, (uint64_t)n);
+		r = pause_for_rate(m, err);
+	}
+	if (r < 0)
+		return r;
+	if (n < 0 || fdatasync(out) < 0)
+		return err_set(err, errno, "copy %s to %s", from, to);
+	return 0;
+}
+
+/* Is every record of the pack what it should be? Return 0, -EBADMSG or -errno. */
+static int pack_check(struct store *store, const char *path, bool *has_others, struct err *err)
+{
+	CLEANUP_FREE uint8_t *buf = malloc(2 * CHUNK_MAX + PACK_RECORD_EXTRA);
+	CLEANUP(pack_unref) struct pack *pack = NULL;
+	int r = buf ? pack_open(&pack, path, &store->keys, store->id, err)
+		    : err_set(err, ENOMEM, "check %s", path);
+
+	*has_others = false;
+	for (uint32_t i = 0; r == 0 && i < pack->count; i++) {
+		struct chunk_encoded chunk;
+
+		*has_others |= pack->entries[i].type != PACK_CHUNK;
+		r = pack_read(pack, i, buf, &chunk, err);
+		if (r == 0)
+			r = chunk_decode(&chunk, buf + CHUNK_MAX + PACK_RECORD_EXTRA, err);
+		if (r == CHUNK_CORRUPT)
+			r = -EBADMSG;
+	}
+	return r;
+}
+
+/* Return 0 with *staged filled, or -EBADMSG, -ENOENT for a pack that the source cannot give. */
+static int stage(struct mirror *m, const struct pack_name *name, struct staged *staged,
+		 struct err *err)
+{
+	CLEANUP_FREE char *from = store_table_path(m->store, name);
+	CLEANUP_FREE char *part = pack_file(m->incoming, name, "part");
+	CLEANUP_FREE char *whole = pack_file(m->incoming, name, "pack");
+	int r;
+
+	if (!from || !part || !whole)
+		return err_set(err, ENOMEM, "copy a pack");
+	staged->name = *name;
+	if (access(whole, F_OK) == 0) /* by a run that was interrupted */
+		return pack_check(m->store, whole, &staged->has_others, err);
+	if (access(from, R_OK) != 0)
+		return -ENOENT;
+	r = copy_bytes(m, from, part, err);
+	if (r == 0)
+		r = pack_check(m->store, part, &staged->has_others, err);
+	if (r == 0 && rename(part, whole) < 0)
+		r = err_set(err, errno, "rename %s", part);
+	if (r < 0)
+		unlink(part);
+	if (r == 0)
+		m->result->packs_copied++;
+	return r;
+}
+
+static int move_in(struct mirror *m, const struct staged *staged, size_t n, bool others,
+		   struct err *err)
+{
+	for (size_t i = 0; i < n; i++) {
+		CLEANUP_FREE char *from = pack_file(m->incoming, &staged[i].name, "pack");
+		CLEANUP_FREE char *to = pack_file(m->packs, &staged[i].name, "pack");
+
+		if (!from || !to)
+			return err_set(err, ENOMEM, "mirror");
+		if (staged[i].has_others == others && rename(from, to) < 0)
+			return err_set(err, errno, "rename %s to %s", from, to);
+	}
+	return io_sync_folder(m->packs, err);
+}
+
+static struct pack_name *names_in_state(struct store *store, enum store_pack_state first,
+					enum store_pack_state last, size_t *count)
+{
+	struct pack_name *names;
+	size_t n = 0;
+
+	pthread_mutex_lock(&store->lock);
+	names = calloc(store->pack_count + 1, sizeof(*names));
+	for (size_t i = 0; names && i < store->pack_count; i++)
+		if (store->packs[i].state >= first && store->packs[i].state <= last)
+			names[n++] = store->packs[i].name;
+	pthread_mutex_unlock(&store->lock);
+	*count = n;
+	return names;
+}
+
+static void announce(struct mirror *m, const struct pack_name *names, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		CLEANUP_FREE char *to = pack_file(m->packs, &names[i], "pack");
+		CLEANUP_FREE char *from = store_table_path(m->store, &names[i]);
+		struct stat st;
+
+		if (m->order->progress && to && from && access(to, F_OK) != 0 && stat(from, &st) == 0)
+			atomic_fetch_add(&m->order->progress->total_bytes, (uint64_t)st.st_size);
+	}
+}
+
+static int copy_packs(struct mirror *m, struct err *err)
+{
+	size_t n, count = 0;
+	CLEANUP_FREE struct pack_name *names =
+		names_in_state(m->store, STORE_PACK_LIVE, STORE_PACK_CONDEMNED, &n);
+	CLEANUP_FREE struct staged *staged = calloc(n + 1, sizeof(*staged));
+	int r = 0;
+
+	if (!names || !staged)
+		return err_set(err, ENOMEM, "mirror");
+	announce(m, names, n);
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		CLEANUP_FREE char *to = pack_file(m->packs, &names[i], "pack");
+
+		if (!to)
+			return err_set(err, ENOMEM, "mirror");
+		if (access(to, F_OK) == 0)
+			continue;
+		r = stage(m, &names[i], &staged[count], err);
+		if (r == -EBADMSG || r == -ENOENT) {
+			/* Damage must not travel; what else there is should. */
+			m->result->packs_damaged += r == -EBADMSG;
+			r = 0;
+		} else if (r == 0) {
+			count++;
+		}
+	}
+	if (r == 0)
+		r = move_in(m, staged, count, false, err);
+	if (r == 0)
+		r = move_in(m, staged, count, true, err);
+	return r;
+}
+
+/* ---- Deleting ----------------------------------------------------------------------------------------------- */
+
+static bool old_enough(const struct mirror *m, const char *path)
+{
+	uint64_t now = clock_wall_ms();
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		return false;
+	return !m->no_delete_ms || ((uint64_t)st.st_ctime * 1000 <= now &&
+				    now - (uint64_t)st.st_ctime * 1000 > m->no_delete_ms);
+}
+
+/* What the source's GC deleted. A manifest goes before the note that forgets it: packs with notes in a second pass. */
+static int delete_packs(struct mirror *m, struct err *err)
+{
+	size_t n;
+	CLEANUP_FREE struct pack_name *names =
+		names_in_state(m->store, STORE_PACK_GONE, STORE_PACK_GONE, &n);
+
+	if (!names)
+		return err_set(err, ENOMEM, "mirror");
+	for (int pass = 0; pass < 2; pass++) {
+		for (size_t i = 0; i < n; i++) {
+			CLEANUP_FREE char *path = pack_file(m->packs, &names[i], "pack");
+			CLEANUP_FREE char *source = store_table_path(m->store, &names[i]);
+			bool has_others = false;
+
+			if (!path || !source)
+				return err_set(err, ENOMEM, "mirror");
+			if (access(source, F_OK) == 0 || !old_enough(m, path))
+				continue;
+			pack_check(m->store, path, &has_others, NULL);
+			if (has_others && pass == 0)
+				continue;
+			if (unlink(path) < 0 && errno != ENOENT)
+				return err_set(err, errno, "delete %s", path);
+			m->result->packs_deleted++;
+		}
+	}
+	return n ? io_sync_folder(m->packs, err) : 0;
+}
+
+int store_mirror(struct store *store, const struct store_mirror *order,
+		 struct store_mirror_result *result, struct err *err)
+{
+	struct mirror m = { .store = store, .order = order, .result = result, .lock_fd = -1 };
+	int r;
+
+	memset(result, 0, sizeof(*result));
+	m.began_ms = clock_now_ms();
+	m.packs = io_printf("%s/packs", order->dest);
+	m.incoming = io_printf("%s/incoming", order->dest);
+	r = m.packs && m.incoming ? dest_open(&m, err) : err_set(err, ENOMEM, "mirror");
+	if (r == 0)
+		r = copy_packs(&m, err);
+	if (r == 0)
+		r = delete_packs(&m, err);
+	base_close(m.lock_fd);
+	free(m.packs);
+	free(m.incoming);
+	return r < 0 ? err_wrap(err, r, "mirror %s to %s", store->path, order->dest) : 0;
+}
+
+/* ---- Repairing ---------------------------------------------------------------------------------------------- */
+
+/* Copy the mirror's pack in place of the damaged one, if it is sound. */
+static int replace(struct store *store, const struct pack_name *name, const char *from,
+		   struct err *err)
+{
+	struct store_mirror order = { .dest = store->path };
+	struct store_mirror_result result = { 0 };
+	struct mirror m = { .store = store, .order = &order, .result = &result };
+	CLEANUP_FREE char *temp = pack_file(store->temp_path, name, "repair");
+	CLEANUP_FREE char *to = store_table_path(store, name);
+	bool has_others;
+	int r;
+
+	if (!temp || !to)
+		return err_set(err, ENOMEM, "repair");
+	r = pack_check(store, from, &has_others, err);
+	if (r == 0)
+		r = copy_bytes(&m, from, temp, err);
+	if (r == 0)
+		r = pack_check(store, temp, &has_others, err);
+	if (r == 0 && rename(temp, to) < 0)
+		r = err_set(err, errno, "rename %s", temp);
+	if (r < 0) {
+		unlink(temp);
+		return r;
+	}
+	return io_sync_folder(store->packs_path, err);
+}
+
+int store_mirror_repair(struct store *store, const char *mirror,
+			void (*repaired)(void *arg, const char *text), void *arg, struct err *err)
+{
+	CLEANUP_FREE char *packs = io_printf("%s/packs", mirror);
+	size_t n = 0;
+	CLEANUP_FREE struct pack_name *names = NULL;
+	int r = store_check_writable(store, err);
+
+	if (r < 0)
+		return r;
+	if (!packs || access(packs, R_OK | X_OK) != 0)
+		return err_set(err, packs ? errno : ENOMEM, "read mirror %s", mirror);
+	names = names_in_state(store, STORE_PACK_LIVE, STORE_PACK_DAMAGED, &n);
+	if (!names)
+		return err_set(err, ENOMEM, "repair");
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		CLEANUP_FREE char *own = store_table_path(store, &names[i]);
+		CLEANUP_FREE char *other = pack_file(packs, &names[i], "pack");
+		char text[ERR_TEXT_MAX + 128], name[PACK_NAME_TEXT_LEN];
+		struct err why = { 0 };
+		bool has_others;
+
+		if (!own || !other)
+			return err_set(err, ENOMEM, "repair");
+		if (access(other, F_OK) != 0)
+			continue;
+		if (access(own, F_OK) == 0 && pack_check(store, own, &has_others, &why) != -EBADMSG)
+			continue;
+		pack_name_text(&names[i], name);
+		r = replace(store, &names[i], other, &why);
+		if (r == 0)
+			r = store_reload_pack(store, &names[i], &why);
+		snprintf(text, sizeof(text), "pack %s: %s%s", name,
+			 r == 0 ? "repaired from the mirror" : "could not be repaired: ",
+			 r == 0 ? "" : err_text(&why));
+		if (repaired)
+			repaired(arg, text);
+		if (r == -EBADMSG)
+			r = 0; /* the mirror's is damaged, too: go on with the others */
+		else if (r < 0)
+			*err = why;
+	}
+	return r;
+}

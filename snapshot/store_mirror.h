@@ -1,0 +1,38 @@
+/* store_mirror.h - a second store with the same packs: in another building, on another disk.
+ *
+ * Packs are immutable and have random names, so a mirror is the set of packs that are not there yet. They are staged in
+ * DEST/incoming, checked there, and moved into place at the end, those with manifests last: what a mirror lists it can
+ * restore. A mirror is a store: the same key opens it. It deletes only what the source says its GC deleted, and nothing
+ * that is inside the mirror's own no-delete window, so a source that lost its packs takes nothing along.
+ */
+#ifndef GODWIT_SNAPSHOT_STORE_MIRROR_H
+#define GODWIT_SNAPSHOT_STORE_MIRROR_H
+
+#include "snapshot/store.h"
+
+struct store_mirror {
+	const char *dest;                 /* a folder that is absent, empty or a mirror of this store */
+	uint64_t no_delete_ms;            /* of a mirror that is made now */
+	uint64_t bytes_per_second;        /* 0: as fast as it goes */
+	struct volume_progress *progress; /* may be NULL */
+};
+struct store_mirror_result {
+	uint64_t packs_copied, bytes_copied, packs_deleted;
+	uint64_t packs_damaged; /* in the source: not copied */
+};
+/* Return 0; -EBUSY when another process writes to the mirror; -EINVAL for a folder that is something else; -ECANCELED; -errno. May be repeated at any time. */
+int store_mirror(struct store *store, const struct store_mirror *order,
+		 struct store_mirror_result *result, struct err *err);
+
+/**
+ * store_mirror_repair(store, mirror, repaired, err):
+ * Replace packs of @store that cannot be read, or are missing, by the mirror's. Every record of a pack is checked down to
+ * its hash, in the store to find damage and in the mirror before it is used.
+ *
+ * mirror    the mirror's folder
+ * repaired  called with a line for each pack; may be NULL
+ */
+int store_mirror_repair(struct store *store, const char *mirror,
+			void (*repaired)(void *arg, const char *text), void *arg, struct err *err);
+
+#endif
