@@ -28,6 +28,9 @@ static int take_session(struct work_job *job, const json_t *session, struct err 
 {
 	const char *id = json_string_value(session);
 
+	/* Committed by the process before us: what we capture now is another instant, and a session is one snapshot. */
+	if (job->journal.phase == JOURNAL_COMMITTED)
+		job->journal.session[0] = '\0';
 	if (!id || job->journal.session[0])
 		return 0;
 	if (strlen(id) >= sizeof(job->journal.session))

@@ -330,6 +330,8 @@ static int try_until_over(struct upload *u, struct qemu_stream *stream, struct e
 			return err_say(err, EIO, "%s", err_text(&lost));
 		if (!passes_by(r) || clock_now_ms() >= give_up)
 			return r;
+		if (r == -ESTALE) /* over, by time or by a commit that we did not hear of */
+			u->job->journal.session[0] = '\0';
 		log_warning("upload cut, it is tried again: %s job=%s", err_text(err), u->job->job);
 		work_job_message(u->job, "trying again: %.180s", err_text(err));
 		wait_ms(u->job, pause);

@@ -122,9 +122,37 @@ static int take_branch(void *arg, const struct catalogue_snapshot *snapshot, str
 	return DB_STOP;
 }
 
-/* Was this upload committed before, its answer lost? 0: *m is that snapshot; CATALOGUE_NONE; -errno. */
+/* Are these the same volumes with the same content? Roots are hashes of everything below them. */
+static bool same_content(const struct manifest *a, const struct manifest *b)
+{
+	const struct volume *v, *w;
+	size_t i;
+
+	for (i = 0; i < a->volume_count; i++) {
+		v = &a->volumes[i];
+		w = manifest_volume(b, v->name);
+		if (!w || v->kind != w->kind || v->size != w->size || v->grid != w->grid ||
+		    memcmp(&v->root, &w->root, sizeof(v->root)) != 0)
+			return false;
+	}
+	return a->volume_count == b->volume_count;
+}
+
+static void replace(struct manifest *m, struct manifest *by)
+{
+	manifest_deinit(m);
+	*m = *by;
+	manifest_init(by);
+}
+
+/* Was this upload committed before, its answer lost? 0: *m is that snapshot now; CATALOGUE_NONE; -errno.
+ *
+ * Only the same content is the same snapshot. An agent that died before it heard the answer captures again, a later
+ * instant: if it were told the earlier one's id, it would count changes from an instant that nobody stored.
+ */
 static int committed_before(struct server *s, struct upload *u, struct manifest *m, struct err *err)
 {
+	struct manifest *before;
 	struct db_conn *c;
 	bool branch = false;
 	int r;
@@ -134,9 +162,24 @@ static int committed_before(struct server *s, struct upload *u, struct manifest 
 	c = db_read(s->db);
 	r = catalogue_snapshot_get(c, u->row.desktop, u->row.planned, take_branch, &branch, err);
 	db_read_end(c);
+	if (r != 0)
+		return r;
+	before = malloc(sizeof(*before));
+	if (!before)
+		return err_set(err, ENOMEM, "commit");
+	manifest_init(before);
+	r = store_manifest(s->store, u->row.planned, before, err);
+	if (r == 0 && !same_content(m, before))
+		r = err_say(err, ENOENT,
+			    "session %s is over: it became snapshot %s, which has other content",
+			    u->row.id, u->row.planned);
+	else if (r > 0)
+		r = err_say(err, EIO, "snapshot %s is not in the store", u->row.planned);
 	if (r == 0)
-		r = store_manifest(s->store, u->row.planned, m, err);
+		replace(m, before);
 	m->branch |= branch;
+	manifest_deinit(before);
+	free(before);
 	return r;
 }
 
@@ -149,14 +192,15 @@ static int parse_and_commit(struct http_request *request, struct upload *u, stru
 	const uint8_t *text = http_body(request, &len);
 	int r;
 
-	r = committed_before(s, u, m, err);
-	if (r <= 0)
-		return r;
 	r = json_parse(&body, (const char *)text, len, "the manifest", err);
 	if (r == 0)
 		r = manifest_from_json(m, body, err);
-	if (r == 0)
-		r = check_manifest(s, u, m, err);
+	if (r < 0)
+		return r;
+	r = committed_before(s, u, m, err);
+	if (r <= 0)
+		return r;
+	r = check_manifest(s, u, m, err);
 	return r < 0 ? r : commit(s, u, m, err);
 }
 

@@ -52,6 +52,9 @@ check "complete: committed" commit_session api anna 0 "$TAP_DIR/one" import
 first=$snapshot
 commit_session api anna 0 "$TAP_DIR/one" import
 is "$http $(field .snapshot)" "201 $first" "committed again: the same snapshot"
+as api POST "/sessions/$session/chunks" "@$TAP_DIR/two/records"
+commit_session api anna 0 "$TAP_DIR/two" import "$first"
+is "$http" 404 "other content on a session that was committed: over, never the earlier snapshot's id"
 
 # ---- What is not the caller's
 check "a session for anna" open_session api anna 0
