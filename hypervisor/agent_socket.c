@@ -77,7 +77,7 @@ static void send_later(struct client *c, char *line, int fd)
 
 	pthread_mutex_lock(&c->lock);
 	if (m && !c->closed && c->queued < QUEUE_MAX) {
-		*m = (struct message){.line = line, .fd = fd};
+		*m = (struct message){ .line = line, .fd = fd };
 		*c->last = m;
 		c->last = &m->next;
 		c->queued++;
@@ -170,7 +170,7 @@ static int start_job(struct client *c, const char *line)
 	c->in_flight++;
 	pthread_mutex_unlock(&c->lock);
 	if (job && copy) {
-		*job = (struct job){.client = c, .line = copy};
+		*job = (struct job){ .client = c, .line = copy };
 		r = -pthread_create(&thread, NULL, run_job, job);
 	}
 	if (r == 0) {
@@ -187,8 +187,8 @@ static int start_job(struct client *c, const char *line)
 
 static void read_requests(struct client *c)
 {
-	struct unix_socket_lines lines = {.fd = c->fd};
-	struct err err = {.code = 0};
+	struct unix_socket_lines lines = { .fd = c->fd };
+	struct err err = { .code = 0 };
 	char *line;
 	int r;
 
@@ -198,7 +198,8 @@ static void read_requests(struct client *c)
 			break;
 	}
 	if (r < 0)
-		log_warning("a connection ends: %s", err.code ? err_text(&err) : strerrordesc_np(-r));
+		log_warning("a connection ends: %s",
+			    err.code ? err_text(&err) : strerrordesc_np(-r));
 	unix_socket_lines_deinit(&lines);
 }
 
@@ -279,7 +280,7 @@ static void add_client(struct agent_socket *s, int fd)
 		base_close(fd);
 		return;
 	}
-	*c = (struct client){.server = s, .fd = fd};
+	*c = (struct client){ .server = s, .fd = fd };
 	c->last = &c->first;
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_cond_init(&c->changed, NULL);
@@ -302,7 +303,8 @@ static void add_client(struct agent_socket *s, int fd)
 static void *accept_loop(void *arg)
 {
 	struct agent_socket *s = arg;
-	struct pollfd polls[] = {{.fd = s->listen_fd, .events = POLLIN}, {.fd = s->stop_fd, .events = POLLIN}};
+	struct pollfd polls[] = { { .fd = s->listen_fd, .events = POLLIN },
+				  { .fd = s->stop_fd, .events = POLLIN } };
 
 	while (!(polls[1].revents & POLLIN)) {
 		int fd;
@@ -324,7 +326,9 @@ int agent_socket_new(struct agent_socket **out, struct hypervisor *hypervisor, s
 
 	if (!s)
 		return err_set(err, ENOMEM, "make the server");
-	*s = (struct agent_socket){.hypervisor = hypervisor, .listen_fd = -1, .stop_fd = eventfd(0, EFD_CLOEXEC)};
+	*s = (struct agent_socket){ .hypervisor = hypervisor,
+				    .listen_fd = -1,
+				    .stop_fd = eventfd(0, EFD_CLOEXEC) };
 	if (s->stop_fd < 0) {
 		free(s);
 		return err_set(err, errno, "make the server");

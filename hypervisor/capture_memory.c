@@ -7,7 +7,8 @@
 #include "common/clock.h"
 
 enum {
-	END_MS = 15000, /* from the stream's end, or a cancellation, to QEMU's word that it is over */
+	END_MS =
+		15000, /* from the stream's end, or a cancellation, to QEMU's word that it is over */
 	END_POLL_MS = 20,
 	NO_LIMIT = 1 << 30, /* bytes per second and more: memory goes to memory */
 };
@@ -20,7 +21,8 @@ static uint64_t proc_kib(const char *path, const char *key)
 	char line[256];
 
 	while (file && fgets(line, sizeof(line), file)) {
-		if (strncmp(line, key, strlen(key)) == 0 && sscanf(line + strlen(key), " %llu", &kib) == 1)
+		if (strncmp(line, key, strlen(key)) == 0 &&
+		    sscanf(line + strlen(key), " %llu", &kib) == 1)
 			break;
 	}
 	if (file)
@@ -38,16 +40,17 @@ int capture_memory_affordable(pid_t qemu, struct err *err)
 	resident = proc_kib(path, "VmRSS:") / 1024;
 	if (resident <= available)
 		return 0;
-	return err_say(err, ENOMEM, "capturing the memory needs up to %llu MiB of this host's, %llu are free",
+	return err_say(err, ENOMEM,
+		       "capturing the memory needs up to %llu MiB of this host's, %llu are free",
 		       (unsigned long long)resident, (unsigned long long)available);
 }
 
 int capture_memory_configure(struct qmp *qmp, bool live, struct err *err)
 {
 	json_t *capabilities =
-		json_pack("{s:[{s:s, s:b}, {s:s, s:b}, {s:s, s:b}]}", "capabilities", "capability", "postcopy-ram",
-			  "state", 0, "capability", "background-snapshot", "state", live, "capability", "events",
-			  "state", 1);
+		json_pack("{s:[{s:s, s:b}, {s:s, s:b}, {s:s, s:b}]}", "capabilities", "capability",
+			  "postcopy-ram", "state", 0, "capability", "background-snapshot", "state",
+			  live, "capability", "events", "state", 1);
 	int r = qmp_run(qmp, "migrate-set-capabilities", capabilities, NULL, err);
 
 	if (r < 0)
@@ -56,8 +59,8 @@ int capture_memory_configure(struct qmp *qmp, bool live, struct err *err)
 		       json_pack("{s:I}", "max-bandwidth", (json_int_t)NO_LIMIT << 10), NULL, err);
 }
 
-static int migration_status(struct qmp *qmp, char *status, size_t len, const char **why, json_t **reply,
-			    struct err *err)
+static int migration_status(struct qmp *qmp, char *status, size_t len, const char **why,
+			    json_t **reply, struct err *err)
 {
 	const char *text;
 	int r = qmp_run(qmp, "query-migrate", NULL, reply, err);
@@ -85,8 +88,10 @@ int capture_memory_completed(struct qmp *qmp, struct err *err)
 			return r;
 		if (strcmp(status, "completed") == 0)
 			return 0;
-		if (strcmp(status, "failed") == 0 || strcmp(status, "cancelled") == 0 || clock_now_ms() > end)
-			return err_say(err, EIO, "the memory stream %s: %s", status, why ? why : "QEMU gives no reason");
+		if (strcmp(status, "failed") == 0 || strcmp(status, "cancelled") == 0 ||
+		    clock_now_ms() > end)
+			return err_say(err, EIO, "the memory stream %s: %s", status,
+				       why ? why : "QEMU gives no reason");
 		clock_sleep_ms(END_POLL_MS);
 	}
 }
@@ -94,7 +99,7 @@ int capture_memory_completed(struct qmp *qmp, struct err *err)
 /* Ends a migration that still runs. Its reader may be gone (then it fails by itself) or still reading. */
 int capture_memory_cancel(struct qmp *qmp, struct err *err)
 {
-	static const char *const over[] = {"none", "completed", "failed", "cancelled"};
+	static const char *const over[] = { "none", "completed", "failed", "cancelled" };
 	uint64_t end = clock_now_ms() + END_MS;
 	bool told = false;
 
@@ -114,7 +119,8 @@ int capture_memory_cancel(struct qmp *qmp, struct err *err)
 			qmp_run(qmp, "migrate_cancel", NULL, NULL, NULL);
 		told = true;
 		if (clock_now_ms() > end)
-			return err_say(err, ETIMEDOUT, "cancelling the memory stream: it is still %s", status);
+			return err_say(err, ETIMEDOUT,
+				       "cancelling the memory stream: it is still %s", status);
 		clock_sleep_ms(END_POLL_MS);
 	}
 }

@@ -15,7 +15,7 @@
 struct capture_nodes {
 	struct qmp *qmp;
 	const struct desktop_record *record;
-	const char *folder;        /* the desktop's */
+	const char *folder; /* the desktop's */
 	const char *fleece_folder;
 	uint64_t cbw_ms;
 };
@@ -38,6 +38,7 @@ int capture_nodes_commit(const struct capture_nodes *nodes, const char *id, stru
 int capture_nodes_roll_back(const struct capture_nodes *nodes, struct err *err);
 
 /* Can every disk say what changed since record->snapshot? reason: char[len], why not, or "". Return 0 or as qmp_run. */
-int capture_nodes_tracked(const struct capture_nodes *nodes, bool *tracked, char *reason, size_t len, struct err *err);
+int capture_nodes_tracked(const struct capture_nodes *nodes, bool *tracked, char *reason,
+			  size_t len, struct err *err);
 
 #endif

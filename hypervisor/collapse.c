@@ -57,15 +57,20 @@ static int parse_mapping(const char *line, struct mapping *out)
 }
 
 /* Count the small pages that are there, by 2 MiB range. */
-static int count_pages(int pagemap, const struct mapping *m, struct page_region *regions, uint16_t *counts,
-		       struct err *err)
+static int count_pages(int pagemap, const struct mapping *m, struct page_region *regions,
+		       uint16_t *counts, struct err *err)
 {
 	uint64_t at = m->start;
 
 	while (at < m->end) {
-		struct pm_scan_arg scan = {.size = sizeof(scan), .start = at, .end = m->end, .vec = (uintptr_t)regions,
-					   .vec_len = REGIONS, .category_inverted = IS_PFNZERO | IS_HUGE,
-					   .category_mask = IS_PRESENT | IS_PFNZERO | IS_HUGE, .return_mask = IS_PRESENT};
+		struct pm_scan_arg scan = { .size = sizeof(scan),
+					    .start = at,
+					    .end = m->end,
+					    .vec = (uintptr_t)regions,
+					    .vec_len = REGIONS,
+					    .category_inverted = IS_PFNZERO | IS_HUGE,
+					    .category_mask = IS_PRESENT | IS_PFNZERO | IS_HUGE,
+					    .return_mask = IS_PRESENT };
 		int n = ioctl(pagemap, SCAN, &scan);
 
 		if (n < 0)
@@ -81,8 +86,8 @@ static int count_pages(int pagemap, const struct mapping *m, struct page_region 
 	return 0;
 }
 
-static int collapse_mapping(int pagemap, int pidfd, const struct mapping *m, struct collapse_result *result,
-			    struct err *err)
+static int collapse_mapping(int pagemap, int pidfd, const struct mapping *m,
+			    struct collapse_result *result, struct err *err)
 {
 	size_t ranges = (m->end - m->start) >> HUGE_SHIFT;
 	CLEANUP_FREE uint16_t *counts = calloc(ranges, sizeof(*counts));
@@ -93,8 +98,9 @@ static int collapse_mapping(int pagemap, int pidfd, const struct mapping *m, str
 		return err_set(err, ENOMEM, "collapse the guest's memory");
 	r = count_pages(pagemap, m, regions, counts, err);
 	for (size_t i = 0; r == 0 && i < ranges; i++) {
-		struct iovec range = {.iov_base = (void *)(uintptr_t)(m->start + ((uint64_t)i << HUGE_SHIFT)),
-				      .iov_len = 1ul << HUGE_SHIFT};
+		struct iovec range = { .iov_base = (void *)(uintptr_t)(m->start +
+								       ((uint64_t)i << HUGE_SHIFT)),
+				       .iov_len = 1ul << HUGE_SHIFT };
 
 		if (counts[i] < PAGES_MIN)
 			continue;
@@ -121,7 +127,7 @@ int collapse_process(pid_t pid, int pidfd, struct collapse_result *result, struc
 	struct mapping m;
 	int r = 0;
 
-	*result = (struct collapse_result){.ranges = 0};
+	*result = (struct collapse_result){ .ranges = 0 };
 	snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)pid);
 	pagemap = open(path, O_RDONLY | O_CLOEXEC);
 	snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);

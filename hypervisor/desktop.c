@@ -16,7 +16,8 @@
 
 enum { STATUS_BLOCK = 512 }; /* st_blocks counts these */
 
-int desktop_new(struct desktop **out, struct hypervisor *hypervisor, const char *name, struct err *err)
+int desktop_new(struct desktop **out, struct hypervisor *hypervisor, const char *name,
+		struct err *err)
 {
 	struct desktop *d = calloc(1, sizeof(*d));
 
@@ -114,13 +115,15 @@ int desktop_settle(struct desktop *d, int timeout_ms, struct err *err)
 	d->refresh = true;
 	desktop_wake(d);
 	while (!d->facts.gone && waited != ETIMEDOUT &&
-	       (d->refresh || d->facts.frozen || desktop_state_wish(&d->facts, d->autostart) != DESKTOP_WISH_NONE))
+	       (d->refresh || d->facts.frozen ||
+		desktop_state_wish(&d->facts, d->autostart) != DESKTOP_WISH_NONE))
 		waited = pthread_cond_timedwait(&d->changed, &d->lock, &deadline);
 	if (d->facts.gone)
-		r = err_say(err, ESRCH, "QEMU of desktop %s is gone: %s", d->record.desktop, d->reason);
+		r = err_say(err, ESRCH, "QEMU of desktop %s is gone: %s", d->record.desktop,
+			    d->reason);
 	else if (waited == ETIMEDOUT)
-		r = err_say(err, ETIMEDOUT, "QEMU of desktop %s did not follow within %d ms", d->record.desktop,
-			    timeout_ms);
+		r = err_say(err, ETIMEDOUT, "QEMU of desktop %s did not follow within %d ms",
+			    d->record.desktop, timeout_ms);
 	pthread_mutex_unlock(&d->lock);
 	return r;
 }
@@ -147,7 +150,8 @@ static json_t *disks_json(const struct desktop *d)
 		json_array_append_new(array,
 				      json_pack("{s:s, s:I, s:I, s:b}", "name", disk->name, "size",
 						(json_int_t)disk->size, "local_bytes",
-						(json_int_t)local_bytes(d, disk), "complete", disk->complete));
+						(json_int_t)local_bytes(d, disk), "complete",
+						disk->complete));
 	}
 	return array;
 }
@@ -157,15 +161,17 @@ json_t *desktop_status(struct desktop *d)
 	json_t *status;
 
 	pthread_mutex_lock(&d->lock);
-	status = json_pack("{s:s, s:I, s:s, s:o, s:s, s:s, s:o, s:b, s:I, s:o, s:s}", "desktop", d->record.desktop,
-			   "epoch", (json_int_t)d->record.epoch, "state",
-			   desktop_state_name(desktop_state_derive(&d->facts)), "machine",
-			   machine_json(&d->record.machine), "snapshot", d->record.snapshot, "memory",
-			   d->record.arriving ? "arriving" : "local", "disks", disks_json(d), "capture",
-			   d->capture_open, "lease_ms", (json_int_t)lease_guard_left(&d->lease, clock_now_ms()),
-			   "first_output_ms",
-			   d->record.output_seen ? json_integer((json_int_t)d->record.first_output_ms) : json_null(),
-			   "reason", d->reason);
+	status = json_pack(
+		"{s:s, s:I, s:s, s:o, s:s, s:s, s:o, s:b, s:I, s:o, s:s}", "desktop",
+		d->record.desktop, "epoch", (json_int_t)d->record.epoch, "state",
+		desktop_state_name(desktop_state_derive(&d->facts)), "machine",
+		machine_json(&d->record.machine), "snapshot", d->record.snapshot, "memory",
+		d->record.arriving ? "arriving" : "local", "disks", disks_json(d), "capture",
+		d->capture_open, "lease_ms",
+		(json_int_t)lease_guard_left(&d->lease, clock_now_ms()), "first_output_ms",
+		d->record.output_seen ? json_integer((json_int_t)d->record.first_output_ms)
+				      : json_null(),
+		"reason", d->reason);
 	pthread_mutex_unlock(&d->lock);
 	return status;
 }
@@ -176,7 +182,8 @@ void desktop_emit(struct desktop *d, const char *event, json_t *fields)
 
 	if (!root || json_object_set_new(root, "event", json_string(event)) < 0 ||
 	    json_object_set_new(root, "desktop", json_string(d->record.desktop)) < 0) {
-		log_error("an event is lost: out of memory desktop=%s event=%s", d->record.desktop, event);
+		log_error("an event is lost: out of memory desktop=%s event=%s", d->record.desktop,
+			  event);
 		json_decref(root);
 		return;
 	}

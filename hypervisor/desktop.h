@@ -28,22 +28,22 @@ struct desktop {
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* CLOCK_MONOTONIC; whatever below changed */
 	unsigned refs;
-	const char *busy;       /* the operation that has claimed it; NULL */
+	const char *busy; /* the operation that has claimed it; NULL */
 	struct desktop_record record;
 	struct lease_guard lease;
 	struct desktop_facts facts;
 	enum desktop_state shown; /* what the last event said */
 	char reason[DESKTOP_REASON_MAX + 1];
-	bool autostart;           /* what an incoming QEMU was told */
-	bool refresh;             /* QEMU has to be asked for its state again */
-	bool closing;             /* being discarded, or the hypervisor ends: no more events */
-	bool capture_open;        /* between capture and capture_end */
-	bool capture_hold;        /* that capture keeps the guest paused */
-	const void *capture_owner; /* the connection that asked for it */
+	bool autostart;              /* what an incoming QEMU was told */
+	bool refresh;                /* QEMU has to be asked for its state again */
+	bool closing;                /* being discarded, or the hypervisor ends: no more events */
+	bool capture_open;           /* between capture and capture_end */
+	bool capture_hold;           /* that capture keeps the guest paused */
+	const void *capture_owner;   /* the connection that asked for it */
 	uint64_t stop_us, resume_us; /* QEMU's clock at its last STOP and RESUME event */
-	unsigned exports_deleted; /* BLOCK_EXPORT_DELETED events so far */
+	unsigned exports_deleted;    /* BLOCK_EXPORT_DELETED events so far */
 	uint64_t fill_complained_ms; /* the watch thread's own */
-	uint64_t resumed_ms;      /* clock_now_ms() when it first ran; 0: not yet */
+	uint64_t resumed_ms;         /* clock_now_ms() when it first ran; 0: not yet */
 
 	struct qmp *qmp; /* NULL before the first attach; stays until the desktop is freed */
 	int pidfd;       /* -1: no QEMU */
@@ -53,7 +53,8 @@ struct desktop {
 };
 
 /* A desktop with a folder but without QEMU: one reference, the caller's. Return 0 or -errno. */
-int desktop_new(struct desktop **out, struct hypervisor *hypervisor, const char *name, struct err *err);
+int desktop_new(struct desktop **out, struct hypervisor *hypervisor, const char *name,
+		struct err *err);
 struct desktop *desktop_ref(struct desktop *desktop);
 void desktop_unref(struct desktop *desktop);
 DEFINE_CLEANUP(struct desktop *, desktop_unref);

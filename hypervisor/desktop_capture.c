@@ -19,7 +19,8 @@
 enum {
 	CLAIM_WAIT_MS = 5000,
 	SETTLE_MS = 30000,
-	REFUSED_MS = 1000, /* for the other replies, when one of a batch was a refusal or the limit is over */
+	REFUSED_MS =
+		1000, /* for the other replies, when one of a batch was a refusal or the limit is over */
 };
 
 struct capture {
@@ -39,11 +40,11 @@ static struct capture_nodes nodes_of(struct desktop *d)
 {
 	const char *fleece = d->hypervisor->config.fleece_folder;
 
-	return (struct capture_nodes){.qmp = d->qmp,
-				      .record = &d->record,
-				      .folder = d->folder,
-				      .fleece_folder = fleece && fleece[0] ? fleece : d->folder,
-				      .cbw_ms = d->hypervisor->config.cbw_ms};
+	return (struct capture_nodes){ .qmp = d->qmp,
+				       .record = &d->record,
+				       .folder = d->folder,
+				       .fleece_folder = fleece && fleece[0] ? fleece : d->folder,
+				       .cbw_ms = d->hypervisor->config.cbw_ms };
 }
 
 /* ---- stage: may it be done? ---------------------------------------------------------------------------------- */
@@ -73,16 +74,21 @@ static int check(struct capture *c, struct err *err)
 	pthread_mutex_unlock(&d->lock);
 	if (open)
 		return err_say(err, EBUSY, "a capture of desktop %s is open", d->record.desktop);
-	if (state == DESKTOP_STATE_STARTING || state == DESKTOP_STATE_INCOMING || state == DESKTOP_STATE_CRASHED)
-		return err_say(err, EINVAL, "desktop %s is %s: its disks cannot be captured now", d->record.desktop,
-			       desktop_state_name(state));
+	if (state == DESKTOP_STATE_STARTING || state == DESKTOP_STATE_INCOMING ||
+	    state == DESKTOP_STATE_CRASHED)
+		return err_say(err, EINVAL, "desktop %s is %s: its disks cannot be captured now",
+			       d->record.desktop, desktop_state_name(state));
 	if (!c->order->memory)
 		return 0;
 	if (state == DESKTOP_STATE_OFF || state == DESKTOP_STATE_POSTCOPY_PAUSED || arriving)
-		return err_say(err, EINVAL, "desktop %s %s: its memory cannot be captured", d->record.desktop,
-			       state == DESKTOP_STATE_OFF ? "is off" : "has not all of its memory yet");
+		return err_say(err, EINVAL, "desktop %s %s: its memory cannot be captured",
+			       d->record.desktop,
+			       state == DESKTOP_STATE_OFF ? "is off"
+							  : "has not all of its memory yet");
 	if (!c->live && filling(d))
-		return err_say(err, EBUSY, "desktop %s: without live capture the memory can be captured when every disk is complete",
+		return err_say(err, EBUSY,
+			       "desktop %s: without live capture the memory can be captured when "
+			       "every disk is complete",
 			       d->record.desktop);
 	return capture_memory_affordable(d->record.process.pid, err);
 }
@@ -92,15 +98,17 @@ static int check(struct capture *c, struct err *err)
 static int collapse(struct capture *c, struct err *err)
 {
 	struct collapse_result result;
-	struct err why = {.code = 0};
+	struct err why = { .code = 0 };
 
 	(void)err;
 	if (!c->d->hypervisor->config.collapse || !c->live)
 		return 0;
 	if (collapse_process(c->d->record.process.pid, c->d->pidfd, &result, &why) < 0)
-		log_info("the pause may be longer: %s desktop=%s", err_text(&why), c->d->record.desktop);
+		log_info("the pause may be longer: %s desktop=%s", err_text(&why),
+			 c->d->record.desktop);
 	else
-		log_debug("collapsed %u of %u ranges desktop=%s", result.collapsed, result.ranges, c->d->record.desktop);
+		log_debug("collapsed %u of %u ranges desktop=%s", result.collapsed, result.ranges,
+			  c->d->record.desktop);
 	return 0;
 }
 
@@ -145,7 +153,8 @@ static int prepare_memory(struct capture *c, struct err *err)
 	r = spool_start(&c->spool, pair[0], on_instant, c, err);
 	if (r < 0)
 		return r;
-	return qmp_run_fd(c->d->qmp, "getfd", json_pack("{s:s}", "fdname", "memory"), qemu_end, err);
+	return qmp_run_fd(c->d->qmp, "getfd", json_pack("{s:s}", "fdname", "memory"), qemu_end,
+			  err);
 }
 
 /* ---- stage: the instant --------------------------------------------------------------------------------------- */
@@ -155,14 +164,15 @@ static int post_instant(struct capture *c, struct qmp_batch *batch, struct err *
 	struct qmp_command commands[MACHINE_DISKS_MAX + 3];
 	size_t n = 0;
 
-	commands[n++] = (struct qmp_command){.name = "stop"};
+	commands[n++] = (struct qmp_command){ .name = "stop" };
 	for (size_t i = 0; !stands_still(c) && i < c->d->record.disk_count; i++)
 		commands[n++] = capture_nodes_switch(&c->nodes, i);
 	if (c->order->memory)
-		commands[n++] = (struct qmp_command){.name = "migrate",
-						     .arguments = json_pack("{s:s}", "uri", "fd:memory")};
+		commands[n++] =
+			(struct qmp_command){ .name = "migrate",
+					      .arguments = json_pack("{s:s}", "uri", "fd:memory") };
 	else if (c->go_on)
-		commands[n++] = (struct qmp_command){.name = "cont"};
+		commands[n++] = (struct qmp_command){ .name = "cont" };
 	return qmp_post(c->d->qmp, commands, n, batch, err);
 }
 
@@ -170,14 +180,16 @@ static int post_instant(struct capture *c, struct qmp_batch *batch, struct err *
 static int await_instant(struct capture *c, struct qmp_batch *batch, struct err *err)
 {
 	uint64_t end = clock_now_ms() + c->d->hypervisor->config.instant_ms;
-	struct pollfd polls[] = {{.fd = spool_wake_fd(c->spool), .events = POLLIN},
-				 {.fd = batch->wake_fd, .events = POLLIN}};
+	struct pollfd polls[] = { { .fd = spool_wake_fd(c->spool), .events = POLLIN },
+				  { .fd = batch->wake_fd, .events = POLLIN } };
 
 	while (spool_look(c->spool) == 0) {
 		uint64_t now = clock_now_ms();
 
 		if (now >= end)
-			return err_say(err, ETIMEDOUT, "the guest's memory was not frozen within %llu ms ([capture] instant_limit)",
+			return err_say(err, ETIMEDOUT,
+				       "the guest's memory was not frozen within %llu ms "
+				       "([capture] instant_limit)",
 				       (unsigned long long)c->d->hypervisor->config.instant_ms);
 		poll(polls, ARRAY_LEN(polls), (int)(end - now));
 		if (polls[1].revents & POLLIN) {
@@ -204,7 +216,8 @@ static int take_instant(struct capture *c, struct err *err)
 		return r;
 	if (c->order->memory)
 		r = await_instant(c, &batch, err);
-	collected = qmp_collect(c->d->qmp, &batch, r < 0 ? REFUSED_MS : QMP_TIMEOUT_MS, r < 0 ? NULL : err);
+	collected = qmp_collect(c->d->qmp, &batch, r < 0 ? REFUSED_MS : QMP_TIMEOUT_MS,
+				r < 0 ? NULL : err);
 	return r < 0 ? r : collected;
 }
 
@@ -214,7 +227,8 @@ static void freeze(struct capture *c)
 
 	pthread_mutex_lock(&d->lock);
 	d->facts.frozen = true;
-	c->go_on = d->facts.qemu == DESKTOP_QEMU_RUNNING && !d->facts.paused && !d->facts.fenced && !c->order->hold;
+	c->go_on = d->facts.qemu == DESKTOP_QEMU_RUNNING && !d->facts.paused && !d->facts.fenced &&
+		   !c->order->hold;
 	d->stop_us = d->resume_us = 0;
 	pthread_mutex_unlock(&d->lock);
 }
@@ -255,7 +269,8 @@ static int export_disks(struct capture *c, struct err *err)
 static int freeze_disks_now(struct capture *c, struct err *err)
 {
 	/* A plain migration leaves the disks inactive; `cont` would activate them, but a held guest gets none. */
-	int r = qmp_run(c->d->qmp, "blockdev-set-active", json_pack("{s:b}", "active", 1), NULL, err);
+	int r = qmp_run(c->d->qmp, "blockdev-set-active", json_pack("{s:b}", "active", 1), NULL,
+			err);
 
 	if (r == 0)
 		r = capture_nodes_prepare(&c->nodes, err);
@@ -273,7 +288,8 @@ static int finish_memory(struct capture *c, struct err *err)
 
 	if (!c->order->memory)
 		return 0;
-	r = spool_finish(c->spool, (int)c->d->hypervisor->config.memory_ms, &c->memfd, &c->memory_bytes, err);
+	r = spool_finish(c->spool, (int)c->d->hypervisor->config.memory_ms, &c->memfd,
+			 &c->memory_bytes, err);
 	if (r == 0)
 		r = capture_memory_completed(c->d->qmp, err);
 	if (r < 0 || c->live)
@@ -301,9 +317,11 @@ static json_t *disks_reply(const struct capture *c)
 	for (size_t i = 0; socket && i < d->record.disk_count; i++) {
 		const struct machine_disk *disk = &d->record.disks[i];
 
-		json_array_append_new(array, json_pack("{s:s, s:I, s:s, s:s, s:s}", "name", disk->name, "size",
-						       (json_int_t)disk->size, "socket", socket, "export", disk->name,
-						       "bitmap", c->tracked ? d->record.snapshot : ""));
+		json_array_append_new(array,
+				      json_pack("{s:s, s:I, s:s, s:s, s:s}", "name", disk->name,
+						"size", (json_int_t)disk->size, "socket", socket,
+						"export", disk->name, "bitmap",
+						c->tracked ? d->record.snapshot : ""));
 	}
 	return array;
 }
@@ -314,12 +332,14 @@ static json_t *reply_of(const struct capture *c)
 	double pause_ms;
 
 	pthread_mutex_lock(&d->lock);
-	pause_ms = d->stop_us && d->resume_us > d->stop_us ? (double)(d->resume_us - d->stop_us) / 1000.0 : 0;
+	pause_ms = d->stop_us && d->resume_us > d->stop_us
+			   ? (double)(d->resume_us - d->stop_us) / 1000.0
+			   : 0;
 	pthread_mutex_unlock(&d->lock);
 	return json_pack("{s:f, s:s, s:s, s:o, s:b, s:I, s:o}", "pause_ms", pause_ms, "parent",
 			 c->tracked ? d->record.snapshot : "", "reason", c->reason, "machine",
-			 machine_json(&d->record.machine), "live", c->live, "memory_bytes", (json_int_t)c->memory_bytes,
-			 "disks", disks_reply(c));
+			 machine_json(&d->record.machine), "live", c->live, "memory_bytes",
+			 (json_int_t)c->memory_bytes, "disks", disks_reply(c));
 }
 
 /* ---- the whole ------------------------------------------------------------------------------------------------- */
@@ -344,11 +364,12 @@ static int run_stages(struct capture *c, size_t *failed, struct err *err)
 		uint64_t begin = clock_now_us();
 		int r = stages[i].run(c, err);
 
-		log_debug("capture: %s took %.1f ms desktop=%s", stages[i].name, (double)(clock_now_us() - begin) / 1000.0,
-			  c->d->record.desktop);
+		log_debug("capture: %s took %.1f ms desktop=%s", stages[i].name,
+			  (double)(clock_now_us() - begin) / 1000.0, c->d->record.desktop);
 		if (r < 0) {
 			*failed = i;
-			return err_wrap(err, r, "capture of %s, %s", c->d->record.desktop, stages[i].name);
+			return err_wrap(err, r, "capture of %s, %s", c->d->record.desktop,
+					stages[i].name);
 		}
 	}
 	return 0;
@@ -364,9 +385,10 @@ static void open_capture(struct capture *c)
 	pthread_mutex_unlock(&d->lock);
 }
 
-int desktop_capture_begin(struct desktop *d, const struct desktop_capture_order *order, json_t **reply, int *memfd, struct err *err)
+int desktop_capture_begin(struct desktop *d, const struct desktop_capture_order *order,
+			  json_t **reply, int *memfd, struct err *err)
 {
-	struct capture c = {.d = d, .order = order, .memfd = -1};
+	struct capture c = { .d = d, .order = order, .memfd = -1 };
 	size_t failed = 0;
 	int r;
 
@@ -383,12 +405,13 @@ int desktop_capture_begin(struct desktop *d, const struct desktop_capture_order 
 		open_capture(&c);
 		*memfd = TAKE_FD(c.memfd);
 	} else if (failed > 0) {
-		struct err worse = {.code = 0};
+		struct err worse = { .code = 0 };
 
 		log_warning("%s desktop=%s", err_text(err), d->record.desktop);
 		/* While it is cancelled the stream has to be read on, so the spool goes last. */
 		if (desktop_capture_clean_up(d, &worse) < 0)
-			log_error("capture is not undone: %s desktop=%s", err_text(&worse), d->record.desktop);
+			log_error("capture is not undone: %s desktop=%s", err_text(&worse),
+				  d->record.desktop);
 	}
 	spool_free(c.spool);
 	base_close(c.memfd);
@@ -425,7 +448,8 @@ static void close_capture(struct desktop *d, bool run_again)
 	desktop_wake(d);
 }
 
-static int commit(struct desktop *d, const struct capture_nodes *nodes, const char *snapshot, struct err *err)
+static int commit(struct desktop *d, const struct capture_nodes *nodes, const char *snapshot,
+		  struct err *err)
 {
 	int r = capture_nodes_commit(nodes, snapshot, err);
 
@@ -471,7 +495,7 @@ void desktop_capture_abandon(struct hypervisor *hypervisor, const void *owner)
 {
 	for (;;) {
 		CLEANUP(desktop_unref) struct desktop *mine = NULL;
-		struct err err = {.code = 0};
+		struct err err = { .code = 0 };
 
 		pthread_mutex_lock(&hypervisor->lock);
 		for (struct desktop *d = hypervisor->desktops; d && !mine; d = d->next) {
@@ -485,7 +509,8 @@ void desktop_capture_abandon(struct hypervisor *hypervisor, const void *owner)
 		pthread_mutex_unlock(&hypervisor->lock);
 		if (!mine)
 			return;
-		log_warning("a capture ends because its agent went away desktop=%s", mine->record.desktop);
+		log_warning("a capture ends because its agent went away desktop=%s",
+			    mine->record.desktop);
 		if (desktop_capture_end(mine, NULL, &err) < 0)
 			log_error("%s desktop=%s", err_text(&err), mine->record.desktop);
 		pthread_mutex_lock(&mine->lock);

@@ -23,8 +23,8 @@ struct desktop_capture_order {
  *
  * Return 0; -EBUSY; -EINVAL when the desktop's state does not allow it; or -errno: then the desktop runs on as before.
  */
-int desktop_capture_begin(struct desktop *desktop, const struct desktop_capture_order *order, json_t **reply, int *memfd,
-		  struct err *err);
+int desktop_capture_begin(struct desktop *desktop, const struct desktop_capture_order *order,
+			  json_t **reply, int *memfd, struct err *err);
 
 /* snapshot: what was committed; NULL: nothing was. Return 0, -EINVAL when no capture is open, or -errno. */
 int desktop_capture_end(struct desktop *desktop, const char *snapshot, struct err *err);

@@ -16,7 +16,7 @@
 enum {
 	SETTLE_MS = 30000,
 	KILL_MS = 30000,
-	CLAIM_MS = 60000,     /* an operation that lost its QEMU ends soon */
+	CLAIM_MS = 60000,      /* an operation that lost its QEMU ends soon */
 	POWER_PRESS_MS = 5000, /* a guest that still boots ignores the button: press again */
 	SHUTDOWN_MAX_MS = 24 * 3600 * 1000,
 	ORPHANS_MAX = 1000,
@@ -27,8 +27,9 @@ static int check_epoch(const struct desktop *d, uint64_t epoch, struct err *err)
 {
 	if (d->record.epoch == epoch)
 		return 0;
-	return err_say(err, ESTALE, "desktop %s is here under epoch %llu, not %llu", d->record.desktop,
-		       (unsigned long long)d->record.epoch, (unsigned long long)epoch);
+	return err_say(err, ESTALE, "desktop %s is here under epoch %llu, not %llu",
+		       d->record.desktop, (unsigned long long)d->record.epoch,
+		       (unsigned long long)epoch);
 }
 
 int desktop_ops_lease(struct desktop *d, uint64_t epoch, uint64_t ttl_ms, struct err *err)
@@ -76,7 +77,8 @@ static int await_off(struct desktop *d, int ms, struct err *err)
 	while (!d->facts.gone && d->facts.qemu != DESKTOP_QEMU_SHUTDOWN && waited != ETIMEDOUT)
 		waited = pthread_cond_timedwait(&d->changed, &d->lock, &deadline);
 	if (d->facts.gone)
-		r = err_say(err, ESRCH, "QEMU of desktop %s is gone: %s", d->record.desktop, d->reason);
+		r = err_say(err, ESRCH, "QEMU of desktop %s is gone: %s", d->record.desktop,
+			    d->reason);
 	else if (d->facts.qemu == DESKTOP_QEMU_SHUTDOWN)
 		r = 0;
 	pthread_mutex_unlock(&d->lock);
@@ -85,7 +87,8 @@ static int await_off(struct desktop *d, int ms, struct err *err)
 
 int desktop_ops_shutdown(struct desktop *d, uint64_t timeout_ms, struct err *err)
 {
-	uint64_t end = clock_now_ms() + (timeout_ms < SHUTDOWN_MAX_MS ? timeout_ms : SHUTDOWN_MAX_MS);
+	uint64_t end =
+		clock_now_ms() + (timeout_ms < SHUTDOWN_MAX_MS ? timeout_ms : SHUTDOWN_MAX_MS);
 	int r = desktop_need_qemu(d, err);
 
 	while (r == 0) {
@@ -96,7 +99,8 @@ int desktop_ops_shutdown(struct desktop *d, uint64_t timeout_ms, struct err *err
 		if (r <= 0)
 			return r;
 		if (wait == 0)
-			return err_say(err, ETIMEDOUT, "the guest of desktop %s did not power off within %llu ms",
+			return err_say(err, ETIMEDOUT,
+				       "the guest of desktop %s did not power off within %llu ms",
 				       d->record.desktop, (unsigned long long)timeout_ms);
 		r = qmp_run(d->qmp, "system_powerdown", NULL, NULL, err);
 		if (r < 0)
@@ -123,8 +127,11 @@ int desktop_ops_recover(struct desktop *d, char **socket, struct err *err)
 	paused = d->facts.postcopy_paused;
 	pthread_mutex_unlock(&d->lock);
 	if (!paused)
-		return err_say(err, EINVAL, "desktop %s does not wait for a new source of its memory", d->record.desktop);
-	r = qmp_run(d->qmp, "migrate-recover", json_pack("{s:s}", "uri", "unix:" MACHINE_MEMORY_SOCKET), NULL, err);
+		return err_say(err, EINVAL,
+			       "desktop %s does not wait for a new source of its memory",
+			       d->record.desktop);
+	r = qmp_run(d->qmp, "migrate-recover",
+		    json_pack("{s:s}", "uri", "unix:" MACHINE_MEMORY_SOCKET), NULL, err);
 	if (r == 0)
 		*socket = TAKE(path);
 	return r;
@@ -172,7 +179,8 @@ int desktop_ops_discard(struct desktop *d, uint64_t epoch, struct err *err)
 static int move_away(const struct desktop *d, uint64_t epoch, char **folder, struct err *err)
 {
 	CLEANUP_FREE char *orphans = io_printf("%s/orphans", d->hypervisor->state);
-	int r = orphans ? io_make_folders(orphans, 0750, err) : err_set(err, ENOMEM, "orphan %s", d->record.desktop);
+	int r = orphans ? io_make_folders(orphans, 0750, err)
+			: err_set(err, ENOMEM, "orphan %s", d->record.desktop);
 
 	for (int i = 0; r == 0 && i < ORPHANS_MAX; i++) {
 		CLEANUP_FREE char *to = io_printf("%s/%s-epoch%llu-%d", orphans, d->record.desktop,
@@ -187,7 +195,9 @@ static int move_away(const struct desktop *d, uint64_t epoch, char **folder, str
 		if (errno != EEXIST && errno != ENOTEMPTY)
 			return err_set(err, errno, "move %s to %s", d->folder, to);
 	}
-	return r < 0 ? r : err_say(err, EMFILE, "%s holds too many orphans of %s", orphans, d->record.desktop);
+	return r < 0 ? r
+		     : err_say(err, EMFILE, "%s holds too many orphans of %s", orphans,
+			       d->record.desktop);
 }
 
 int desktop_ops_orphan(struct desktop *d, uint64_t epoch, char **folder, struct err *err)
@@ -200,6 +210,7 @@ int desktop_ops_orphan(struct desktop *d, uint64_t epoch, char **folder, struct 
 	if (r < 0)
 		return fail_end(d, r, err);
 	hypervisor_remove(d->hypervisor, d);
-	log_info("orphaned desktop=%s epoch=%llu folder=%s", d->record.desktop, (unsigned long long)epoch, *folder);
+	log_info("orphaned desktop=%s epoch=%llu folder=%s", d->record.desktop,
+		 (unsigned long long)epoch, *folder);
 	return 0;
 }

@@ -16,8 +16,10 @@ int desktop_record_check_name(const char *name, struct err *err)
 	size_t n = strspn(name, LOWER_DIGITS "-");
 
 	if (n == 0 || name[n] || n > DESKTOP_RECORD_NAME_MAX || name[0] == '-')
-		return err_say(err, EINVAL, "'desktop' must be 1 to %d of a-z, 0-9 and '-', not beginning with '-'",
-			       DESKTOP_RECORD_NAME_MAX);
+		return err_say(
+			err, EINVAL,
+			"'desktop' must be 1 to %d of a-z, 0-9 and '-', not beginning with '-'",
+			DESKTOP_RECORD_NAME_MAX);
 	return 0;
 }
 
@@ -26,16 +28,19 @@ int desktop_record_check_snapshot(const char *id, struct err *err)
 	size_t n = strspn(id, LOWER_DIGITS "ABCDEFGHIJKLMNOPQRSTUVWXYZ._-");
 
 	if (id[n] || n > DESKTOP_RECORD_SNAPSHOT_MAX)
-		return err_say(err, EINVAL, "'snapshot' must be letters, digits, '-', '_' and '.', at most %d of them",
-			       DESKTOP_RECORD_SNAPSHOT_MAX);
+		return err_say(
+			err, EINVAL,
+			"'snapshot' must be letters, digits, '-', '_' and '.', at most %d of them",
+			DESKTOP_RECORD_SNAPSHOT_MAX);
 	return 0;
 }
 
 int desktop_record_check_disk(const char *name, struct err *err)
 {
-	if (strlen(name) != 5 || strncmp(name, "disk", 4) != 0 || name[4] < '0' || name[4] >= '0' + MACHINE_DISKS_MAX)
-		return err_say(err, EINVAL, "a disk's 'name' must be disk0 to disk%d, not '%.40s'", MACHINE_DISKS_MAX - 1,
-			       name);
+	if (strlen(name) != 5 || strncmp(name, "disk", 4) != 0 || name[4] < '0' ||
+	    name[4] >= '0' + MACHINE_DISKS_MAX)
+		return err_say(err, EINVAL, "a disk's 'name' must be disk0 to disk%d, not '%.40s'",
+			       MACHINE_DISKS_MAX - 1, name);
 	return 0;
 }
 
@@ -46,8 +51,9 @@ static json_t *disks_json(const struct desktop_record *record)
 	for (size_t i = 0; array && i < record->disk_count; i++) {
 		const struct machine_disk *d = &record->disks[i];
 
-		json_array_append_new(array, json_pack("{s:s, s:I, s:s, s:b}", "name", d->name, "size",
-						       (json_int_t)d->size, "export", d->export, "complete", d->complete));
+		json_array_append_new(array, json_pack("{s:s, s:I, s:s, s:b}", "name", d->name,
+						       "size", (json_int_t)d->size, "export",
+						       d->export, "complete", d->complete));
 	}
 	return array;
 }
@@ -55,12 +61,14 @@ static json_t *disks_json(const struct desktop_record *record)
 int desktop_record_save(const struct desktop_record *r, const char *folder, struct err *err)
 {
 	CLEANUP_FREE char *path = io_printf("%s/desktop.json", folder);
-	CLEANUP(json_decref) json_t *root = json_pack(
-		"{s:i, s:s, s:I, s:o, s:s, s:o, s:i, s:I, s:s, s:b, s:b, s:b, s:b, s:b, s:I}", "version", VERSION,
-		"desktop", r->desktop, "epoch", (json_int_t)r->epoch, "machine", machine_json(&r->machine), "snapshot",
-		r->snapshot, "disks", disks_json(r), "pid", (int)r->process.pid, "start_time",
-		(json_int_t)r->process.start_time, "boot_id", r->boot_id, "started", r->started, "arriving", r->arriving,
-		"filling", r->filling, "paused", r->paused, "output_seen", r->output_seen, "first_output_ms",
+	CLEANUP(json_decref)
+	json_t *root = json_pack(
+		"{s:i, s:s, s:I, s:o, s:s, s:o, s:i, s:I, s:s, s:b, s:b, s:b, s:b, s:b, s:I}",
+		"version", VERSION, "desktop", r->desktop, "epoch", (json_int_t)r->epoch, "machine",
+		machine_json(&r->machine), "snapshot", r->snapshot, "disks", disks_json(r), "pid",
+		(int)r->process.pid, "start_time", (json_int_t)r->process.start_time, "boot_id",
+		r->boot_id, "started", r->started, "arriving", r->arriving, "filling", r->filling,
+		"paused", r->paused, "output_seen", r->output_seen, "first_output_ms",
 		(json_int_t)r->first_output_ms);
 	CLEANUP_FREE char *text = root ? json_text(root) : NULL;
 
@@ -69,10 +77,11 @@ int desktop_record_save(const struct desktop_record *r, const char *folder, stru
 	return io_replace_file(path, text, strlen(text), 0600, err);
 }
 
-static int load_disk(struct machine_disk *out, const json_t *object, const char *path, struct err *err)
+static int load_disk(struct machine_disk *out, const json_t *object, const char *path,
+		     struct err *err)
 {
 	const char *name = NULL, *export = NULL;
-	struct machine_disk d = {.size = 0};
+	struct machine_disk d = { .size = 0 };
 	const struct json_field fields[] = {
 		{ "name", JSON_KIND_STRING, false, &name },
 		{ "size", JSON_KIND_UINT, false, &d.size },
@@ -91,7 +100,8 @@ static int load_disk(struct machine_disk *out, const json_t *object, const char 
 	return 0;
 }
 
-static int load_disks(struct desktop_record *record, const json_t *disks, const char *path, struct err *err)
+static int load_disks(struct desktop_record *record, const json_t *disks, const char *path,
+		      struct err *err)
 {
 	if (json_array_size(disks) > MACHINE_DISKS_MAX)
 		return err_say(err, EINVAL, "%s: more than %d disks", path, MACHINE_DISKS_MAX);
@@ -106,8 +116,8 @@ static int load_disks(struct desktop_record *record, const json_t *disks, const 
 }
 
 /* Texts that were borrowed from the JSON, checked, into the record's arrays. */
-static int take_texts(struct desktop_record *record, const char *desktop, const char *snapshot, const char *boot_id,
-		      struct err *err)
+static int take_texts(struct desktop_record *record, const char *desktop, const char *snapshot,
+		      const char *boot_id, struct err *err)
 {
 	int r = desktop_record_check_name(desktop, err);
 
@@ -125,7 +135,7 @@ int desktop_record_load(struct desktop_record *out, const char *folder, struct e
 {
 	CLEANUP_FREE char *path = io_printf("%s/desktop.json", folder);
 	CLEANUP(json_decref) json_t *root = NULL;
-	struct desktop_record rec = {.epoch = 0};
+	struct desktop_record rec = { .epoch = 0 };
 	const char *desktop = NULL, *snapshot = NULL, *boot_id = NULL;
 	json_t *machine = NULL, *disks = NULL;
 	uint64_t version = 0, pid = 0;

@@ -20,11 +20,11 @@ struct desktop_record {
 	size_t disk_count;
 	struct process process;
 	char boot_id[PROCESS_BOOT_ID_LEN];
-	bool started;   /* `start` was answered; otherwise this folder is half made and goes */
-	bool arriving;  /* memory is not complete */
-	bool filling;   /* `fill` was asked for */
-	bool paused;    /* by a person */
-	bool output_seen;         /* first_output_ms is known */
+	bool started;     /* `start` was answered; otherwise this folder is half made and goes */
+	bool arriving;    /* memory is not complete */
+	bool filling;     /* `fill` was asked for */
+	bool paused;      /* by a person */
+	bool output_seen; /* first_output_ms is known */
 	uint64_t first_output_ms;
 };
 

@@ -103,9 +103,12 @@ static int spawn_qemu(struct desktop *d, bool incoming, struct err *err)
 	};
 	CLEANUP_FREE char *log = io_printf("%s/qemu.log", d->folder);
 	CLEANUP_FD int folder_fd = open(d->folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	CLEANUP_FD int log_fd = log ? open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600) : -1;
+	CLEANUP_FD int log_fd =
+		log ? open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600) : -1;
 	CLEANUP(machine_command_free) char **argv = NULL;
-	struct process_spawn spawn = {.folder_fd = folder_fd, .log_fd = log_fd, .record = record_child, .arg = d};
+	struct process_spawn spawn = {
+		.folder_fd = folder_fd, .log_fd = log_fd, .record = record_child, .arg = d
+	};
 	int r;
 
 	if (folder_fd < 0 || log_fd < 0)
@@ -144,13 +147,15 @@ static int track_changes(struct desktop *d, struct err *err)
 
 static int expect_memory(struct desktop *d, struct err *err)
 {
-	json_t *capabilities = json_pack("{s:[{s:s, s:b}, {s:s, s:b}]}", "capabilities", "capability", "postcopy-ram",
-					 "state", 1, "capability", "events", "state", 1);
+	json_t *capabilities =
+		json_pack("{s:[{s:s, s:b}, {s:s, s:b}]}", "capabilities", "capability",
+			  "postcopy-ram", "state", 1, "capability", "events", "state", 1);
 	int r = qmp_run(d->qmp, "migrate-set-capabilities", capabilities, NULL, err);
 
 	if (r < 0)
 		return r;
-	return qmp_run(d->qmp, "migrate-incoming", json_pack("{s:s}", "uri", "unix:" MACHINE_MEMORY_SOCKET), NULL, err);
+	return qmp_run(d->qmp, "migrate-incoming",
+		       json_pack("{s:s}", "uri", "unix:" MACHINE_MEMORY_SOCKET), NULL, err);
 }
 
 /* Everything up to the guest's first instruction. */
@@ -202,14 +207,17 @@ static int refuse(struct hypervisor *hypervisor, const struct desktop_start *ord
 {
 	CLEANUP(desktop_unref) struct desktop *other = NULL;
 
-	if (hypervisor_find(hypervisor, order->desktop, &other, NULL) < 0 || other->record.epoch == order->epoch)
+	if (hypervisor_find(hypervisor, order->desktop, &other, NULL) < 0 ||
+	    other->record.epoch == order->epoch)
 		return err_say(err, EEXIST, "desktop %s is here already", order->desktop);
-	return err_say(err, ESTALE, "desktop %s is here under epoch %llu, not %llu: discard or orphan it first",
-		       order->desktop, (unsigned long long)other->record.epoch, (unsigned long long)order->epoch);
+	return err_say(err, ESTALE,
+		       "desktop %s is here under epoch %llu, not %llu: discard or orphan it first",
+		       order->desktop, (unsigned long long)other->record.epoch,
+		       (unsigned long long)order->epoch);
 }
 
-int desktop_start(struct hypervisor *hypervisor, const struct desktop_start *order, struct desktop **out,
-		  struct err *err)
+int desktop_start(struct hypervisor *hypervisor, const struct desktop_start *order,
+		  struct desktop **out, struct err *err)
 {
 	CLEANUP(desktop_unref) struct desktop *d = NULL;
 	int r;
@@ -307,7 +315,8 @@ int desktop_start_attach(struct hypervisor *hypervisor, const char *name, struct
 		return err_wrap(err, r, "take hold of desktop %s", name);
 	r = hypervisor_add(hypervisor, desktop_ref(d), err);
 	assert(r == 0); /* folders have different names */
-	log_info("took hold desktop=%s epoch=%llu qemu=%d", name, (unsigned long long)d->record.epoch,
+	log_info("took hold desktop=%s epoch=%llu qemu=%d", name,
+		 (unsigned long long)d->record.epoch,
 		 d->pidfd < 0 ? 0 : (int)d->record.process.pid);
 	return 0;
 }

@@ -26,8 +26,8 @@ struct desktop_start {
  *
  * Return 0; -EEXIST when it is here under this epoch, -ESTALE under another; or -errno: then nothing is left of it.
  */
-int desktop_start(struct hypervisor *hypervisor, const struct desktop_start *order, struct desktop **out,
-		  struct err *err);
+int desktop_start(struct hypervisor *hypervisor, const struct desktop_start *order,
+		  struct desktop **out, struct err *err);
 
 /* Take hold of the desktop whose folder an earlier run left, and put it on the list. Return 0 or -errno. */
 int desktop_start_attach(struct hypervisor *hypervisor, const char *name, struct err *err);

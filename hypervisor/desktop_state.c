@@ -18,14 +18,10 @@ enum fact {
 };
 
 static const char *const names[] = {
-	[DESKTOP_STATE_STARTING] = "starting",
-	[DESKTOP_STATE_INCOMING] = "incoming",
-	[DESKTOP_STATE_RUNNING] = "running",
-	[DESKTOP_STATE_PAUSED] = "paused",
-	[DESKTOP_STATE_FENCED] = "fenced",
-	[DESKTOP_STATE_POSTCOPY_PAUSED] = "postcopy-paused",
-	[DESKTOP_STATE_OFF] = "off",
-	[DESKTOP_STATE_IO_ERROR] = "io-error",
+	[DESKTOP_STATE_STARTING] = "starting", [DESKTOP_STATE_INCOMING] = "incoming",
+	[DESKTOP_STATE_RUNNING] = "running",   [DESKTOP_STATE_PAUSED] = "paused",
+	[DESKTOP_STATE_FENCED] = "fenced",     [DESKTOP_STATE_POSTCOPY_PAUSED] = "postcopy-paused",
+	[DESKTOP_STATE_OFF] = "off",           [DESKTOP_STATE_IO_ERROR] = "io-error",
 	[DESKTOP_STATE_CRASHED] = "crashed",
 };
 
@@ -38,16 +34,16 @@ static const struct {
 	enum desktop_state state;
 	bool may_run; /* `cont` makes sense: QEMU retries a failed disk operation */
 } rules[] = {
-	{ FACT_GONE,            DESKTOP_STATE_CRASHED,         false },
-	{ FACT_BROKEN,          DESKTOP_STATE_CRASHED,         false },
-	{ FACT_STARTING,        DESKTOP_STATE_STARTING,        false },
-	{ FACT_SHUTDOWN,        DESKTOP_STATE_OFF,             false },
-	{ FACT_FENCED,          DESKTOP_STATE_FENCED,          false },
+	{ FACT_GONE, DESKTOP_STATE_CRASHED, false },
+	{ FACT_BROKEN, DESKTOP_STATE_CRASHED, false },
+	{ FACT_STARTING, DESKTOP_STATE_STARTING, false },
+	{ FACT_SHUTDOWN, DESKTOP_STATE_OFF, false },
+	{ FACT_FENCED, DESKTOP_STATE_FENCED, false },
 	{ FACT_POSTCOPY_PAUSED, DESKTOP_STATE_POSTCOPY_PAUSED, true },
-	{ FACT_INCOMING,        DESKTOP_STATE_INCOMING,        true },
-	{ FACT_IO_ERROR,        DESKTOP_STATE_IO_ERROR,        false },
-	{ FACT_PAUSED,          DESKTOP_STATE_PAUSED,          false },
-	{ 0,                    DESKTOP_STATE_RUNNING,         true },
+	{ FACT_INCOMING, DESKTOP_STATE_INCOMING, true },
+	{ FACT_IO_ERROR, DESKTOP_STATE_IO_ERROR, false },
+	{ FACT_PAUSED, DESKTOP_STATE_PAUSED, false },
+	{ 0, DESKTOP_STATE_RUNNING, true },
 };
 
 static const struct {
@@ -105,7 +101,8 @@ enum desktop_wish desktop_state_wish(const struct desktop_facts *facts, bool aut
 	case DESKTOP_QEMU_RUNNING:
 		return should_run ? DESKTOP_WISH_NONE : DESKTOP_WISH_STOP;
 	case DESKTOP_QEMU_STOPPED:
-		return should_run && !facts->postcopy_paused ? DESKTOP_WISH_CONT : DESKTOP_WISH_NONE;
+		return should_run && !facts->postcopy_paused ? DESKTOP_WISH_CONT
+							     : DESKTOP_WISH_NONE;
 	case DESKTOP_QEMU_INCOMING:
 		if (should_run == autostart)
 			return DESKTOP_WISH_NONE;

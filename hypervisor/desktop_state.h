@@ -23,12 +23,12 @@ enum desktop_state {
 
 /* QEMU's run states, as far as they differ for us. Source: qapi/run-state.json. */
 enum desktop_qemu {
-	DESKTOP_QEMU_STOPPED,  /* paused, prelaunch, postmigrate, save-vm …: `cont` makes it run */
+	DESKTOP_QEMU_STOPPED, /* paused, prelaunch, postmigrate, save-vm …: `cont` makes it run */
 	DESKTOP_QEMU_RUNNING,
 	DESKTOP_QEMU_INCOMING, /* inmigrate: it waits for its memory */
 	DESKTOP_QEMU_SHUTDOWN, /* the guest powered off */
 	DESKTOP_QEMU_IO_ERROR,
-	DESKTOP_QEMU_BROKEN,   /* internal-error, guest-panicked: nothing brings it back */
+	DESKTOP_QEMU_BROKEN, /* internal-error, guest-panicked: nothing brings it back */
 };
 
 struct desktop_facts {

@@ -15,8 +15,8 @@
 #include "hypervisor/fill.h"
 
 enum {
-	TICK_MS = 1000,        /* fill progress, lost wake-ups */
-	IO_RETRY_MS = 10000,   /* how often a stopped disk operation is tried again */
+	TICK_MS = 1000,      /* fill progress, lost wake-ups */
+	IO_RETRY_MS = 10000, /* how often a stopped disk operation is tried again */
 	CONNECT_POLL_MS = 10,
 };
 
@@ -44,8 +44,9 @@ static void on_io_error(struct desktop *d, const json_t *data, uint64_t time_us)
 	(void)time_us;
 	if (!action || strcmp(action, "stop") != 0)
 		return;
-	snprintf(d->reason, sizeof(d->reason), "%s of %s failed: %.160s", operation ? operation : "an operation",
-		 node && node[0] ? node : "a disk", text ? text : "unknown");
+	snprintf(d->reason, sizeof(d->reason), "%s of %s failed: %.160s",
+		 operation ? operation : "an operation", node && node[0] ? node : "a disk",
+		 text ? text : "unknown");
 }
 
 static void on_export_deleted(struct desktop *d, const json_t *data, uint64_t time_us)
@@ -87,10 +88,10 @@ static void on_closed(void *arg)
 
 int desktop_watch_connect(struct desktop *d, int timeout_ms, struct err *err)
 {
-	const struct qmp_handlers handlers = {.event = on_event, .closed = on_closed, .arg = d};
+	const struct qmp_handlers handlers = { .event = on_event, .closed = on_closed, .arg = d };
 	CLEANUP_FREE char *path = io_printf("%s/%s", d->folder, MACHINE_QMP_SOCKET);
 	uint64_t end = clock_now_ms() + (uint64_t)timeout_ms;
-	struct pollfd ended = {.fd = d->pidfd, .events = POLLIN};
+	struct pollfd ended = { .fd = d->pidfd, .events = POLLIN };
 	int fd;
 
 	if (!path)
@@ -124,8 +125,9 @@ static int ask_text(struct desktop *d, const char *command, const char *key, cha
 /* Its memory has arrived: postcopy off, or a capture of this QEMU would be refused. */
 static void end_arrival(struct desktop *d)
 {
-	json_t *off = json_pack("{s:[{s:s, s:b}]}", "capabilities", "capability", "postcopy-ram", "state", 0);
-	struct err err = {.code = 0};
+	json_t *off = json_pack("{s:[{s:s, s:b}]}", "capabilities", "capability", "postcopy-ram",
+				"state", 0);
+	struct err err = { .code = 0 };
 	int r = qmp_run(d->qmp, "migrate-set-capabilities", off, NULL, &err);
 
 	if (r < 0)
@@ -191,7 +193,7 @@ static void refresh(struct desktop *d)
 static void obey(struct desktop *d)
 {
 	enum desktop_wish wish;
-	struct err err = {.code = 0};
+	struct err err = { .code = 0 };
 	int r;
 
 	pthread_mutex_lock(&d->lock);
@@ -231,8 +233,8 @@ static void retry_io(struct desktop *d, uint64_t *last_ms)
 	bool now;
 
 	pthread_mutex_lock(&d->lock);
-	now = desktop_state_derive(&d->facts) == DESKTOP_STATE_IO_ERROR && !d->facts.paused && !d->facts.frozen &&
-	      clock_now_ms() - *last_ms >= IO_RETRY_MS;
+	now = desktop_state_derive(&d->facts) == DESKTOP_STATE_IO_ERROR && !d->facts.paused &&
+	      !d->facts.frozen && clock_now_ms() - *last_ms >= IO_RETRY_MS;
 	pthread_mutex_unlock(&d->lock);
 	if (!now)
 		return;
@@ -257,8 +259,9 @@ static void show(struct desktop *d)
 	pthread_mutex_unlock(&d->lock);
 	if (!news)
 		return;
-	log_info("desktop is %s%s%s desktop=%s epoch=%llu", desktop_state_name(state), reason[0] ? ": " : "", reason,
-		 d->record.desktop, (unsigned long long)d->record.epoch);
+	log_info("desktop is %s%s%s desktop=%s epoch=%llu", desktop_state_name(state),
+		 reason[0] ? ": " : "", reason, d->record.desktop,
+		 (unsigned long long)d->record.epoch);
 	desktop_emit(d, "state",
 		     json_pack("{s:I, s:s, s:s}", "epoch", (json_int_t)d->record.epoch, "state",
 			       desktop_state_name(state), "reason", reason));
@@ -286,7 +289,8 @@ static void watch_output(struct desktop *d)
 		ms = now - d->resumed_ms;
 		d->record.output_seen = true;
 		d->record.first_output_ms = ms;
-		desktop_save(d, NULL); /* lost after a crash: then it is unknown, which status can say */
+		desktop_save(
+			d, NULL); /* lost after a crash: then it is unknown, which status can say */
 	}
 	pthread_mutex_unlock(&d->lock);
 	if (first)
@@ -303,7 +307,8 @@ static void on_gone(struct desktop *d)
 	pthread_mutex_lock(&d->lock);
 	d->facts.gone = true;
 	if (!d->reason[0])
-		snprintf(d->reason, sizeof(d->reason), "QEMU ended; its last words are in %s/qemu.log", d->folder);
+		snprintf(d->reason, sizeof(d->reason),
+			 "QEMU ended; its last words are in %s/qemu.log", d->folder);
 	broken = d->capture_open && !d->closing;
 	d->capture_open = false;
 	pthread_cond_broadcast(&d->changed);
@@ -346,9 +351,9 @@ static void *watch(void *arg)
 {
 	struct desktop *d = arg;
 	CLEANUP_FD int log_fd = watch_log(d);
-	struct pollfd polls[] = {{.fd = d->wake_fd, .events = POLLIN},
-				 {.fd = d->pidfd, .events = POLLIN},
-				 {.fd = log_fd, .events = POLLIN}};
+	struct pollfd polls[] = { { .fd = d->wake_fd, .events = POLLIN },
+				  { .fd = d->pidfd, .events = POLLIN },
+				  { .fd = log_fd, .events = POLLIN } };
 	uint64_t retried_ms = 0, ticked_ms = 0;
 	bool closing = false;
 

@@ -42,7 +42,7 @@ static const json_t *find_job(const json_t *jobs, const char *id)
 	const json_t *job;
 	size_t i;
 
-	json_array_foreach(jobs, i, job) {
+	json_array_foreach (jobs, i, job) {
 		const char *name = json_string_value(json_object_get(job, "device"));
 
 		if (name && strcmp(name, id) == 0)
@@ -72,14 +72,15 @@ static void follow_job(struct desktop *d, const char *disk, const char *id, cons
 		complain(d, "the snapshot server does not answer");
 		qmp_run(d->qmp, "block-job-resume", json_pack("{s:s}", "device", id), NULL, NULL);
 	}
-	desktop_emit(d, "fill", json_pack("{s:s, s:I, s:I}", "disk", disk, "done", done, "total", total));
+	desktop_emit(d, "fill",
+		     json_pack("{s:s, s:I, s:I}", "disk", disk, "done", done, "total", total));
 }
 
 static int start_job(struct desktop *d, const char *disk, const char *id, struct err *err)
 {
 	return qmp_run(d->qmp, "block-stream",
-		       json_pack("{s:s, s:s, s:s, s:I}", "job-id", id, "device", disk, "on-error", "stop", "speed",
-				 (json_int_t)d->hypervisor->config.fill_speed),
+		       json_pack("{s:s, s:s, s:s, s:I}", "job-id", id, "device", disk, "on-error",
+				 "stop", "speed", (json_int_t)d->hypervisor->config.fill_speed),
 		       NULL, err);
 }
 
@@ -102,7 +103,8 @@ static int finish(struct desktop *d, struct machine_disk *disk, struct err *err)
 	return r;
 }
 
-static int tick_disk(struct desktop *d, struct machine_disk *disk, const json_t *jobs, struct err *err)
+static int tick_disk(struct desktop *d, struct machine_disk *disk, const json_t *jobs,
+		     struct err *err)
 {
 	CLEANUP_FREE char *id = io_printf("fill-%s", disk->name);
 	struct disks_node node;
@@ -139,7 +141,7 @@ static int tick(struct desktop *d, struct err *err)
 
 void fill_tick(struct desktop *d)
 {
-	struct err err = {.code = 0};
+	struct err err = { .code = 0 };
 	bool wanted, filled;
 
 	pthread_mutex_lock(&d->lock);

@@ -25,9 +25,11 @@ struct options {
 };
 
 static const char usage[] =
-	"usage: godwit-hypervisor --state DIR [--config FILE] [--log-level error|warning|info|debug]\n"
+	"usage: godwit-hypervisor --state DIR [--config FILE] [--log-level "
+	"error|warning|info|debug]\n"
 	"\n"
-	"Owns the desktops of this endpoint: QEMU, its disks, its leases. Serves DIR/hypervisor.sock.\n"
+	"Owns the desktops of this endpoint: QEMU, its disks, its leases. Serves "
+	"DIR/hypervisor.sock.\n"
 	"\n"
 	"  --state DIR      where everything is kept; one hypervisor at a time\n"
 	"  --config FILE    see --help-config\n"
@@ -35,7 +37,14 @@ static const char usage[] =
 	"  --help-config    print a commented configuration file with the presets\n"
 	"  --help, --version\n";
 
-enum { OPTION_STATE = 1, OPTION_CONFIG, OPTION_LEVEL, OPTION_HELP_CONFIG, OPTION_HELP, OPTION_VERSION };
+enum {
+	OPTION_STATE = 1,
+	OPTION_CONFIG,
+	OPTION_LEVEL,
+	OPTION_HELP_CONFIG,
+	OPTION_HELP,
+	OPTION_VERSION
+};
 
 static const struct option long_options[] = {
 	{ "state", required_argument, NULL, OPTION_STATE },
@@ -57,7 +66,7 @@ static void parse_options(int argc, char **argv, struct options *o)
 {
 	int c;
 
-	*o = (struct options){.level = LOG_LEVEL_INFO};
+	*o = (struct options){ .level = LOG_LEVEL_INFO };
 	while ((c = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
 		switch (c) {
 		case OPTION_STATE:
@@ -140,13 +149,16 @@ static void announce(const struct hypervisor *hv, const char *socket)
 	const struct probe *p = &hv->probe;
 
 	if (p->note[0])
-		log_warning("NOTE: desktops run under %s, which is slow: %s", p->accelerator, p->note);
+		log_warning("NOTE: desktops run under %s, which is slow: %s", p->accelerator,
+			    p->note);
 	if (!hv->config.live)
-		log_warning("NOTE: a guest stands still while its memory is captured: [capture] live is no");
+		log_warning("NOTE: a guest stands still while its memory is captured: [capture] "
+			    "live is no");
 	else if (!p->live_capture)
-		log_warning("NOTE: a guest stands still while its memory is captured: %s", p->live_note);
-	log_info("READY socket=%s accelerator=%s qemu=%s live_capture=%s", socket, p->accelerator, p->qemu_version,
-		 hv->config.live && p->live_capture ? "yes" : "no");
+		log_warning("NOTE: a guest stands still while its memory is captured: %s",
+			    p->live_note);
+	log_info("READY socket=%s accelerator=%s qemu=%s live_capture=%s", socket, p->accelerator,
+		 p->qemu_version, hv->config.live && p->live_capture ? "yes" : "no");
 }
 
 static int serve(struct hypervisor *hv, const sigset_t *signals, struct err *err)
@@ -179,7 +191,7 @@ static int serve(struct hypervisor *hv, const sigset_t *signals, struct err *err
 
 static int run(const struct options *options, const sigset_t *signals, struct err *err)
 {
-	struct hypervisor hv = {.lock = PTHREAD_MUTEX_INITIALIZER};
+	struct hypervisor hv = { .lock = PTHREAD_MUTEX_INITIALIZER };
 	struct probe_options probe;
 	CLEANUP_FREE char *state = NULL;
 	CLEANUP_FD int lock_fd = -1;
@@ -190,7 +202,9 @@ static int run(const struct options *options, const sigset_t *signals, struct er
 		r = open_state(options->state, &state, &lock_fd, err);
 	if (r == 0)
 		r = process_boot_id(hv.boot_id, err);
-	probe = (struct probe_options){.state = state, .qemu = hv.config.qemu, .accelerator = hv.config.accelerator};
+	probe = (struct probe_options){ .state = state,
+					.qemu = hv.config.qemu,
+					.accelerator = hv.config.accelerator };
 	if (r == 0)
 		r = probe_host(&hv.probe, &probe, err);
 	hv.state = state;
@@ -203,7 +217,7 @@ static int run(const struct options *options, const sigset_t *signals, struct er
 int main(int argc, char **argv)
 {
 	struct options options;
-	struct err err = {.code = 0};
+	struct err err = { .code = 0 };
 	sigset_t signals;
 
 	parse_options(argc, argv, &options);

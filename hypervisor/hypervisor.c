@@ -85,7 +85,7 @@ int hypervisor_attach(struct hypervisor *hv, struct err *err)
 	if (!dir)
 		return err_set(err, errno, "look for desktops in %s", path);
 	while ((entry = readdir(dir))) {
-		struct err why = {.code = 0};
+		struct err why = { .code = 0 };
 
 		if (desktop_record_check_name(entry->d_name, NULL) == 0 &&
 		    desktop_start_attach(hv, entry->d_name, &why) < 0)

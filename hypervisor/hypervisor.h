@@ -29,7 +29,8 @@ struct hypervisor {
 };
 
 /* A new reference to the desktop of that name. Return 0 or -ENOENT. */
-int hypervisor_find(struct hypervisor *hypervisor, const char *name, struct desktop **out, struct err *err);
+int hypervisor_find(struct hypervisor *hypervisor, const char *name, struct desktop **out,
+		    struct err *err);
 
 /* Put a desktop (and the caller's reference) on the list. Return 0, or -EEXIST when its name is there. */
 int hypervisor_add(struct hypervisor *hypervisor, struct desktop *desktop, struct err *err);

@@ -28,7 +28,8 @@ void lease_guard_renew(struct lease_guard *guard, uint64_t now_ms, uint64_t ttl_
 		guard->deadline_ms = UINT64_MAX;
 }
 
-int lease_guard_save(const struct lease_guard *guard, const char *path, const char *boot_id, struct err *err)
+int lease_guard_save(const struct lease_guard *guard, const char *path, const char *boot_id,
+		     struct err *err)
 {
 	CLEANUP_FD int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 	char line[LINE_LEN + 1];
@@ -37,8 +38,8 @@ int lease_guard_save(const struct lease_guard *guard, const char *path, const ch
 	if (fd < 0)
 		return err_set(err, errno, "open %s", path);
 	memset(line, ' ', sizeof(line));
-	n = snprintf(line, sizeof(line), "%s %" PRIu64 " %s", lease_guard_policy(guard), guard->deadline_ms,
-		     boot_id);
+	n = snprintf(line, sizeof(line), "%s %" PRIu64 " %s", lease_guard_policy(guard),
+		     guard->deadline_ms, boot_id);
 	if (n < 0 || n >= LINE_LEN)
 		return err_set(err, EINVAL, "write %s", path);
 	line[n] = ' ';
@@ -48,7 +49,8 @@ int lease_guard_save(const struct lease_guard *guard, const char *path, const ch
 	return r < 0 ? err_set(err, -r, "write %s", path) : 0;
 }
 
-int lease_guard_load(struct lease_guard *guard, const char *path, const char *boot_id, struct err *err)
+int lease_guard_load(struct lease_guard *guard, const char *path, const char *boot_id,
+		     struct err *err)
 {
 	CLEANUP_FREE uint8_t *text = NULL;
 	char policy[16], boot[40];
@@ -59,7 +61,8 @@ int lease_guard_load(struct lease_guard *guard, const char *path, const char *bo
 	r = io_read_file(path, LINE_LEN, &text, &len, err);
 	if (r < 0)
 		return r;
-	if (sscanf((const char *)text, "%15s %" SCNu64 " %39s", policy, &g.deadline_ms, boot) != 3 ||
+	if (sscanf((const char *)text, "%15s %" SCNu64 " %39s", policy, &g.deadline_ms, boot) !=
+		    3 ||
 	    lease_guard_parse_policy(policy, &g.strict, NULL) < 0)
 		return err_say(err, EBADMSG, "%s is no lease file; discard the desktop", path);
 	if (strcmp(boot, boot_id) != 0)

@@ -13,7 +13,7 @@
 #include "common/err.h"
 
 struct lease_guard {
-	bool strict;          /* the desktop is paused at the end; otherwise the deadline is only shown */
+	bool strict; /* the desktop is paused at the end; otherwise the deadline is only shown */
 	uint64_t deadline_ms; /* clock_now_ms() */
 };
 
@@ -24,9 +24,11 @@ bool lease_guard_fences(const struct lease_guard *guard, uint64_t now_ms);
 /* The deadline that @ttl_ms from @now_ms gives; never beyond the end of time. */
 void lease_guard_renew(struct lease_guard *guard, uint64_t now_ms, uint64_t ttl_ms);
 
-int lease_guard_save(const struct lease_guard *guard, const char *path, const char *boot_id, struct err *err);
+int lease_guard_save(const struct lease_guard *guard, const char *path, const char *boot_id,
+		     struct err *err);
 /* Return 0, or -errno; -EBADMSG for a file that is no lease. */
-int lease_guard_load(struct lease_guard *guard, const char *path, const char *boot_id, struct err *err);
+int lease_guard_load(struct lease_guard *guard, const char *path, const char *boot_id,
+		     struct err *err);
 
 int lease_guard_parse_policy(const char *policy, bool *strict, struct err *err);
 const char *lease_guard_policy(const struct lease_guard *guard);

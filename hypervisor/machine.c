@@ -22,10 +22,13 @@ enum {
 /* Type and CPU go into QEMU option strings: no commas, no surprises. */
 static int take_word(char *out, const char *text, const char *key, struct err *err)
 {
-	size_t n = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
+	size_t n =
+		strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
 
 	if (n == 0 || text[n] || n > MACHINE_TEXT_MAX)
-		return err_say(err, EINVAL, "machine: '%s' must be a word of letters, digits, '.', '_' and '-', up to %d long",
+		return err_say(err, EINVAL,
+			       "machine: '%s' must be a word of letters, digits, '.', '_' and '-', "
+			       "up to %d long",
 			       key, MACHINE_TEXT_MAX);
 	memcpy(out, text, n + 1);
 	return 0;
@@ -34,7 +37,7 @@ static int take_word(char *out, const char *text, const char *key, struct err *e
 int machine_parse(struct machine *out, const json_t *object, struct err *err)
 {
 	const char *type = NULL, *cpu = NULL, *network = NULL;
-	struct machine m = {.vcpus = 0};
+	struct machine m = { .vcpus = 0 };
 	const struct json_field fields[] = {
 		{ "vcpus", JSON_KIND_UINT, false, &m.vcpus },
 		{ "memory_mib", JSON_KIND_UINT, false, &m.memory_mib },
@@ -50,8 +53,8 @@ int machine_parse(struct machine *out, const json_t *object, struct err *err)
 	if (m.vcpus < 1 || m.vcpus > VCPUS_MAX)
 		return err_say(err, EINVAL, "machine: 'vcpus' must be 1 to %d", VCPUS_MAX);
 	if (m.memory_mib < MEMORY_MIB_MIN || m.memory_mib > MEMORY_MIB_MAX)
-		return err_say(err, EINVAL, "machine: 'memory_mib' must be %d to %d", MEMORY_MIB_MIN,
-			       MEMORY_MIB_MAX);
+		return err_say(err, EINVAL, "machine: 'memory_mib' must be %d to %d",
+			       MEMORY_MIB_MIN, MEMORY_MIB_MAX);
 	if (strcmp(network, "user") != 0 && strcmp(network, "none") != 0)
 		return err_say(err, EINVAL, "machine: 'network' must be \"user\" or \"none\"");
 	m.network = strcmp(network, "user") == 0;
@@ -65,8 +68,9 @@ int machine_parse(struct machine *out, const json_t *object, struct err *err)
 
 json_t *machine_json(const struct machine *m)
 {
-	json_t *object = json_pack("{s:I, s:I, s:s}", "vcpus", (json_int_t)m->vcpus, "memory_mib",
-				   (json_int_t)m->memory_mib, "network", m->network ? "user" : "none");
+	json_t *object =
+		json_pack("{s:I, s:I, s:s}", "vcpus", (json_int_t)m->vcpus, "memory_mib",
+			  (json_int_t)m->memory_mib, "network", m->network ? "user" : "none");
 
 	if (object && m->type[0])
 		json_object_set_new(object, "type", json_string(m->type));
@@ -138,9 +142,9 @@ static void identity(const char *desktop, uint8_t id[static 16])
 
 static void add_identity(struct args *a, const uint8_t *u)
 {
-	option(a, "-uuid", "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", u[0],
-	       u[1], u[2], u[3], u[4], u[5], u[6], u[7], u[8], u[9], u[10], u[11], u[12], u[13], u[14],
-	       u[15]);
+	option(a, "-uuid", "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
+	       u[0], u[1], u[2], u[3], u[4], u[5], u[6], u[7], u[8], u[9], u[10], u[11], u[12],
+	       u[13], u[14], u[15]);
 }
 
 /* The overlay, above the snapshot that an NBD server offers as long as not everything is local. */
@@ -157,17 +161,19 @@ static void add_disk(struct args *a, const struct machine_order *o, size_t i)
 	}
 	if (!d->complete)
 		option_json(a, "-blockdev",
-			    json_pack("{s:s, s:s, s:b, s:{s:s, s:s}, s:s, s:I, s:i}", "driver", "nbd",
-				      "node-name", backing, "read-only", 1, "server", "type", "unix",
-				      "path", socket, "export", d->export, "reconnect-delay",
-				      (json_int_t)o->reconnect_s, "open-timeout", 30));
+			    json_pack("{s:s, s:s, s:b, s:{s:s, s:s}, s:s, s:I, s:i}", "driver",
+				      "nbd", "node-name", backing, "read-only", 1, "server", "type",
+				      "unix", "path", socket, "export", d->export,
+				      "reconnect-delay", (json_int_t)o->reconnect_s, "open-timeout",
+				      30));
 	option_json(a, "-blockdev",
 		    json_pack("{s:s, s:s, s:s, s:s, s:{s:s, s:s, s:s}, s:o}", "driver", "qcow2",
-			      "node-name", d->name, "discard", "unmap", "detect-zeroes", "unmap", "file",
-			      "driver", "file", "filename", file, "discard", "unmap", "backing",
-			      d->complete ? json_null() : json_string(backing)));
+			      "node-name", d->name, "discard", "unmap", "detect-zeroes", "unmap",
+			      "file", "driver", "file", "filename", file, "discard", "unmap",
+			      "backing", d->complete ? json_null() : json_string(backing)));
 	option(a, "-device",
-	       "virtio-blk-pci,id=%s-device,drive=%s,bus=pcie.0,addr=0x%zx,serial=%s,rerror=stop,werror=stop%s",
+	       "virtio-blk-pci,id=%s-device,drive=%s,bus=pcie.0,addr=0x%zx,serial=%s,rerror=stop,"
+	       "werror=stop%s",
 	       d->name, d->name, FIRST_DISK_SLOT + i, d->name, i == 0 ? ",bootindex=1" : "");
 }
 
@@ -188,7 +194,8 @@ static void add_devices(struct args *a, const struct machine_order *o, const uin
 	option(a, "-device", "virtio-serial-pci,id=ports0,bus=pcie.0,addr=0x6");
 	option(a, "-chardev", "socket,id=guest-agent,path=guest-agent.sock,server=on,wait=off");
 	option(a, "-device",
-	       "virtserialport,id=guest-agent-device,bus=ports0.0,chardev=guest-agent,name=org.qemu.guest_agent.0");
+	       "virtserialport,id=guest-agent-device,bus=ports0.0,chardev=guest-agent,name=org."
+	       "qemu.guest_agent.0");
 	option(a, "-chardev",
 	       "socket,id=serial0,path=serial.sock,server=on,wait=off,logfile=%s,logappend=on",
 	       MACHINE_SERIAL_LOG);
@@ -198,7 +205,7 @@ static void add_devices(struct args *a, const struct machine_order *o, const uin
 
 int machine_command(const struct machine_order *o, char ***out, struct err *err)
 {
-	struct args a = {.argv = calloc(ARGS_MAX + 1, sizeof(char *)), .failed = false};
+	struct args a = { .argv = calloc(ARGS_MAX + 1, sizeof(char *)), .failed = false };
 	uint8_t id[16];
 
 	if (!a.argv)
@@ -208,9 +215,11 @@ int machine_command(const struct machine_order *o, char ***out, struct err *err)
 	option(&a, "-name", "%s,debug-threads=on", o->desktop);
 	add(&a, strdup("-nodefaults"));
 	add(&a, strdup("-no-user-config"));
-	option(&a, "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
+	option(&a, "-sandbox",
+	       "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
 	option(&a, "-machine", "type=%s", o->machine->type);
-	option(&a, "-accel", "%s", strcmp(o->accelerator, "tcg") == 0 ? "tcg,thread=multi" : o->accelerator);
+	option(&a, "-accel", "%s",
+	       strcmp(o->accelerator, "tcg") == 0 ? "tcg,thread=multi" : o->accelerator);
 	option(&a, "-cpu", "%s,enforce", o->machine->cpu);
 	option(&a, "-smp", "%u", (unsigned)o->machine->vcpus);
 	/* Anonymous memory: memfd, prealloc and thread priorities make a capture's pause longer. */

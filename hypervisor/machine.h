@@ -25,10 +25,11 @@ struct machine {
 };
 
 struct machine_disk {
-	char name[MACHINE_DISK_NAME_MAX + 1]; /* disk0 …; also the block node that the guest's device reads */
-	uint64_t size;                        /* bytes, a multiple of 512 */
-	char export[256];                     /* name in the NBD server behind NAME.nbd */
-	bool complete;                        /* everything is local: no backing */
+	char name[MACHINE_DISK_NAME_MAX +
+		  1];     /* disk0 …; also the block node that the guest's device reads */
+	uint64_t size;    /* bytes, a multiple of 512 */
+	char export[256]; /* name in the NBD server behind NAME.nbd */
+	bool complete;    /* everything is local: no backing */
 };
 
 /* Parse a Machine object. Return 0 or -EINVAL naming the key. */
@@ -54,10 +55,10 @@ struct machine_order {
 };
 
 /* What QEMU makes in its working directory. */
-#define MACHINE_QMP_SOCKET "qmp.sock"
-#define MACHINE_NBD_SOCKET "nbd.sock"
+#define MACHINE_QMP_SOCKET    "qmp.sock"
+#define MACHINE_NBD_SOCKET    "nbd.sock"
 #define MACHINE_MEMORY_SOCKET "memory.sock"
-#define MACHINE_SERIAL_LOG "serial.log"
+#define MACHINE_SERIAL_LOG    "serial.log"
 
 /**
  * machine_command(order, out, err):

@@ -17,9 +17,10 @@ static json_t *disks_json(const struct desktop_record *record)
 	for (size_t i = 0; disks && i < record->disk_count; i++) {
 		CLEANUP_FREE char *file = io_printf("%s.qcow2", record->disks[i].name);
 
-		json_array_append_new(disks, json_pack("{s:s, s:I, s:s, s:b}", "name", record->disks[i].name, "size",
-						       (json_int_t)record->disks[i].size, "file", file ? file : "",
-						       "complete", record->disks[i].complete));
+		json_array_append_new(
+			disks, json_pack("{s:s, s:I, s:s, s:b}", "name", record->disks[i].name,
+					 "size", (json_int_t)record->disks[i].size, "file",
+					 file ? file : "", "complete", record->disks[i].complete));
 	}
 	return disks;
 }
@@ -27,15 +28,17 @@ static json_t *disks_json(const struct desktop_record *record)
 static void list_one(const char *folder, json_t *list)
 {
 	struct desktop_record record;
-	struct err err = {.code = 0};
+	struct err err = { .code = 0 };
 
 	if (desktop_record_load(&record, folder, &err) < 0) {
 		log_warning("orphan cannot be read: %s", err_text(&err));
 		return;
 	}
-	json_array_append_new(list, json_pack("{s:s, s:I, s:s, s:s, s:o, s:o}", "desktop", record.desktop, "epoch",
-					      (json_int_t)record.epoch, "folder", folder, "snapshot", record.snapshot,
-					      "machine", machine_json(&record.machine), "disks", disks_json(&record)));
+	json_array_append_new(list, json_pack("{s:s, s:I, s:s, s:s, s:o, s:o}", "desktop",
+					      record.desktop, "epoch", (json_int_t)record.epoch,
+					      "folder", folder, "snapshot", record.snapshot,
+					      "machine", machine_json(&record.machine), "disks",
+					      disks_json(&record)));
 }
 
 typedef int visit(void *arg, const char *folder, struct err *err);
@@ -100,7 +103,7 @@ static int visit_delete(void *arg, const char *folder, struct err *err)
 
 int orphans_delete(const char *state, const char *folder, struct err *err)
 {
-	struct deletion d = {.folder = folder};
+	struct deletion d = { .folder = folder };
 	int r = each(state, visit_delete, &d, err);
 
 	if (r == 0 && !d.found)

@@ -30,7 +30,7 @@ enum {
 /* A ROM whose reset vector says: mov al, EXIT_VALUE; out 0xf4, al; hlt. */
 static int write_rom(const char *path, struct err *err)
 {
-	static const uint8_t code[] = {0xb0, EXIT_VALUE, 0xe6, 0xf4, 0xf4};
+	static const uint8_t code[] = { 0xb0, EXIT_VALUE, 0xe6, 0xf4, 0xf4 };
 	CLEANUP_FREE uint8_t *rom = calloc(1, ROM_SIZE);
 
 	if (!rom)
@@ -39,19 +39,35 @@ static int write_rom(const char *path, struct err *err)
 	return io_replace_file(path, rom, ROM_SIZE, 0600, err);
 }
 
-static int run_rom(const char *qemu, const char *accelerator, const char *cpu, const char *rom, char *note,
-		   struct err *err)
+static int run_rom(const char *qemu, const char *accelerator, const char *cpu, const char *rom,
+		   char *note, struct err *err)
 {
-	const char *const argv[] = {qemu, "-accel", accelerator, "-cpu", cpu, "-machine", "q35", "-m", "16", "-nodefaults",
-				    "-no-user-config", "-display", "none", "-device",
-				    "isa-debug-exit,iobase=0xf4,iosize=4", "-bios", rom, NULL};
+	const char *const argv[] = { qemu,
+				     "-accel",
+				     accelerator,
+				     "-cpu",
+				     cpu,
+				     "-machine",
+				     "q35",
+				     "-m",
+				     "16",
+				     "-nodefaults",
+				     "-no-user-config",
+				     "-display",
+				     "none",
+				     "-device",
+				     "isa-debug-exit,iobase=0xf4,iosize=4",
+				     "-bios",
+				     rom,
+				     NULL };
 	CLEANUP_FREE char *output = NULL;
 	const char *last_line;
 	int status, r;
 
 	r = process_run((char *const *)argv, PROBE_TIMEOUT_MS, &status, &output, err);
 	if (r == -ETIMEDOUT) {
-		snprintf(note, PROBE_TEXT_MAX + 1, "a test VM under %s did not execute anything in %d s", accelerator,
+		snprintf(note, PROBE_TEXT_MAX + 1,
+			 "a test VM under %s did not execute anything in %d s", accelerator,
 			 PROBE_TIMEOUT_MS / 1000);
 		return PROBE_FAILS;
 	}
@@ -60,12 +76,14 @@ static int run_rom(const char *qemu, const char *accelerator, const char *cpu, c
 	if (status == 2 * EXIT_VALUE + 1)
 		return 0;
 	last_line = strrchr(output, '\n');
-	snprintf(note, PROBE_TEXT_MAX + 1, "a test VM under %s -cpu %s failed with status %d: %.160s", accelerator, cpu,
+	snprintf(note, PROBE_TEXT_MAX + 1,
+		 "a test VM under %s -cpu %s failed with status %d: %.160s", accelerator, cpu,
 		 status, last_line ? last_line + 1 : output);
 	return PROBE_FAILS;
 }
 
-int probe_accelerator(const char *qemu, const char *accelerator, const char *cpu, char *note, struct err *err)
+int probe_accelerator(const char *qemu, const char *accelerator, const char *cpu, char *note,
+		      struct err *err)
 {
 	char folder[] = "/tmp/godwit-probe.XXXXXX";
 	CLEANUP_FREE char *rom = NULL;
@@ -86,12 +104,14 @@ int probe_accelerator(const char *qemu, const char *accelerator, const char *cpu
 
 /* ---- QEMU --------------------------------------------------------------------------------------------------- */
 
-static int ask_qemu(const char *qemu, const char *question, const char *answer, char **out, struct err *err)
+static int ask_qemu(const char *qemu, const char *question, const char *answer, char **out,
+		    struct err *err)
 {
-	char *const argv[] = {(char *)qemu, (char *)question, (char *)answer, NULL};
+	char *const argv[] = { (char *)qemu, (char *)question, (char *)answer, NULL };
 	int r = process_run(argv, PROBE_TIMEOUT_MS, NULL, out, err);
 
-	return r < 0 ? err_wrap(err, r, "ask QEMU (install qemu-system-x86, or set [qemu] binary)") : 0;
+	return r < 0 ? err_wrap(err, r, "ask QEMU (install qemu-system-x86, or set [qemu] binary)")
+		     : 0;
 }
 
 static int find_version(struct probe *probe, const char *qemu, struct err *err)
@@ -105,10 +125,13 @@ static int find_version(struct probe *probe, const char *qemu, struct err *err)
 		return r;
 	at = strstr(text, "version ");
 	if (!at || sscanf(at, "version %31[0-9.]", probe->qemu_version) != 1)
-		return err_say(err, EOPNOTSUPP, "%s --version says nothing about a version: %.100s", qemu, text);
+		return err_say(err, EOPNOTSUPP, "%s --version says nothing about a version: %.100s",
+			       qemu, text);
 	if (atoi(probe->qemu_version) < QEMU_MAJOR_MIN)
-		return err_say(err, EOPNOTSUPP, "%s is version %s; %d.0 or newer is needed (bookworm-backports has it)",
-			       qemu, probe->qemu_version, QEMU_MAJOR_MIN);
+		return err_say(
+			err, EOPNOTSUPP,
+			"%s is version %s; %d.0 or newer is needed (bookworm-backports has it)",
+			qemu, probe->qemu_version, QEMU_MAJOR_MIN);
 	return 0;
 }
 
@@ -144,16 +167,18 @@ static int open_userfaultfd(void)
 
 static void find_live_capture(struct probe *probe)
 {
-	struct uffdio_api api = {.api = UFFD_API, .features = UFFD_FEATURE_PAGEFAULT_FLAG_WP};
+	struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURE_PAGEFAULT_FLAG_WP };
 	CLEANUP_FD int fd = open_userfaultfd();
 
 	probe->live_capture = fd >= 0 && ioctl(fd, UFFDIO_API, &api) == 0;
 	if (fd < 0)
 		snprintf(probe->live_note, sizeof(probe->live_note),
-			 "userfaultfd is not allowed (%s): give this user /dev/userfaultfd or CAP_SYS_PTRACE",
+			 "userfaultfd is not allowed (%s): give this user /dev/userfaultfd or "
+			 "CAP_SYS_PTRACE",
 			 strerrordesc_np(errno));
 	else if (!probe->live_capture)
-		snprintf(probe->live_note, sizeof(probe->live_note), "this kernel cannot write-protect memory by userfaultfd");
+		snprintf(probe->live_note, sizeof(probe->live_note),
+			 "this kernel cannot write-protect memory by userfaultfd");
 }
 
 /* ---- the remembered answer ---------------------------------------------------------------------------------- */
@@ -170,16 +195,18 @@ static int recall(const char *path, const char *key, bool *works, char *note)
 	struct err ignored;
 
 	if (json_parse_file(&root, path, 4096, &ignored) < 0 ||
-	    json_fields(root, fields, ARRAY_LEN(fields), path, &ignored) < 0 || strcmp(known, key) != 0)
+	    json_fields(root, fields, ARRAY_LEN(fields), path, &ignored) < 0 ||
+	    strcmp(known, key) != 0)
 		return -ENOENT;
 	snprintf(note, PROBE_TEXT_MAX + 1, "%s", why);
 	return 0;
 }
 
-static int remember(const char *path, const char *key, bool works, const char *note, struct err *err)
+static int remember(const char *path, const char *key, bool works, const char *note,
+		    struct err *err)
 {
-	CLEANUP(json_decref) json_t *root =
-		json_pack("{s:s, s:b, s:s}", "host", key, "kvm", works, "note", note);
+	CLEANUP(json_decref)
+	json_t *root = json_pack("{s:s, s:b, s:s}", "host", key, "kvm", works, "note", note);
 	CLEANUP_FREE char *text = root ? json_text(root) : NULL;
 
 	if (!text)
@@ -202,8 +229,8 @@ static int test_kvm(const char *qemu, bool *works, char *note, struct err *err)
 	return r < 0 ? r : 0;
 }
 
-static int find_kvm(const struct probe *probe, const struct probe_options *options, bool *works, char *note,
-		    struct err *err)
+static int find_kvm(const struct probe *probe, const struct probe_options *options, bool *works,
+		    char *note, struct err *err)
 {
 	CLEANUP_FREE char *path = io_printf("%s/probe.json", options->state);
 	CLEANUP_FREE char *key = NULL;
@@ -228,7 +255,7 @@ static int find_kvm(const struct probe *probe, const struct probe_options *optio
 
 int probe_host(struct probe *out, const struct probe_options *options, struct err *err)
 {
-	struct probe probe = {.note = ""};
+	struct probe probe = { .note = "" };
 	bool kvm = false;
 	int r;
 
@@ -244,7 +271,8 @@ int probe_host(struct probe *out, const struct probe_options *options, struct er
 		if (r < 0)
 			return r;
 		if (!kvm && strcmp(options->accelerator, "kvm") == 0)
-			return err_say(err, EOPNOTSUPP, "the configuration demands kvm, but %s", probe.note);
+			return err_say(err, EOPNOTSUPP, "the configuration demands kvm, but %s",
+				       probe.note);
 	}
 	snprintf(probe.accelerator, sizeof(probe.accelerator), "%s", kvm ? "kvm" : "tcg");
 	find_live_capture(&probe);

@@ -14,11 +14,11 @@
 enum { PROBE_TEXT_MAX = 255 };
 
 struct probe {
-	char qemu_version[32];  /* 10.0.2 */
-	char machine_type[64];  /* the newest q35, pinned: pc-q35-10.0 */
-	char accelerator[8];    /* kvm or tcg */
-	char note[PROBE_TEXT_MAX + 1]; /* why not kvm; "" */
-	bool live_capture;      /* memory can be captured while the guest runs */
+	char qemu_version[32];              /* 10.0.2 */
+	char machine_type[64];              /* the newest q35, pinned: pc-q35-10.0 */
+	char accelerator[8];                /* kvm or tcg */
+	char note[PROBE_TEXT_MAX + 1];      /* why not kvm; "" */
+	bool live_capture;                  /* memory can be captured while the guest runs */
 	char live_note[PROBE_TEXT_MAX + 1]; /* why not; "" */
 };
 
@@ -41,6 +41,7 @@ int probe_host(struct probe *out, const struct probe_options *options, struct er
  * Return 0 when it works, PROBE_FAILS, or -errno.
  */
 enum { PROBE_FAILS = 1 };
-int probe_accelerator(const char *qemu, const char *accelerator, const char *cpu, char *note, struct err *err);
+int probe_accelerator(const char *qemu, const char *accelerator, const char *cpu, char *note,
+		      struct err *err);
 
 #endif

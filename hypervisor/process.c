@@ -88,8 +88,9 @@ static _Noreturn void become(const struct process_spawn *spawn, int go_fd)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGPIPE, SIG_DFL);
 	setsid();
-	if (null < 0 || dup2(null, 0) < 0 || dup2(spawn->log_fd, 1) < 0 || dup2(spawn->log_fd, 2) < 0 ||
-	    fchdir(spawn->folder_fd) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+	if (null < 0 || dup2(null, 0) < 0 || dup2(spawn->log_fd, 1) < 0 ||
+	    dup2(spawn->log_fd, 2) < 0 || fchdir(spawn->folder_fd) < 0 ||
+	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		_exit(126);
 	/* The end of the pipe means that our parent died before it had written us down. */
 	while (read(go_fd, &go, 1) < 0 && errno == EINTR)
@@ -113,9 +114,10 @@ static void reap(int pidfd)
 	waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED);
 }
 
-int process_spawn(const struct process_spawn *spawn, struct process *out, int *pidfd, struct err *err)
+int process_spawn(const struct process_spawn *spawn, struct process *out, int *pidfd,
+		  struct err *err)
 {
-	struct process child = {.pid = 0};
+	struct process child = { .pid = 0 };
 	CLEANUP_FD int read_end = -1, write_end = -1, fd = -1;
 	int go[2], r;
 
@@ -168,7 +170,7 @@ int process_attach(const struct process *known, int *pidfd, struct err *err)
 		return PROCESS_GONE;
 	if (r < 0)
 		return err_set(err, -r, "look at process %d", known->pid);
-	ended = (struct pollfd){.fd = fd, .events = POLLIN};
+	ended = (struct pollfd){ .fd = fd, .events = POLLIN };
 	if (poll(&ended, 1, 0) > 0)
 		return PROCESS_GONE;
 	*pidfd = TAKE_FD(fd);
@@ -177,7 +179,7 @@ int process_attach(const struct process *known, int *pidfd, struct err *err)
 
 static int wait_end(int pidfd, int timeout_ms)
 {
-	struct pollfd ended = {.fd = pidfd, .events = POLLIN};
+	struct pollfd ended = { .fd = pidfd, .events = POLLIN };
 	int n;
 
 	do
@@ -222,12 +224,15 @@ static int take_output(int fd, char **out, struct err *err)
 
 int process_run(char *const *argv, int timeout_ms, int *status, char **output, struct err *err)
 {
-	CLEANUP_FD int log = memfd_create("output", MFD_CLOEXEC), folder = open(".", O_PATH | O_CLOEXEC);
+	CLEANUP_FD int log = memfd_create("output", MFD_CLOEXEC),
+		       folder = open(".", O_PATH | O_CLOEXEC);
 	CLEANUP_FD int pidfd = -1;
 	CLEANUP_FREE char *text = NULL;
-	struct process_spawn spawn = {.argv = argv, .folder_fd = folder, .log_fd = log, .record = accept_child};
+	struct process_spawn spawn = {
+		.argv = argv, .folder_fd = folder, .log_fd = log, .record = accept_child
+	};
 	struct process child;
-	siginfo_t info = {.si_status = 0};
+	siginfo_t info = { .si_status = 0 };
 	int r;
 
 	if (log < 0 || folder < 0)

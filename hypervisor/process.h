@@ -38,7 +38,8 @@ struct process_spawn {
  *
  * Return 0, what record returned, or -errno; a program that cannot be executed ends with status 127.
  */
-int process_spawn(const struct process_spawn *spawn, struct process *out, int *pidfd, struct err *err);
+int process_spawn(const struct process_spawn *spawn, struct process *out, int *pidfd,
+		  struct err *err);
 
 enum { PROCESS_GONE = 1 };
 /* Take hold of the process that @known describes. Return 0 with *pidfd, PROCESS_GONE, or -errno. */

@@ -20,10 +20,10 @@ struct waiter {
 	struct waiter *next;
 	uint64_t id;
 	bool done;
-	json_t *body;             /* owned; NULL after an error */
-	char error[256];          /* "" after success */
-	int wake_fd;              /* of its batch, not owned; -1: none */
-	size_t *batch_open;       /* how many of the batch have no reply yet */
+	json_t *body;       /* owned; NULL after an error */
+	char error[256];    /* "" after success */
+	int wake_fd;        /* of its batch, not owned; -1: none */
+	size_t *batch_open; /* how many of the batch have no reply yet */
 };
 
 struct qmp {
@@ -102,9 +102,9 @@ static int read_message(struct unix_socket_lines *lines, int timeout_ms, struct 
 static void *read_loop(void *arg)
 {
 	struct qmp *qmp = arg;
-	struct unix_socket_lines lines = {.fd = qmp->fd};
+	struct unix_socket_lines lines = { .fd = qmp->fd };
 	struct qmp_message m;
-	struct err err = {.code = 0};
+	struct err err = { .code = 0 };
 
 	while (read_message(&lines, -1, &m, &err) == 0) {
 		if (m.kind == QMP_MESSAGE_EVENT && qmp->handlers.event)
@@ -121,7 +121,7 @@ static void *read_loop(void *arg)
 /* The greeting and the end of capability negotiation, before there is a reader thread. Events may come in between. */
 static int negotiate(struct qmp *qmp, struct err *err)
 {
-	struct unix_socket_lines lines = {.fd = qmp->fd};
+	struct unix_socket_lines lines = { .fd = qmp->fd };
 	enum qmp_message_kind want = QMP_MESSAGE_GREETING;
 	struct qmp_message m;
 	int r;
@@ -139,7 +139,8 @@ static int negotiate(struct qmp *qmp, struct err *err)
 		if (want == QMP_MESSAGE_RETURN)
 			break;
 		want = QMP_MESSAGE_RETURN;
-		r = unix_socket_send_line(qmp->fd, "{\"execute\":\"qmp_capabilities\"}", NULL, 0, err);
+		r = unix_socket_send_line(qmp->fd, "{\"execute\":\"qmp_capabilities\"}", NULL, 0,
+					  err);
 		if (r < 0)
 			break;
 	}
@@ -165,7 +166,7 @@ int qmp_open(struct qmp **out, int fd, const struct qmp_handlers *handlers, stru
 		base_close(fd);
 		return err_set(err, ENOMEM, "connect to QEMU");
 	}
-	*qmp = (struct qmp){.fd = fd, .handlers = *handlers, .next_id = 1};
+	*qmp = (struct qmp){ .fd = fd, .handlers = *handlers, .next_id = 1 };
 	pthread_mutex_init(&qmp->send_lock, NULL);
 	pthread_mutex_init(&qmp->lock, NULL);
 	deadline_init_cond(&qmp->changed);
@@ -196,8 +197,8 @@ void qmp_close(struct qmp *qmp)
 
 static char *command_text(const char *name, const json_t *arguments, uint64_t id)
 {
-	CLEANUP(json_decref) json_t *root =
-		json_pack("{s:s, s:I}", "execute", name, "id", (json_int_t)id);
+	CLEANUP(json_decref)
+	json_t *root = json_pack("{s:s, s:I}", "execute", name, "id", (json_int_t)id);
 
 	if (!root || (arguments && json_object_set(root, "arguments", (json_t *)arguments) < 0))
 		return NULL;
@@ -227,7 +228,8 @@ static void unlink_waiter(struct qmp *qmp, const struct waiter *w)
 }
 
 /* Wait for @w and take it off the list. */
-static int await(struct qmp *qmp, struct waiter *w, const char *name, int timeout_ms, struct err *err)
+static int await(struct qmp *qmp, struct waiter *w, const char *name, int timeout_ms,
+		 struct err *err)
 {
 	struct timespec deadline = deadline_in(timeout_ms);
 	int waited = 0, r = 0;
@@ -243,7 +245,8 @@ static int await(struct qmp *qmp, struct waiter *w, const char *name, int timeou
 	else if (!w->done && qmp->closed)
 		r = err_say(err, EPIPE, "QEMU went away during '%s'", name);
 	else if (!w->done)
-		r = err_say(err, ETIMEDOUT, "QEMU did not answer '%s' within %d ms", name, timeout_ms);
+		r = err_say(err, ETIMEDOUT, "QEMU did not answer '%s' within %d ms", name,
+			    timeout_ms);
 	return r;
 }
 
@@ -263,12 +266,13 @@ static int run(struct qmp *qmp, const char *name, json_t *arguments_, const int 
 {
 	CLEANUP(json_decref) json_t *arguments = arguments_;
 	CLEANUP_FREE char *text = NULL;
-	struct waiter w = {.wake_fd = -1};
+	struct waiter w = { .wake_fd = -1 };
 	int sent, r;
 
 	add_waiters(qmp, &w, 1);
 	text = command_text(name, arguments, w.id);
-	sent = text ? send_text(qmp, text, fds, fd_count, err) : err_set(err, ENOMEM, "QMP %s", name);
+	sent = text ? send_text(qmp, text, fds, fd_count, err)
+		    : err_set(err, ENOMEM, "QMP %s", name);
 	r = await(qmp, &w, name, sent < 0 ? 0 : QMP_TIMEOUT_MS, sent < 0 ? NULL : err);
 	if (sent < 0)
 		r = sent;
@@ -294,12 +298,14 @@ struct qmp_batch_state {
 	size_t open;
 };
 
-static int batch_text(const struct qmp_command *commands, const struct waiter *w, size_t n, char **out)
+static int batch_text(const struct qmp_command *commands, const struct waiter *w, size_t n,
+		      char **out)
 {
 	CLEANUP_FREE char *all = NULL;
 
 	for (size_t i = 0; i < n; i++) {
-		CLEANUP_FREE char *one = command_text(commands[i].name, commands[i].arguments, w[i].id);
+		CLEANUP_FREE char *one =
+			command_text(commands[i].name, commands[i].arguments, w[i].id);
 		char *both;
 
 		if (!one)
@@ -328,7 +334,7 @@ static void drop_batch(struct qmp *qmp, struct qmp_batch *batch)
 		json_decref(batch->state->waiters[i].body);
 	free(batch->state);
 	base_close(batch->wake_fd);
-	*batch = (struct qmp_batch){.wake_fd = -1};
+	*batch = (struct qmp_batch){ .wake_fd = -1 };
 }
 
 int qmp_post(struct qmp *qmp, const struct qmp_command *commands, size_t n, struct qmp_batch *batch,
@@ -338,7 +344,7 @@ int qmp_post(struct qmp *qmp, const struct qmp_command *commands, size_t n, stru
 	int r;
 
 	assert(n > 0 && n <= QMP_BATCH_MAX);
-	*batch = (struct qmp_batch){.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+	*batch = (struct qmp_batch){ .wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) };
 	batch->state = calloc(1, sizeof(*batch->state));
 	if (batch->wake_fd < 0 || !batch->state) {
 		r = err_set(err, batch->state ? errno : ENOMEM, "prepare commands for QEMU");

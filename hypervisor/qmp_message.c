@@ -76,7 +76,7 @@ static int classify(struct qmp_message *m, struct err *err)
 
 int qmp_message_parse(struct qmp_message *out, const char *line, size_t len, struct err *err)
 {
-	struct qmp_message m = {.id = 0};
+	struct qmp_message m = { .id = 0 };
 	int r;
 
 	r = json_parse(&m.root, line, len, "a line from QEMU", err);
@@ -94,5 +94,5 @@ int qmp_message_parse(struct qmp_message *out, const char *line, size_t len, str
 void qmp_message_deinit(struct qmp_message *message)
 {
 	json_decref(message->root);
-	*message = (struct qmp_message){.id = 0};
+	*message = (struct qmp_message){ .id = 0 };
 }

@@ -19,10 +19,10 @@ enum qmp_message_kind {
 struct qmp_message {
 	enum qmp_message_kind kind;
 	uint64_t id;
-	const char *text;    /* borrowed from root */
-	json_t *body;        /* borrowed from root */
-	uint64_t time_us;    /* of an event: QEMU's wall clock, microseconds */
-	json_t *root;        /* owned */
+	const char *text; /* borrowed from root */
+	json_t *body;     /* borrowed from root */
+	uint64_t time_us; /* of an event: QEMU's wall clock, microseconds */
+	json_t *root;     /* owned */
 };
 
 /* Return 0, or -EBADMSG (with the text of what is wrong) for a line that no QEMU should send. */

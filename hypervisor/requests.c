@@ -29,8 +29,8 @@ struct request {
 static int take(const struct request *r, const struct json_field *own, size_t n, struct err *err)
 {
 	struct json_field fields[FIELDS_MAX] = {
-		{ "id", JSON_KIND_ANY, false, &(json_t *){NULL} },
-		{ "op", JSON_KIND_ANY, false, &(json_t *){NULL} },
+		{ "id", JSON_KIND_ANY, false, &(json_t *){ NULL } },
+		{ "op", JSON_KIND_ANY, false, &(json_t *){ NULL } },
 	};
 
 	if (n)
@@ -39,11 +39,11 @@ static int take(const struct request *r, const struct json_field *own, size_t n,
 }
 
 /* Those, and `desktop`, which must be here. */
-static int take_desktop(const struct request *r, struct desktop **desktop, const struct json_field *own, size_t n,
-			struct err *err)
+static int take_desktop(const struct request *r, struct desktop **desktop,
+			const struct json_field *own, size_t n, struct err *err)
 {
 	const char *name = NULL;
-	struct json_field fields[FIELDS_MAX] = {{ "desktop", JSON_KIND_STRING, false, &name }};
+	struct json_field fields[FIELDS_MAX] = { { "desktop", JSON_KIND_STRING, false, &name } };
 	int result;
 
 	if (n)
@@ -69,12 +69,13 @@ static int hello(struct request *r, struct err *err)
 		return result;
 	if (statvfs(hv->state, &disk) < 0 || sysinfo(&host) < 0)
 		return err_set(err, errno, "look at this host");
-	r->reply = json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:b, s:s}", "version", HYPERVISOR_VERSION, "accelerator",
-			     hv->probe.accelerator, "note", hv->probe.note, "cpus",
-			     (json_int_t)sysconf(_SC_NPROCESSORS_ONLN), "memory_mib",
-			     (json_int_t)(host.totalram * host.mem_unit >> 20), "disk_free_bytes",
-			     (json_int_t)(disk.f_bavail * disk.f_frsize), "live_capture",
-			     hv->config.live && hv->probe.live_capture, "live_note", hv->probe.live_note);
+	r->reply = json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:b, s:s}", "version",
+			     HYPERVISOR_VERSION, "accelerator", hv->probe.accelerator, "note",
+			     hv->probe.note, "cpus", (json_int_t)sysconf(_SC_NPROCESSORS_ONLN),
+			     "memory_mib", (json_int_t)(host.totalram * host.mem_unit >> 20),
+			     "disk_free_bytes", (json_int_t)(disk.f_bavail * disk.f_frsize),
+			     "live_capture", hv->config.live && hv->probe.live_capture, "live_note",
+			     hv->probe.live_note);
 	return 0;
 }
 
@@ -106,11 +107,14 @@ static int take_disk(struct desktop_start_disk *out, const json_t *object, struc
 	if (r < 0)
 		return r;
 	if (size == 0 || size % SECTOR || size >> SIZE_MAX_BYTES_LOG2)
-		return err_say(err, EINVAL, "%s: 'size' must be a multiple of %d bytes, less than 1 PiB", name, SECTOR);
+		return err_say(err, EINVAL,
+			       "%s: 'size' must be a multiple of %d bytes, less than 1 PiB", name,
+			       SECTOR);
 	if (out->socket[0] != '/')
 		return err_say(err, EINVAL, "%s: 'socket' must be an absolute path", name);
 	if (strlen(export) >= sizeof(out->disk.export))
-		return err_say(err, EINVAL, "%s: 'export' is longer than %zu bytes", name, sizeof(out->disk.export) - 1);
+		return err_say(err, EINVAL, "%s: 'export' is longer than %zu bytes", name,
+			       sizeof(out->disk.export) - 1);
 	snprintf(out->disk.name, sizeof(out->disk.name), "%s", name);
 	snprintf(out->disk.export, sizeof(out->disk.export), "%s", export);
 	out->disk.size = size;
@@ -128,7 +132,8 @@ static int take_disks(struct desktop_start *order, const json_t *disks, struct e
 
 		for (size_t k = 0; r == 0 && k < i; k++) {
 			if (strcmp(order->disks[k].disk.name, order->disks[i].disk.name) == 0)
-				r = err_say(err, EINVAL, "'disks' has %s twice", order->disks[i].disk.name);
+				r = err_say(err, EINVAL, "'disks' has %s twice",
+					    order->disks[i].disk.name);
 		}
 		if (r < 0)
 			return r;
@@ -177,7 +182,7 @@ static int take_start(const struct request *r, struct desktop_start *order, stru
 static int start(struct request *r, struct err *err)
 {
 	CLEANUP(desktop_unref) struct desktop *d = NULL;
-	struct desktop_start order = {.desktop = NULL};
+	struct desktop_start order = { .desktop = NULL };
 	int result = take_start(r, &order, err);
 
 	if (result == 0)
@@ -261,7 +266,7 @@ static int shutdown_desktop(struct request *r, struct err *err)
 {
 	CLEANUP(desktop_unref) struct desktop *d = NULL;
 	uint64_t timeout_ms = 0;
-	const struct json_field fields[] = {{ "timeout_ms", JSON_KIND_UINT, false, &timeout_ms }};
+	const struct json_field fields[] = { { "timeout_ms", JSON_KIND_UINT, false, &timeout_ms } };
 	int result = take_desktop(r, &d, fields, ARRAY_LEN(fields), err);
 
 	return result < 0 ? result : desktop_ops_shutdown(d, timeout_ms, err);
@@ -270,7 +275,7 @@ static int shutdown_desktop(struct request *r, struct err *err)
 static int capture(struct request *r, struct err *err)
 {
 	CLEANUP(desktop_unref) struct desktop *d = NULL;
-	struct desktop_capture_order order = {.owner = r->client};
+	struct desktop_capture_order order = { .owner = r->client };
 	const struct json_field fields[] = {
 		{ "memory", JSON_KIND_BOOL, false, &order.memory },
 		{ "hold", JSON_KIND_BOOL, false, &order.hold },
@@ -302,7 +307,7 @@ static int discard(struct request *r, struct err *err)
 {
 	CLEANUP(desktop_unref) struct desktop *d = NULL;
 	uint64_t epoch = 0;
-	const struct json_field fields[] = {{ "epoch", JSON_KIND_UINT, false, &epoch }};
+	const struct json_field fields[] = { { "epoch", JSON_KIND_UINT, false, &epoch } };
 	int result = take_desktop(r, &d, fields, ARRAY_LEN(fields), err);
 
 	return result < 0 ? result : desktop_ops_discard(d, epoch, err);
@@ -313,7 +318,7 @@ static int orphan(struct request *r, struct err *err)
 	CLEANUP(desktop_unref) struct desktop *d = NULL;
 	CLEANUP_FREE char *folder = NULL;
 	uint64_t epoch = 0;
-	const struct json_field fields[] = {{ "epoch", JSON_KIND_UINT, false, &epoch }};
+	const struct json_field fields[] = { { "epoch", JSON_KIND_UINT, false, &epoch } };
 	int result = take_desktop(r, &d, fields, ARRAY_LEN(fields), err);
 
 	if (result == 0)
@@ -338,7 +343,7 @@ static int list_orphans(struct request *r, struct err *err)
 static int delete_orphan(struct request *r, struct err *err)
 {
 	const char *folder = NULL;
-	const struct json_field fields[] = {{ "folder", JSON_KIND_STRING, false, &folder }};
+	const struct json_field fields[] = { { "folder", JSON_KIND_STRING, false, &folder } };
 	int result = take(r, fields, ARRAY_LEN(fields), err);
 
 	return result < 0 ? result : orphans_delete(r->hypervisor->state, folder, err);
@@ -394,8 +399,8 @@ static json_t *error_json(const struct err *err)
 char *requests_answer(struct hypervisor *hypervisor, const void *client, const char *line, int *fd)
 {
 	CLEANUP(json_decref) json_t *root = NULL, *answer = json_object();
-	struct request r = {.hypervisor = hypervisor, .client = client, .fd = -1};
-	struct err err = {.code = 0};
+	struct request r = { .hypervisor = hypervisor, .client = client, .fd = -1 };
+	struct err err = { .code = 0 };
 	const json_t *id;
 	int result;
 

@@ -128,7 +128,7 @@ int spool_start(struct spool **out, int fd, void (*instant)(void *arg), void *ar
 		base_close(fd);
 		return err_set(err, ENOMEM, "prepare for the migration stream");
 	}
-	*s = (struct spool){.fd = fd, .instant = instant, .arg = arg};
+	*s = (struct spool){ .fd = fd, .instant = instant, .arg = arg };
 	pthread_mutex_init(&s->lock, NULL);
 	deadline_init_cond(&s->changed);
 	s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -138,7 +138,8 @@ int spool_start(struct spool **out, int fd, void (*instant)(void *arg), void *ar
 	if (s->wake_fd < 0 || s->memfd < 0)
 		code = errno;
 	else if (s->chunk && s->head) {
-		memset(s->chunk, 0, CHUNK); /* its pages are there before the guest waits for them */
+		memset(s->chunk, 0,
+		       CHUNK); /* its pages are there before the guest waits for them */
 		code = pthread_create(&s->reader, NULL, read_loop, s);
 	}
 	if (code != 0) {
@@ -174,13 +175,15 @@ int spool_finish(struct spool *s, int timeout_ms, int *memfd, uint64_t *bytes, s
 		waited = pthread_cond_timedwait(&s->changed, &s->lock, &deadline);
 	r = s->result;
 	if (!s->ended)
-		r = err_say(err, ETIMEDOUT, "the memory stream did not end within %d ms", timeout_ms);
+		r = err_say(err, ETIMEDOUT, "the memory stream did not end within %d ms",
+			    timeout_ms);
 	else if (r < 0)
 		err_say(err, -r, "%s", err_text(&s->err));
 	pthread_mutex_unlock(&s->lock);
 	if (r < 0)
 		return r;
-	if (fcntl(s->memfd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
+	if (fcntl(s->memfd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) <
+	    0)
 		return err_set(err, errno, "seal the memory stream");
 	*memfd = TAKE_FD(s->memfd);
 	*bytes = s->bytes;

@@ -2,7 +2,7 @@
 # tests/bench/hypervisor_pause.sh BUILD: how long a desktop of 512 MiB stands still for a capture, through the real
 # hypervisor: its guest rewrites memory and writes to its disk all the time. The median of five captures with memory,
 # and of five of the disks alone; and what the guest itself saw.
-# shellcheck disable=SC2154,SC1091 # what the libraries set
+# shellcheck disable=SC2154,SC2034,SC1091 # what the libraries set and use
 cd "$(dirname "$0")/../.." || exit
 . tests/lib/tap.sh
 build=$(realpath "${1:-build/release}")
@@ -11,8 +11,8 @@ need qemu-nbd jq python3
 
 # of_five MEMORY: pauses in ms, sorted, of five captures, one a line.
 of_five() {
-	local i
-	for i in {1..5}; do
+
+	for _ in {1..5}; do
 		agent_say "{\"op\":\"capture\",\"desktop\":\"bench\",\"memory\":$1,\"hold\":false}"
 		field .pause_ms
 		agent_say '{"op":"capture_end","desktop":"bench","ok":false}'

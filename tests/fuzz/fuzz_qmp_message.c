@@ -7,7 +7,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct qmp_message m;
-	struct err err = {.code = 0};
+	struct err err = { .code = 0 };
 
 	if (qmp_message_parse(&m, (const char *)data, size, &err) == 0) {
 		if ((m.kind == QMP_MESSAGE_ERROR || m.kind == QMP_MESSAGE_EVENT) && !m.text)

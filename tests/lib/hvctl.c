@@ -54,7 +54,8 @@ static void keep(const char *path, int fd)
 		err_say(&err, EINVAL, "a descriptor came, but no --memory FILE was given");
 		die(&err);
 	}
-	if ((fcntl(fd, F_GET_SEALS) & (F_SEAL_WRITE | F_SEAL_SHRINK)) != (F_SEAL_WRITE | F_SEAL_SHRINK)) {
+	if ((fcntl(fd, F_GET_SEALS) & (F_SEAL_WRITE | F_SEAL_SHRINK)) !=
+	    (F_SEAL_WRITE | F_SEAL_SHRINK)) {
 		err_say(&err, EINVAL, "the memory stream is not sealed");
 		die(&err);
 	}
@@ -118,7 +119,8 @@ static void ask(struct tool *t, const char *request)
 
 static void follow_stdin(struct tool *t)
 {
-	struct pollfd polls[] = {{.fd = 0, .events = POLLIN}, {.fd = t->socket.fd, .events = POLLIN}};
+	struct pollfd polls[] = { { .fd = 0, .events = POLLIN },
+				  { .fd = t->socket.fd, .events = POLLIN } };
 	char *line = NULL;
 	size_t cap = 0;
 
@@ -138,7 +140,7 @@ static void follow_stdin(struct tool *t)
 
 int main(int argc, char **argv)
 {
-	struct tool t = {.next_id = 0};
+	struct tool t = { .next_id = 0 };
 	struct err err;
 	int i;
 

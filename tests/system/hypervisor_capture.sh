@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Captures: disks and memory of one instant while the guest runs, the changed blocks since the last one, and what a
 # capture that fails leaves behind. The guest itself checks that restored memory and disk belong together.
-# shellcheck disable=SC2154 # what the libraries set
+# shellcheck disable=SC2154,SC2034 # what the libraries set and use
 . "$(dirname "$0")/../lib/tap.sh"
 build=$1
 . "$(dirname "$0")/../lib/hypervisor.sh"

@@ -1,7 +1,11 @@
 #!/usr/bin/env bash
 # What breaks around a running desktop: QEMU, the hypervisor, the disk for old blocks, time limits. It runs on in every
 # case but its own QEMU's death, and change tracking never forgets anything.
-# shellcheck disable=SC2154 # what the libraries set
+# shellcheck disable=SC2154,SC2034 # what the libraries set and use
+# In a mount namespace of its own where that is allowed: the small disks below go with the test, however it ends.
+if [ -z "${OWN_MOUNTS-}" ] && unshare --mount true 2>/dev/null; then
+	OWN_MOUNTS=1 exec unshare --mount -- "$0" "$@"
+fi
 . "$(dirname "$0")/../lib/tap.sh"
 build=$1
 . "$(dirname "$0")/../lib/hypervisor.sh"
@@ -196,5 +200,30 @@ if [ "$(field '.desktops | length')" = 1 ]; then
 	qemu_pid anna >/dev/null
 else
 	check_not "it is not there" test -e "$state/desktops/anna"
+fi
+stop "$hypervisor"
+
+# ---- the disk that holds the desktop is full
+state=$TAP_DIR/small-state
+if mkdir "$state" && mount -t tmpfs -o size=64m godwit-test "$state" 2>/dev/null; then
+	hypervisor_up
+	serve carla "$TAP_DIR/small.raw"
+	ask "$(start_json carla "$TAP_DIR/small.raw")"
+	pid=$(qemu_pid carla)
+	adopt "$pid"
+	check "a desktop works" wait_for 60 goes_on carla 4
+	cat /dev/zero >"$state/ballast" 2>/dev/null
+	check "it stops when its disk is full" wait_for 60 state_is carla io-error
+	ask '{"op":"status","desktop":"carla"}'
+	like "$(field .reason)" 'write of disk0 failed: No space left' "... and says so"
+	rm "$state/ballast"
+	check "it goes on when there is space again" wait_for 30 state_is carla running
+	still_well carla
+	ask '{"op":"discard","desktop":"carla","epoch":1}'
+	is "$output" '{}' "it can be discarded"
+	stop "$hypervisor"
+	umount "$state"
+else
+	skip "the disk that holds the desktop is full" "needs to mount a small tmpfs (root)"
 fi
 done_testing

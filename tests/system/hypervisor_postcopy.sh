@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A captured desktop runs before its memory has arrived; the source of its memory is killed and another one goes on; a
 # hypervisor is killed meanwhile. Nothing is lost, and afterwards it can be captured like any other.
-# shellcheck disable=SC2154 # what the libraries set
+# shellcheck disable=SC2154,SC2034 # what the libraries set and use
 . "$(dirname "$0")/../lib/tap.sh"
 build=$1
 . "$(dirname "$0")/../lib/hypervisor.sh"

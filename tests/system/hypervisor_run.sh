@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A desktop's life on the hypervisor: start from an NBD server, console, pause, lease, fill, power off, discard.
-# shellcheck disable=SC2154 # what the libraries set
+# shellcheck disable=SC2154,SC2034 # what the libraries set and use
 . "$(dirname "$0")/../lib/tap.sh"
 build=$1
 . "$(dirname "$0")/../lib/hypervisor.sh"

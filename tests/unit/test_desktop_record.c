@@ -22,12 +22,16 @@ static struct desktop_record sample(void)
 	struct desktop_record r = {
 		.desktop = "anna",
 		.epoch = 3,
-		.machine = {.vcpus = 2, .memory_mib = 512, .type = "pc-q35-10.0", .cpu = "qemu64", .network = true},
+		.machine = { .vcpus = 2,
+			     .memory_mib = 512,
+			     .type = "pc-q35-10.0",
+			     .cpu = "qemu64",
+			     .network = true },
 		.snapshot = "20261122-a1",
-		.disks = {{.name = "disk0", .size = 1 << 20, .export = "x"},
-			  {.name = "disk1", .size = 1 << 21, .export = "y", .complete = true}},
+		.disks = { { .name = "disk0", .size = 1 << 20, .export = "x" },
+			   { .name = "disk1", .size = 1 << 21, .export = "y", .complete = true } },
 		.disk_count = 2,
-		.process = {.pid = 4711, .start_time = 99},
+		.process = { .pid = 4711, .start_time = 99 },
 		.boot_id = "0f0e0d0c-1111-4222-8333-444455556666",
 		.started = true,
 		.arriving = true,
@@ -43,7 +47,7 @@ static struct desktop_record sample(void)
 static void test_desktop_record_there_and_back(void **unused)
 {
 	struct desktop_record in = sample(), out;
-	struct err err = {.code = 0};
+	struct err err = { .code = 0 };
 
 	(void)unused;
 	assert_int_equal(desktop_record_load(&out, folder, &err), -ENOENT);
@@ -83,7 +87,7 @@ static void test_desktop_record_damaged(void **unused)
 	for (size_t i = 0; i < ARRAY_LEN(damages); i++) {
 		CLEANUP_FREE uint8_t *text = NULL;
 		CLEANUP_FREE char *damaged = NULL;
-		struct err err = {.code = 0};
+		struct err err = { .code = 0 };
 		size_t len;
 		char *at;
 
@@ -95,7 +99,8 @@ static void test_desktop_record_damaged(void **unused)
 				    damages[i].new ? damages[i].new : "",
 				    damages[i].new ? at + strlen(damages[i].old) : "");
 		assert_int_equal(io_replace_file(path, damaged, strlen(damaged), 0600, &err), 0);
-		if (desktop_record_load(&out, folder, &err) != -EINVAL || !strstr(err_text(&err), damages[i].complaint))
+		if (desktop_record_load(&out, folder, &err) != -EINVAL ||
+		    !strstr(err_text(&err), damages[i].complaint))
 			fail_msg("%s: %s", damages[i].name, err_text(&err));
 	}
 	unlink(path);
@@ -113,7 +118,8 @@ static const struct {
 	{ desktop_record_check_name, "Anna", false },
 	{ desktop_record_check_name, "..", false },
 	{ desktop_record_check_name, "a/b", false },
-	{ desktop_record_check_name, "a234567890123456789012345678901234567890123456789012345678901234", false },
+	{ desktop_record_check_name,
+	  "a234567890123456789012345678901234567890123456789012345678901234", false },
 	{ desktop_record_check_snapshot, "", true },
 	{ desktop_record_check_snapshot, "20261122-1a2b.c_d", true },
 	{ desktop_record_check_snapshot, "a b", false },

@@ -18,27 +18,61 @@ static const struct {
 	enum desktop_wish wish;
 } cases[] = {
 	{ "running", { .qemu = DESKTOP_QEMU_RUNNING }, "running", DESKTOP_WISH_NONE },
-	{ "stopped without a reason", { .qemu = DESKTOP_QEMU_STOPPED }, "running", DESKTOP_WISH_CONT },
+	{ "stopped without a reason",
+	  { .qemu = DESKTOP_QEMU_STOPPED },
+	  "running",
+	  DESKTOP_WISH_CONT },
 	{ "starting", { .starting = true }, "starting", DESKTOP_WISH_NONE },
-	{ "a person pauses", { .qemu = DESKTOP_QEMU_RUNNING, .paused = true }, "paused", DESKTOP_WISH_STOP },
+	{ "a person pauses",
+	  { .qemu = DESKTOP_QEMU_RUNNING, .paused = true },
+	  "paused",
+	  DESKTOP_WISH_STOP },
 	{ "paused", { .qemu = DESKTOP_QEMU_STOPPED, .paused = true }, "paused", DESKTOP_WISH_NONE },
-	{ "lease over", { .qemu = DESKTOP_QEMU_RUNNING, .fenced = true }, "fenced", DESKTOP_WISH_STOP },
+	{ "lease over",
+	  { .qemu = DESKTOP_QEMU_RUNNING, .fenced = true },
+	  "fenced",
+	  DESKTOP_WISH_STOP },
 	{ "fenced", { .qemu = DESKTOP_QEMU_STOPPED, .fenced = true }, "fenced", DESKTOP_WISH_NONE },
-	{ "fenced and paused", { .qemu = DESKTOP_QEMU_STOPPED, .fenced = true, .paused = true }, "fenced", DESKTOP_WISH_NONE },
-	{ "lease over within an instant", { .qemu = DESKTOP_QEMU_RUNNING, .fenced = true, .frozen = true }, "fenced",
+	{ "fenced and paused",
+	  { .qemu = DESKTOP_QEMU_STOPPED, .fenced = true, .paused = true },
+	  "fenced",
 	  DESKTOP_WISH_NONE },
-	{ "an instant", { .qemu = DESKTOP_QEMU_RUNNING, .frozen = true }, "running", DESKTOP_WISH_NONE },
+	{ "lease over within an instant",
+	  { .qemu = DESKTOP_QEMU_RUNNING, .fenced = true, .frozen = true },
+	  "fenced",
+	  DESKTOP_WISH_NONE },
+	{ "an instant",
+	  { .qemu = DESKTOP_QEMU_RUNNING, .frozen = true },
+	  "running",
+	  DESKTOP_WISH_NONE },
 	{ "powered off", { .qemu = DESKTOP_QEMU_SHUTDOWN }, "off", DESKTOP_WISH_NONE },
-	{ "powered off, lease over", { .qemu = DESKTOP_QEMU_SHUTDOWN, .fenced = true }, "off", DESKTOP_WISH_NONE },
+	{ "powered off, lease over",
+	  { .qemu = DESKTOP_QEMU_SHUTDOWN, .fenced = true },
+	  "off",
+	  DESKTOP_WISH_NONE },
 	{ "disk failed", { .qemu = DESKTOP_QEMU_IO_ERROR }, "io-error", DESKTOP_WISH_NONE },
-	{ "disk failed, lease over", { .qemu = DESKTOP_QEMU_IO_ERROR, .fenced = true }, "fenced", DESKTOP_WISH_NONE },
+	{ "disk failed, lease over",
+	  { .qemu = DESKTOP_QEMU_IO_ERROR, .fenced = true },
+	  "fenced",
+	  DESKTOP_WISH_NONE },
 	{ "gone", { .qemu = DESKTOP_QEMU_RUNNING, .gone = true }, "crashed", DESKTOP_WISH_NONE },
 	{ "broken", { .qemu = DESKTOP_QEMU_BROKEN }, "crashed", DESKTOP_WISH_NONE },
 	{ "waits for memory", { .qemu = DESKTOP_QEMU_INCOMING }, "incoming", DESKTOP_WISH_NONE },
-	{ "waits for memory, paused", { .qemu = DESKTOP_QEMU_INCOMING, .paused = true }, "incoming", DESKTOP_WISH_STOP },
-	{ "waits for memory, lease over", { .qemu = DESKTOP_QEMU_INCOMING, .fenced = true }, "fenced", DESKTOP_WISH_STOP },
-	{ "page source gone", { .qemu = DESKTOP_QEMU_RUNNING, .postcopy_paused = true }, "postcopy-paused", DESKTOP_WISH_NONE },
-	{ "page source gone, lease over", { .qemu = DESKTOP_QEMU_RUNNING, .postcopy_paused = true, .fenced = true }, "fenced",
+	{ "waits for memory, paused",
+	  { .qemu = DESKTOP_QEMU_INCOMING, .paused = true },
+	  "incoming",
+	  DESKTOP_WISH_STOP },
+	{ "waits for memory, lease over",
+	  { .qemu = DESKTOP_QEMU_INCOMING, .fenced = true },
+	  "fenced",
+	  DESKTOP_WISH_STOP },
+	{ "page source gone",
+	  { .qemu = DESKTOP_QEMU_RUNNING, .postcopy_paused = true },
+	  "postcopy-paused",
+	  DESKTOP_WISH_NONE },
+	{ "page source gone, lease over",
+	  { .qemu = DESKTOP_QEMU_RUNNING, .postcopy_paused = true, .fenced = true },
+	  "fenced",
 	  DESKTOP_WISH_STOP },
 };
 
@@ -56,13 +90,13 @@ static void test_desktop_state_table(void **unused)
 
 static struct desktop_facts facts_of(unsigned bits, enum desktop_qemu qemu)
 {
-	return (struct desktop_facts){.qemu = qemu,
-				      .gone = bits & 1,
-				      .starting = bits & 2,
-				      .fenced = bits & 4,
-				      .paused = bits & 8,
-				      .frozen = bits & 16,
-				      .postcopy_paused = bits & 32};
+	return (struct desktop_facts){ .qemu = qemu,
+				       .gone = bits & 1,
+				       .starting = bits & 2,
+				       .fenced = bits & 4,
+				       .paused = bits & 8,
+				       .frozen = bits & 16,
+				       .postcopy_paused = bits & 32 };
 }
 
 /* All 384 combinations. */
@@ -73,16 +107,21 @@ static void test_desktop_state_invariants(void **unused)
 		for (int qemu = DESKTOP_QEMU_STOPPED; qemu <= DESKTOP_QEMU_BROKEN; qemu++) {
 			struct desktop_facts f = facts_of(bits, (enum desktop_qemu)qemu);
 			enum desktop_state state = desktop_state_derive(&f);
-			enum desktop_wish wish = desktop_state_wish(&f, true), again = desktop_state_wish(&f, false);
+			enum desktop_wish wish = desktop_state_wish(&f, true),
+					  again = desktop_state_wish(&f, false);
 
 			if (f.frozen || f.gone || f.starting)
-				assert_true(wish == DESKTOP_WISH_NONE && again == DESKTOP_WISH_NONE);
+				assert_true(wish == DESKTOP_WISH_NONE &&
+					    again == DESKTOP_WISH_NONE);
 			if (f.fenced || f.paused)
-				assert_true(wish != DESKTOP_WISH_CONT && again != DESKTOP_WISH_CONT);
-			if (f.fenced && f.qemu == DESKTOP_QEMU_RUNNING && !f.frozen && !f.gone && !f.starting)
+				assert_true(wish != DESKTOP_WISH_CONT &&
+					    again != DESKTOP_WISH_CONT);
+			if (f.fenced && f.qemu == DESKTOP_QEMU_RUNNING && !f.frozen && !f.gone &&
+			    !f.starting)
 				assert_int_equal(wish, DESKTOP_WISH_STOP);
 			if (state == DESKTOP_STATE_RUNNING)
-				assert_false(f.gone || f.fenced || f.paused || f.starting || f.postcopy_paused);
+				assert_false(f.gone || f.fenced || f.paused || f.starting ||
+					     f.postcopy_paused);
 			if (f.gone)
 				assert_int_equal(state, DESKTOP_STATE_CRASHED);
 			assert_non_null(desktop_state_name(state));
@@ -93,7 +132,7 @@ static void test_desktop_state_invariants(void **unused)
 /* Told once, an incoming QEMU is not told again; and it is told the other thing when that changes. */
 static void test_desktop_state_autostart(void **unused)
 {
-	struct desktop_facts f = {.qemu = DESKTOP_QEMU_INCOMING, .fenced = true};
+	struct desktop_facts f = { .qemu = DESKTOP_QEMU_INCOMING, .fenced = true };
 
 	(void)unused;
 	assert_int_equal(desktop_state_wish(&f, true), DESKTOP_WISH_STOP);

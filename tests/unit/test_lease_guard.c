@@ -36,7 +36,8 @@ static void test_lease_guard_time(void **unused)
 {
 	(void)unused;
 	for (size_t i = 0; i < ARRAY_LEN(times); i++) {
-		struct lease_guard g = {.strict = times[i].strict, .deadline_ms = times[i].deadline_ms};
+		struct lease_guard g = { .strict = times[i].strict,
+					 .deadline_ms = times[i].deadline_ms };
 
 		if (lease_guard_left(&g, times[i].now_ms) != times[i].left ||
 		    lease_guard_fences(&g, times[i].now_ms) != times[i].fences)
@@ -46,7 +47,7 @@ static void test_lease_guard_time(void **unused)
 
 static void test_lease_guard_renew(void **unused)
 {
-	struct lease_guard g = {.strict = true};
+	struct lease_guard g = { .strict = true };
 
 	(void)unused;
 	lease_guard_renew(&g, 1000, 500);
@@ -72,7 +73,7 @@ static void test_lease_guard_file(void **unused)
 {
 	char folder[] = "/tmp/test_lease_guard.XXXXXX";
 	CLEANUP_FREE char *path = NULL;
-	struct lease_guard in = {.strict = true, .deadline_ms = UINT64_MAX - 1}, out;
+	struct lease_guard in = { .strict = true, .deadline_ms = UINT64_MAX - 1 }, out;
 	struct err err;
 
 	(void)unused;
@@ -87,7 +88,8 @@ static void test_lease_guard_file(void **unused)
 	assert_int_equal(lease_guard_load(&out, path, "another-boot", &err), 0);
 	assert_true(out.strict && lease_guard_fences(&out, 1));
 	for (size_t i = 0; i < ARRAY_LEN(files); i++) {
-		assert_int_equal(io_replace_file(path, files[i].text, strlen(files[i].text), 0600, &err), 0);
+		assert_int_equal(
+			io_replace_file(path, files[i].text, strlen(files[i].text), 0600, &err), 0);
 		if (lease_guard_load(&out, path, BOOT, &err) != files[i].want)
 			fail_msg("%s", files[i].name);
 	}

@@ -18,15 +18,26 @@ static const struct {
 	const char *complaint;
 } objects[] = {
 	{ "new", "{\"vcpus\":2,\"memory_mib\":512,\"network\":\"user\"}", 0, NULL },
-	{ "complete", "{\"vcpus\":2,\"memory_mib\":512,\"network\":\"none\",\"type\":\"pc-q35-10.0\",\"cpu\":\"qemu64\"}", 0, NULL },
+	{ "complete",
+	  "{\"vcpus\":2,\"memory_mib\":512,\"network\":\"none\",\"type\":\"pc-q35-10.0\",\"cpu\":"
+	  "\"qemu64\"}",
+	  0, NULL },
 	{ "no memory", "{\"vcpus\":2,\"network\":\"user\"}", -EINVAL, "memory_mib" },
-	{ "no processor", "{\"vcpus\":0,\"memory_mib\":512,\"network\":\"user\"}", -EINVAL, "vcpus" },
-	{ "too many processors", "{\"vcpus\":65,\"memory_mib\":512,\"network\":\"user\"}", -EINVAL, "vcpus" },
-	{ "too much memory", "{\"vcpus\":2,\"memory_mib\":99999999999,\"network\":\"user\"}", -EINVAL, "memory_mib" },
-	{ "unknown network", "{\"vcpus\":2,\"memory_mib\":512,\"network\":\"bridge\"}", -EINVAL, "network" },
-	{ "unknown key", "{\"vcpus\":2,\"memory_mib\":512,\"network\":\"user\",\"gpu\":1}", -EINVAL, "gpu" },
-	{ "options in the CPU", "{\"vcpus\":2,\"memory_mib\":512,\"network\":\"user\",\"cpu\":\"max,x=y\"}", -EINVAL, "cpu" },
-	{ "an empty type", "{\"vcpus\":2,\"memory_mib\":512,\"network\":\"user\",\"type\":\"\"}", -EINVAL, "type" },
+	{ "no processor", "{\"vcpus\":0,\"memory_mib\":512,\"network\":\"user\"}", -EINVAL,
+	  "vcpus" },
+	{ "too many processors", "{\"vcpus\":65,\"memory_mib\":512,\"network\":\"user\"}", -EINVAL,
+	  "vcpus" },
+	{ "too much memory", "{\"vcpus\":2,\"memory_mib\":99999999999,\"network\":\"user\"}",
+	  -EINVAL, "memory_mib" },
+	{ "unknown network", "{\"vcpus\":2,\"memory_mib\":512,\"network\":\"bridge\"}", -EINVAL,
+	  "network" },
+	{ "unknown key", "{\"vcpus\":2,\"memory_mib\":512,\"network\":\"user\",\"gpu\":1}", -EINVAL,
+	  "gpu" },
+	{ "options in the CPU",
+	  "{\"vcpus\":2,\"memory_mib\":512,\"network\":\"user\",\"cpu\":\"max,x=y\"}", -EINVAL,
+	  "cpu" },
+	{ "an empty type", "{\"vcpus\":2,\"memory_mib\":512,\"network\":\"user\",\"type\":\"\"}",
+	  -EINVAL, "type" },
 };
 
 static void test_machine_parse(void **unused)
@@ -35,10 +46,11 @@ static void test_machine_parse(void **unused)
 	for (size_t i = 0; i < ARRAY_LEN(objects); i++) {
 		CLEANUP(json_decref) json_t *in = json_loads(objects[i].text, 0, NULL);
 		struct machine m;
-		struct err err = {.code = 0};
+		struct err err = { .code = 0 };
 		int r = machine_parse(&m, in, &err);
 
-		if (r != objects[i].want || (r < 0 && !strstr(err_text(&err), objects[i].complaint)))
+		if (r != objects[i].want ||
+		    (r < 0 && !strstr(err_text(&err), objects[i].complaint)))
 			fail_msg("%s: got %d (%s)", objects[i].name, r, err_text(&err));
 		if (r == 0) {
 			CLEANUP(json_decref) json_t *out = machine_json(&m);
@@ -49,10 +61,11 @@ static void test_machine_parse(void **unused)
 }
 
 static const struct machine machine = {
-	.vcpus = 2, .memory_mib = 512, .type = "pc-q35-10.0", .cpu = "qemu64", .network = true};
+	.vcpus = 2, .memory_mib = 512, .type = "pc-q35-10.0", .cpu = "qemu64", .network = true
+};
 static const struct machine_disk disks[] = {
-	{.name = "disk0", .size = 1 << 20, .export = "a \"b\", c"},
-	{.name = "disk1", .size = 1 << 20, .export = "x", .complete = true},
+	{ .name = "disk0", .size = 1 << 20, .export = "a \"b\", c" },
+	{ .name = "disk1", .size = 1 << 20, .export = "x", .complete = true },
 };
 
 static char *command_text(const struct machine_order *order)
@@ -72,14 +85,14 @@ static char *command_text(const struct machine_order *order)
 
 static struct machine_order order_of(const char *desktop, bool incoming)
 {
-	return (struct machine_order){.desktop = desktop,
-				      .machine = &machine,
-				      .disks = disks,
-				      .disk_count = ARRAY_LEN(disks),
-				      .qemu = "qemu-system-x86_64",
-				      .accelerator = "tcg",
-				      .incoming = incoming,
-				      .reconnect_s = 600};
+	return (struct machine_order){ .desktop = desktop,
+				       .machine = &machine,
+				       .disks = disks,
+				       .disk_count = ARRAY_LEN(disks),
+				       .qemu = "qemu-system-x86_64",
+				       .accelerator = "tcg",
+				       .incoming = incoming,
+				       .reconnect_s = 600 };
 }
 
 /* Lines that must, or must not, be there. */
@@ -106,8 +119,12 @@ static const struct {
 	{ false, true, "\"backing\":\"disk0-backing\"" },
 	{ false, false, "disk1.nbd" },
 	{ false, true, "\"backing\":null" },
-	{ false, true, "virtio-blk-pci,id=disk0-device,drive=disk0,bus=pcie.0,addr=0x10,serial=disk0,rerror=stop,werror=stop,bootindex=1\n" },
-	{ false, true, "virtio-blk-pci,id=disk1-device,drive=disk1,bus=pcie.0,addr=0x11,serial=disk1,rerror=stop,werror=stop\n" },
+	{ false, true,
+	  "virtio-blk-pci,id=disk0-device,drive=disk0,bus=pcie.0,addr=0x10,serial=disk0,rerror="
+	  "stop,werror=stop,bootindex=1\n" },
+	{ false, true,
+	  "virtio-blk-pci,id=disk1-device,drive=disk1,bus=pcie.0,addr=0x11,serial=disk1,rerror="
+	  "stop,werror=stop\n" },
 	{ false, true, "\n-netdev\nuser,id=net0\n" },
 };
 
@@ -128,7 +145,8 @@ static void test_machine_command_is_stable(void **unused)
 {
 	struct machine_order anna = order_of("anna", false), bella = order_of("bella", false);
 	struct machine_order kvm = anna;
-	CLEANUP_FREE char *first = command_text(&anna), *again = command_text(&anna), *other = command_text(&bella);
+	CLEANUP_FREE char *first = command_text(&anna), *again = command_text(&anna),
+			  *other = command_text(&bella);
 	CLEANUP_FREE char *fast = NULL;
 	char *accel;
 

@@ -19,7 +19,7 @@
 #include "hypervisor/qmp.h"
 
 #define GREETING "{\"QMP\": {\"version\": {}, \"capabilities\": []}}"
-#define EVENT "{\"timestamp\": {\"seconds\": 1, \"microseconds\": 0}, \"event\": \"STOP\"}"
+#define EVENT    "{\"timestamp\": {\"seconds\": 1, \"microseconds\": 0}, \"event\": \"STOP\"}"
 
 /*
  * The peer reads QMP objects and answers each by its command's name: "good" succeeds, "bad" is refused, "late" is
@@ -41,8 +41,10 @@ static void answer(int fd, json_int_t id, bool ok)
 {
 	char line[128];
 
-	snprintf(line, sizeof(line), ok ? "{\"return\": {\"n\": %lld}, \"id\": %lld}"
-					: "{\"id\": %lld, \"error\": {\"class\": \"GenericError\", \"desc\": \"no, %lld\"}}",
+	snprintf(line, sizeof(line),
+		 ok ? "{\"return\": {\"n\": %lld}, \"id\": %lld}"
+		    : "{\"id\": %lld, \"error\": {\"class\": \"GenericError\", \"desc\": \"no, "
+		      "%lld\"}}",
 		 (long long)id, (long long)id);
 	say(fd, line);
 }
@@ -76,7 +78,8 @@ static bool act_on_line(struct peer *p, const char *line, json_int_t *late)
 
 	while (at < len) {
 		json_error_t where;
-		CLEANUP(json_decref) json_t *command = json_loadb(line + at, len - at, JSON_DISABLE_EOF_CHECK, &where);
+		CLEANUP(json_decref)
+		json_t *command = json_loadb(line + at, len - at, JSON_DISABLE_EOF_CHECK, &where);
 		const char *name = json_string_value(json_object_get(command, "execute"));
 
 		if (!command || !name)
@@ -95,7 +98,7 @@ static bool act_on_line(struct peer *p, const char *line, json_int_t *late)
 static void *play(void *arg)
 {
 	struct peer *p = arg;
-	struct unix_socket_lines lines = {.fd = p->fd};
+	struct unix_socket_lines lines = { .fd = p->fd };
 	json_int_t late = 0;
 	int fds[UNIX_SOCKET_FDS_MAX];
 	size_t n;
@@ -135,14 +138,14 @@ static void on_closed(void *arg)
 
 static struct qmp *connect_peer(struct peer *p)
 {
-	const struct qmp_handlers handlers = {.event = on_event, .closed = on_closed};
-	struct err err = {.code = 0};
+	const struct qmp_handlers handlers = { .event = on_event, .closed = on_closed };
+	struct err err = { .code = 0 };
 	struct qmp *qmp = NULL;
 	int pair[2];
 
 	events = ends = 0;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-	*p = (struct peer){.fd = pair[0]};
+	*p = (struct peer){ .fd = pair[0] };
 	assert_int_equal(pthread_create(&p->thread, NULL, play, p), 0);
 	if (qmp_open(&qmp, pair[1], &handlers, &err) < 0)
 		fail_msg("%s", err_text(&err));
@@ -159,7 +162,7 @@ static void disconnect(struct peer *p, struct qmp *qmp)
 static void test_qmp_run(void **unused)
 {
 	CLEANUP(json_decref) json_t *reply = NULL;
-	struct err err = {.code = 0};
+	struct err err = { .code = 0 };
 	struct peer p;
 	struct qmp *qmp = connect_peer(&p);
 
@@ -219,7 +222,7 @@ static void test_qmp_post(void **unused)
 	for (size_t i = 0; i < ARRAY_LEN(batches); i++) {
 		struct qmp_command commands[4];
 		struct qmp_batch batch;
-		struct err err = {.code = 0};
+		struct err err = { .code = 0 };
 		struct pollfd wake;
 		struct peer p;
 		struct qmp *qmp = connect_peer(&p);
@@ -227,14 +230,16 @@ static void test_qmp_post(void **unused)
 		int r;
 
 		for (n = 0; n < 4 && batches[i].commands[n]; n++)
-			commands[n] = (struct qmp_command){.name = batches[i].commands[n],
-							   .arguments = json_pack("{s:i}", "x", 1)};
+			commands[n] =
+				(struct qmp_command){ .name = batches[i].commands[n],
+						      .arguments = json_pack("{s:i}", "x", 1) };
 		assert_int_equal(qmp_post(qmp, commands, n, &batch, &err), 0);
-		wake = (struct pollfd){.fd = batch.wake_fd, .events = POLLIN};
+		wake = (struct pollfd){ .fd = batch.wake_fd, .events = POLLIN };
 		assert_int_equal(poll(&wake, 1, batches[i].want == -ETIMEDOUT ? 100 : 5000),
 				 batches[i].want == -ETIMEDOUT ? 0 : 1);
 		r = qmp_collect(qmp, &batch, 200, &err);
-		if (r != batches[i].want || (batches[i].text && !strstr(err_text(&err), batches[i].text)))
+		if (r != batches[i].want ||
+		    (batches[i].text && !strstr(err_text(&err), batches[i].text)))
 			fail_msg("%s: got %d (%s)", batches[i].name, r, err_text(&err));
 		disconnect(&p, qmp);
 	}
@@ -242,9 +247,9 @@ static void test_qmp_post(void **unused)
 
 static void test_qmp_after_the_end(void **unused)
 {
-	struct err err = {.code = 0};
+	struct err err = { .code = 0 };
 	struct qmp_batch batch;
-	struct qmp_command command = {.name = "good"};
+	struct qmp_command command = { .name = "good" };
 	struct peer p;
 	struct qmp *qmp = connect_peer(&p);
 	int r;
@@ -270,11 +275,11 @@ static const struct {
 
 static void test_qmp_open_refuses(void **unused)
 {
-	const struct qmp_handlers handlers = {.event = on_event};
+	const struct qmp_handlers handlers = { .event = on_event };
 
 	(void)unused;
 	for (size_t i = 0; i < ARRAY_LEN(greetings); i++) {
-		struct err err = {.code = 0};
+		struct err err = { .code = 0 };
 		struct qmp *qmp = NULL;
 		int pair[2], r;
 
@@ -292,8 +297,10 @@ static void test_qmp_open_refuses(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_qmp_run),		       cmocka_unit_test(test_qmp_replies_in_any_order),
-		cmocka_unit_test(test_qmp_post),	       cmocka_unit_test(test_qmp_after_the_end),
+		cmocka_unit_test(test_qmp_run),
+		cmocka_unit_test(test_qmp_replies_in_any_order),
+		cmocka_unit_test(test_qmp_post),
+		cmocka_unit_test(test_qmp_after_the_end),
 		cmocka_unit_test(test_qmp_open_refuses),
 	};
 
