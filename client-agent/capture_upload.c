@@ -9,7 +9,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-enum { SHUTDOWN_SLACK_MS = 30 * 1000 };
+enum { SHUTDOWN_SLACK_MS = 30 * 1000, DISCARD_TRIES = 5, DISCARD_RETRY_MS = 1000 };
 
 /* The desktop must be here, under the epoch that the work is for. */
 static int check_here(struct work_job *job, struct hypervisor_status *status, struct err *err)
@@ -105,11 +105,16 @@ int capture_upload_capture(struct work_job *job, struct err *err)
 /* The last instant is committed and nothing ran since: the desktop leaves this endpoint. */
 static int leave(struct work_job *job, struct err *err)
 {
+	unsigned tries = 0;
 	int r;
 
 	work_job_message(job, "removing the desktop from this endpoint");
-	r = hypervisor_client_epoch_op(job->agent->hypervisor, "discard", job->desktop, job->epoch,
-				       NULL, err);
+	while ((r = hypervisor_client_epoch_op(job->agent->hypervisor, "discard", job->desktop,
+					       job->epoch, NULL, err)) < 0 &&
+	       r != -ENOENT && ++tries < DISCARD_TRIES) {
+		log_warning("%s; it is tried again", err_text(err));
+		clock_sleep_ms(DISCARD_RETRY_MS);
+	}
 	if (r < 0 && r != -ENOENT)
 		return r;
 	disk_server_end(job->agent->disks, job->desktop, job->epoch);

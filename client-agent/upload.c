@@ -123,6 +123,32 @@ static int open_disk(struct attempt *a, const struct capture_disk *disk, bool *i
 	return nbd_input_open(out, &options, err);
 }
 
+/* An export that cannot be read is not the network's fault: no further try will help. */
+struct watched {
+	struct volume_input inner;
+	atomic_bool *unreadable;
+};
+
+static int watched_read(void *ctx, uint8_t *buf, size_t len, uint64_t offset, struct err *err)
+{
+	struct watched *w = ctx;
+	int r = w->inner.read(w->inner.ctx, buf, len, offset, err);
+
+	if (r < 0)
+		*w->unreadable = true;
+	return r;
+}
+
+static int watched_extent(void *ctx, uint64_t offset, uint64_t *len, bool *zero, struct err *err)
+{
+	struct watched *w = ctx;
+	int r = w->inner.extent(w->inner.ctx, offset, len, zero, err);
+
+	if (r < 0)
+		*w->unreadable = true;
+	return r;
+}
+
 static int put_disk(struct attempt *a, const struct capture_disk *disk, struct err *err)
 {
 	CLEANUP(nbd_input_close) struct nbd_input *nbd = NULL;
@@ -131,12 +157,14 @@ static int put_disk(struct attempt *a, const struct capture_disk *disk, struct e
 	struct upload *u = a->upload;
 	const struct volume *parent;
 	struct volume_put order = { 0 };
+	struct watched watched = { .unreadable = &u->unreadable };
 	struct volume_input input;
 	struct volume *volume;
 	bool incremental;
 	int r;
 
 	r = open_disk(a, disk, &incremental, &nbd, err);
+	u->unreadable = r < 0;
 	if (r < 0)
 		return err_wrap(err, r, "read %s of the captured instant", disk->name);
 	parent = a->have_base ? manifest_volume(&a->base, disk->name) : NULL;
@@ -148,11 +176,16 @@ static int put_disk(struct attempt *a, const struct capture_disk *disk, struct e
 		say_full_compare(u, "%s is not in snapshot %s", disk->name, a->base.id);
 	if (parent && incremental) {
 		r = nbd_input_dirty(nbd, &changed, &order.changed_count, err);
+		u->unreadable = r < 0;
 		if (r < 0)
 			return err_wrap(err, r, "dirty bitmap of %s", disk->name);
 		order.changed = changed ? changed : &nothing;
 	}
-	input = nbd_input_volume(nbd);
+	watched.inner = nbd_input_volume(nbd);
+	input = (struct volume_input){ .ctx = &watched,
+				       .size = watched.inner.size,
+				       .read = watched_read,
+				       .extent = watched.inner.extent ? watched_extent : NULL };
 	if (input.size != disk->size)
 		return err_say(err, EBADMSG, "%s has %ju bytes, its export %ju", disk->name,
 			       (uintmax_t)disk->size, (uintmax_t)input.size);
@@ -328,6 +361,10 @@ static int try_until_over(struct upload *u, struct qemu_stream *stream, struct e
 			return r;
 		if (capture_lost(u->capture, &lost))
 			return err_say(err, EIO, "%s", err_text(&lost));
+		if (u->unreadable)
+			return err_wrap(err, r,
+					"the captured instant broke (a full or slow disk at the "
+					"endpoint makes QEMU give it up rather than stop the guest)");
 		if (!passes_by(r) || clock_now_ms() >= give_up)
 			return r;
 		if (r == -ESTALE) /* over, by time or by a commit that we did not hear of */

@@ -19,6 +19,7 @@ struct upload {
 	struct manifest manifest; /* out: as committed */
 	struct volume_put_stats stats;
 	char full_compare[UPLOAD_REASON_MAX]; /* out: "" when all disks were incremental */
+	atomic_bool unreadable;               /* out: an export failed */
 };
 
 /* Return 0 with upload->manifest.id set; -EBADMSG for a memory stream that is not whole; or -errno. */

@@ -22,20 +22,36 @@ enum {
 	SETTLE_TIMEOUT_MS = 30000,
 	KILL_TIMEOUT_MS = 10000,
 	LOG_TAIL = 600,
+	DELETE_TRIES = 5,
 };
 
-int desktop_start_delete_folder(const char *folder, struct err *err)
+static int empty_folder(const char *folder)
 {
 	DIR *dir = opendir(folder);
 	struct dirent *entry;
 
 	if (!dir)
-		return errno == ENOENT ? 0 : err_set(err, errno, "delete %s", folder);
+		return -errno;
 	while ((entry = readdir(dir)))
 		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
 			unlinkat(dirfd(dir), entry->d_name, 0);
 	closedir(dir);
-	return rmdir(folder) < 0 ? err_set(err, errno, "delete %s", folder) : 0;
+	return 0;
+}
+
+int desktop_start_delete_folder(const char *folder, struct err *err)
+{
+	int r;
+
+	/* A lease that is being renewed just now may put its file back once or twice. */
+	for (int i = 0; i < DELETE_TRIES; i++) {
+		r = empty_folder(folder);
+		if (r == 0 && rmdir(folder) < 0)
+			r = -errno;
+		if (r != -ENOTEMPTY)
+			break;
+	}
+	return r == 0 || r == -ENOENT ? 0 : err_set(err, -r, "delete %s", folder);
 }
 
 /* ---- the pieces of a start, in their order -------------------------------------------------------------------- */
