@@ -1,7 +1,7 @@
 /* http.c - see http.h. The only file that includes microhttpd.h.
  *
  * Threads: libmicrohttpd's I/O threads run the on_… callbacks; two pools run handlers and fills; one timer thread
- * sweeps deadlines. Locks, outer first: http->lock (list of requests, body budget) · request->lock · MHD's own.
+ * sweeps deadlines. Locks, outer first: http->lock (list of requests) · budget.lock · request->lock · MHD's own.
  */
 #include "mgmt-server/http/http.h"
 
@@ -18,13 +18,15 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/task.h"
+#include "mgmt-server/http/budget.h"
+#include "mgmt-server/http/judge.h"
 #include "mgmt-server/http/listen.h"
 #include "mgmt-server/http/peer.h"
 #include "mgmt-server/http/request.h"
 #include "mgmt-server/http/timer.h"
 #include "mgmt-server/http/watch.h"
 
-enum { LISTENERS_MAX = 2, SMALL_BODY = 64 << 10, CONNECTION_MEMORY = 64 << 10, SWEEP_MS = 250 };
+enum { LISTENERS_MAX = 2, CONNECTION_MEMORY = 64 << 10, SWEEP_MS = 250 };
 
 struct http_connection {
 	struct watch_entry watched;
@@ -50,12 +52,10 @@ struct http {
 	struct timer_wheel *timers;
 	struct watch watch;
 	pthread_mutex_t lock;
-	pthread_cond_t quiet;
 	struct http_request all; /* ring */
 	size_t active;
 	bool closing;
-	size_t body_reserved;
-	struct http_request *queued_first, *queued_last;
+	struct budget budget;
 };
 
 /* ---- Small services ---- */
@@ -98,21 +98,6 @@ void *http_request_app(const struct http_request *request)
 	return request->http->options.app;
 }
 
-const char *http_method(const struct http_request *request)
-{
-	return request->method;
-}
-
-const char *http_path(const struct http_request *request)
-{
-	return request->path;
-}
-
-const char *http_param(const struct http_request *request, const char *name)
-{
-	return route_param(&request->match, name);
-}
-
 const char *http_header(const struct http_request *request, const char *name)
 {
 	return MHD_lookup_connection_value(request->mhd, MHD_HEADER_KIND, name);
@@ -123,20 +108,9 @@ const char *http_cookie(const struct http_request *request, const char *name)
 	return MHD_lookup_connection_value(request->mhd, MHD_COOKIE_KIND, name);
 }
 
-const uint8_t *http_body(const struct http_request *request, size_t *len)
-{
-	*len = request->body_len;
-	return request->body;
-}
-
 const char *http_address(const struct http_request *request)
 {
 	return request->connection->address;
-}
-
-struct http_caller *http_caller(struct http_request *request)
-{
-	return &request->caller;
 }
 
 /* ---- Client certificates ---- */
@@ -165,78 +139,34 @@ int http_peer_certificate(struct http_request *request, char **cert_pem, struct 
 	return c->peer_result;
 }
 
-/* ---- The body budget ---- */
-
-/* With http->lock. All of a body is reserved before its first byte is read, so nobody waits while holding a part. */
-static bool reserve(struct http *http, struct http_request *request)
-{
-	if (request->body_size <= SMALL_BODY)
-		return true;
-	if (http->body_reserved + request->body_size > http->options.body_budget &&
-	    http->body_reserved > 0)
-		return false;
-	request->reserved = request->body_size;
-	http->body_reserved += request->reserved;
-	return true;
-}
-
-static void release(struct http *http, struct http_request *request)
-{
-	struct http_request *next;
-
-	pthread_mutex_lock(&http->lock);
-	http->body_reserved -= request->reserved;
-	request->reserved = 0;
-	while ((next = http->queued_first) && reserve(http, next)) {
-		http->queued_first = next->next_queued;
-		MHD_resume_connection(next->mhd);
-	}
-	pthread_mutex_unlock(&http->lock);
-}
-
 static void body_free(struct http_request *request)
 {
 	free(request->body);
 	request->body = NULL;
 	request->body_len = 0;
-	if (request->reserved)
-		release(request->http, request);
+	budget_release(&request->http->budget, request);
 }
 
-/* Return true: there is room now; false: the connection is suspended until there is. */
-static bool reserve_or_queue(struct http_request *request)
+/* The whole body's room now, or the connection waits, suspended, until there is some. */
+static void reserve_or_queue(struct http_request *request)
 {
 	struct http *http = request->http;
-	bool now;
 
-	pthread_mutex_lock(&http->lock);
-	now = !http->queued_first && reserve(http, request);
-	if (!now) {
+	pthread_mutex_lock(&http->budget.lock);
+	if (!budget_reserve(&http->budget, request)) {
 		request->phase = PHASE_QUEUED;
-		request->next_queued = NULL;
-		if (http->queued_first)
-			http->queued_last->next_queued = request;
-		else
-			http->queued_first = request;
-		http->queued_last = request;
 		watch_set(&http->watch, &request->connection->watched, 0);
-		MHD_suspend_connection(request->mhd);
+		MHD_suspend_connection(request->mhd); /* before anybody can resume it */
 	}
-	pthread_mutex_unlock(&http->lock);
-	return now;
+	pthread_mutex_unlock(&http->budget.lock);
 }
 
 /* ---- Refusals before a handler ---- */
 
-struct header_count {
-	unsigned lengths, encodings;
-	const char *length;
-};
-
 static enum MHD_Result count_header(void *arg, enum MHD_ValueKind kind, const char *name,
 				    const char *value)
 {
-	struct header_count *count = arg;
+	struct judge_headers *count = arg;
 
 	(void)kind;
 	if (strcasecmp(name, "Content-Length") == 0) {
@@ -261,80 +191,27 @@ static enum MHD_Result keep_argument(void *arg, enum MHD_ValueKind kind, const c
 	return MHD_YES;
 }
 
-static void refuse(struct http_request *request, unsigned status, const char *text)
-{
-	request->must_close = true;
-	http_fail(request, status, "%s", text);
-}
-
-/* The length, or a refusal. Two lengths, or a length and an encoding, are how requests are smuggled past a proxy. */
-static bool length_ok(struct http_request *request)
-{
-	struct header_count count = { 0 };
-	char *end;
-
-	MHD_get_connection_values(request->mhd, MHD_HEADER_KIND, count_header, &count);
-	if (count.lengths > 1 || (count.lengths && count.encodings)) {
-		refuse(request, 400,
-		       "Content-Length must be there once, and without Transfer-Encoding");
-		return false;
-	}
-	if (count.encodings) {
-		refuse(request, 411, "send a Content-Length; Transfer-Encoding is not accepted");
-		return false;
-	}
-	if (!count.length)
-		return true;
-	errno = 0;
-	request->body_size = strtoull(count.length, &end, 10);
-	if (errno || *end || count.length[0] < '0' || count.length[0] > '9') {
-		refuse(request, 400, "Content-Length is not a number");
-		return false;
-	}
-	return true;
-}
-
-static bool route_ok(struct http_request *request)
-{
-	const struct http_listener_options *options = &request->listener->options;
-	int r;
-
-	r = route_find(options->routes, options->route_count, request->method, request->path,
-		       &request->match);
-	if (r == 0 && request->body_size > request->match.route->body_max) {
-		request->must_close = true;
-		http_fail(request, 413, "the body has %zu bytes, this request takes at most %zu",
-			  request->body_size, request->match.route->body_max);
-		return false;
-	}
-	if (r == 0)
-		return true;
-	request->must_close = request->body_size > 0;
-	if (r == ROUTE_METHOD)
-		http_fail(request, 405, "%s is not possible on %.200s", request->method,
-			  request->path);
-	else
-		http_fail(request, 404, "there is no %.200s", request->path);
-	return false;
-}
-
 static void judge(struct http_request *request)
 {
+	const struct http_listener_options *options = &request->listener->options;
+	struct judge_headers headers = { 0 };
 	struct http *http = request->http;
 
 	watch_set(&http->watch, &request->connection->watched, http->options.body_timeout_ms);
 	if (request->path[0] != '/') {
-		refuse(request, 400, "the path is malformed");
+		judge_refuse(request, 400, "the path is malformed");
 		return;
 	}
 	if (http->closing) {
-		refuse(request, 503, "the server is stopping");
+		judge_refuse(request, 503, "the server is stopping");
 		return;
 	}
-	if (!length_ok(request) || !route_ok(request))
+	MHD_get_connection_values(request->mhd, MHD_HEADER_KIND, count_header, &headers);
+	if (!judge_length(request, &headers) ||
+	    !judge_route(request, options->routes, options->route_count))
 		return;
 	MHD_get_connection_values(request->mhd, MHD_GET_ARGUMENT_KIND, keep_argument, request);
-	if (request->listener->options.admit(request, request->match.route) != 0) {
+	if (options->admit(request, request->match.route) != 0) {
 		request->must_close = request->body_size > 0;
 		return;
 	}
@@ -525,7 +402,6 @@ static void on_completed(void *arg, struct MHD_Connection *mhd, void **context,
 	request->prev->next = request->next;
 	request->next->prev = request->prev;
 	http->active--;
-	pthread_cond_broadcast(&http->quiet);
 	pthread_mutex_unlock(&http->lock);
 	for (i = 0; i < request->header_count; i++)
 		free(request->headers[i].value);
@@ -540,27 +416,13 @@ static void on_completed(void *arg, struct MHD_Connection *mhd, void **context,
 
 /* ---- Connections ---- */
 
-static void address_text(struct MHD_Connection *mhd, char *text, size_t len)
-{
-	const union MHD_ConnectionInfo *info =
-		MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-
-	snprintf(text, len, "unknown");
-	if (info && info->client_addr->sa_family == AF_INET)
-		inet_ntop(AF_INET, &((struct sockaddr_in *)info->client_addr)->sin_addr, text,
-			  (socklen_t)len);
-	if (info && info->client_addr->sa_family == AF_INET6)
-		inet_ntop(AF_INET6, &((struct sockaddr_in6 *)info->client_addr)->sin6_addr, text,
-			  (socklen_t)len);
-}
-
 static void on_connection(void *arg, struct MHD_Connection *mhd, void **context,
 			  enum MHD_ConnectionNotificationCode code)
 {
 	struct http_listener *listener = arg;
 	struct http *http = listener->http;
 	struct http_connection *c = *context;
-	const union MHD_ConnectionInfo *info;
+	const union MHD_ConnectionInfo *info, *peer;
 
 	if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
 		if (!c)
@@ -575,7 +437,8 @@ static void on_connection(void *arg, struct MHD_Connection *mhd, void **context,
 	c = info ? calloc(1, sizeof(*c)) : NULL;
 	if (!c)
 		return; /* its first request will be refused */
-	address_text(mhd, c->address, sizeof(c->address));
+	peer = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+	listen_address(peer ? peer->client_addr : NULL, c->address, sizeof(c->address));
 	watch_add(&http->watch, &c->watched, info->connect_fd, http->options.idle_timeout_ms);
 	*context = c;
 }
@@ -662,8 +525,8 @@ int http_new(struct http **out, const struct http_options *options, struct err *
 	http->options = *options;
 	http->all.next = http->all.prev = &http->all;
 	pthread_mutex_init(&http->lock, NULL);
-	pthread_cond_init(&http->quiet, NULL);
 	watch_init(&http->watch);
+	budget_init(&http->budget, options->body_budget);
 	r = timer_wheel_new(&http->timers, err);
 	if (r == 0)
 		r = task_pool_new(&http->pools[0], options->workers, queue, err);
@@ -701,16 +564,16 @@ void http_close(struct http *http)
 static bool wait_quiet(struct http *http, uint64_t ms)
 {
 	uint64_t end = clock_now_ms() + ms;
-	bool quiet = false;
+	size_t active;
 
-	while (!quiet && clock_now_ms() < end) {
+	for (;;) {
 		pthread_mutex_lock(&http->lock);
-		quiet = http->active == 0;
+		active = http->active;
 		pthread_mutex_unlock(&http->lock);
-		if (!quiet)
-			clock_sleep_ms(20);
+		if (active == 0 || clock_now_ms() >= end)
+			return active == 0;
+		clock_sleep_ms(20);
 	}
-	return quiet;
 }
 
 void http_free(struct http *http)
@@ -732,7 +595,7 @@ void http_free(struct http *http)
 			task_pool_free(http->pools[i]);
 	}
 	watch_deinit(&http->watch);
-	pthread_cond_destroy(&http->quiet);
+	budget_deinit(&http->budget);
 	pthread_mutex_destroy(&http->lock);
 	free(http);
 }

@@ -1,9 +1,37 @@
-/* query.c - http_query: the query string against a table, part of http.h. */
+/* query.c - what a handler asks of its request that needs no libmicrohttpd; part of http.h. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "mgmt-server/http/request.h"
+
+const char *http_method(const struct http_request *request)
+{
+	return request->method;
+}
+
+const char *http_path(const struct http_request *request)
+{
+	return request->path;
+}
+
+const char *http_param(const struct http_request *request, const char *name)
+{
+	return route_param(&request->match, name);
+}
+
+const uint8_t *http_body(const struct http_request *request, size_t *len)
+{
+	*len = request->body_len;
+	return request->body;
+}
+
+struct http_caller *http_caller(struct http_request *request)
+{
+	return &request->caller;
+}
+
+/* ---- The query string ---- */
 
 static int query_value(const struct json_field *field, const char *value, struct err *err)
 {
