@@ -47,6 +47,8 @@ const ACTIONS = {
 			fields: [endpointField(desktop)], confirm: "Move it",
 		}),
 	},
+	pause: { label: "Pause", symbol: "pause", from: ["running"] },
+	unpause: { label: "Go on", symbol: "play", from: ["paused"] },
 	suspend: {
 		label: "Suspend", symbol: "suspend", from: ["running", "paused"],
 		question: (desktop) => ({
@@ -83,7 +85,9 @@ const ACTIONS = {
 export function available(desktop) {
 	if (!store.mayChange())
 		return [];
-	const busy = store.jobOf(desktop) !== null;
+	const job = store.jobOf(desktop);
+	// A job whose guest runs already only fetches the rest: it keeps nobody off.
+	const busy = job !== null && typeof job.result?.running_ms !== "number";
 	return Object.entries(ACTIONS)
 		.filter(([, action]) => action.from.includes(desktop.state) && (!action.needsSnapshot || desktop.latest_snapshot)
 			&& (!busy || action.whileBusy))
@@ -92,7 +96,7 @@ export function available(desktop) {
 
 /** The one that a person most likely wants. */
 export function primary(desktop) {
-	const preferred = { lost: "failover", fenced: "failover", suspended: "resume", stopped: "start", running: "snapshot", error: "failover" }[desktop.state];
+	const preferred = { lost: "failover", fenced: "failover", suspended: "resume", stopped: "start", running: "snapshot", paused: "unpause", error: "failover" }[desktop.state];
 	return available(desktop).find((action) => action.verb === preferred) ?? null;
 }
 

@@ -171,6 +171,7 @@ static const struct cli_option job_list_options[] = {
 	LIMIT,
 };
 static const struct cli_option token_options[] = {
+	OPTION("endpoint", NAME, "ENDPOINT", "the only name it may enrol, also anew", .json = "endpoint"),
 	OPTION("ttl", SECONDS, "TIME", "how long it is good (default 1h)", .json = "ttl_s"),
 };
 static const struct cli_option create_options[] = { MACHINE };
@@ -228,6 +229,10 @@ const struct cli_command cli_commands[] = {
      JOB("/api/v1/desktops/%s/start")},
     {"desktop", "stop", "DESKTOP", "shut it down and keep its disks", OPTIONS(stop_options),
      JOB("/api/v1/desktops/%s/stop")},
+    {"desktop", "pause", "DESKTOP", "hold it where it is, in memory",
+     JOB("/api/v1/desktops/%s/pause")},
+    {"desktop", "unpause", "DESKTOP", "let a paused one go on",
+     JOB("/api/v1/desktops/%s/unpause")},
     {"desktop", "suspend", "DESKTOP", "snapshot with memory, then off",
      JOB("/api/v1/desktops/%s/suspend")},
     {"desktop", "resume", "DESKTOP", "go on where a snapshot with memory was taken",

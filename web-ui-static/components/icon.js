@@ -9,6 +9,7 @@ const PATHS = {
 	snapshots: "M12 3l9 5-9 5-9-5zM3 12l9 5 9-5M3 16l9 5 9-5",
 	jobs: "M3 12h4l3 8 4-16 3 8h4",
 	play: "M7 4l13 8-13 8z",
+	pause: "M8 5v14M16 5v14",
 	stop: "M6 6h12v12H6z",
 	suspend: "M20 14A8 8 0 1 1 10 4a6.5 6.5 0 0 0 10 10z",
 	resume: "M4 5v14M9 5l11 7-11 7z",

@@ -13,22 +13,26 @@ export async function enrol() {
 	const values = await ask({
 		title: "Enrol an endpoint", symbol: "key",
 		text: "An endpoint joins with a token. Each token admits one endpoint, once.",
-		fields: [h("label", { class: "field" }, h("span", null, "Good for"),
+		fields: [
+			h("label", { class: "field" }, h("span", null, "Only for the name (may be left empty)"),
+				h("input", { name: "endpoint", pattern: "[a-z0-9][a-z0-9\\-]{0,62}", title: "Lower-case letters, digits and hyphens", autocomplete: "off", spellcheck: "false" })),
+			h("label", { class: "field" }, h("span", null, "Good for"),
 			h("select", { name: "ttl" }, TTLS.map(([value, text]) => h("option", { value }, text))))],
 		confirm: "Make a token",
 	});
 	if (!values)
 		return;
 	try {
-		const { token, expires } = await api.post("/endpoint-tokens", { ttl_s: Number(values.ttl) });
-		show({ title: "Token for one endpoint", symbol: "key", content: tokenContent(token, expires) });
+		const order = { ttl_s: Number(values.ttl), ...(values.endpoint ? { endpoint: values.endpoint } : {}) };
+		const { token, expires } = await api.post("/endpoint-tokens", order);
+		show({ title: "Token for one endpoint", symbol: "key", content: tokenContent(token, expires, values.endpoint || "NAME") });
 	} catch (error) {
 		fail(`No token was made. ${error.message}`);
 	}
 }
 
-function tokenContent(token, expires) {
-	const command = `godwit-agent enrol --state FOLDER --server ${location.origin} --token ${token} --name NAME`;
+function tokenContent(token, expires, name) {
+	const command = `godwit-agent enrol --state FOLDER --server ${location.origin} --token ${token} --name ${name}`;
 	return [
 		h("div", { class: "command" }, h("code", { id: "enrol-token" }, token), copyButton(token)),
 		h("p", null, "On the new endpoint, with its name and its state folder:"),
