@@ -198,73 +198,67 @@ static const struct cli_option endpoint_options[] = { TO_ENDPOINT };
 /* ---- The commands ---- */
 
 const struct cli_command cli_commands[] = {
-    {"login", NULL, "URL", "sign in to a server",
-     "URL is https://HOST:PORT, or HOST for port 8443. A server whose certificate this machine "
-     "does not\n"
-     "trust is only accepted with --ca or --fingerprint; the fingerprint is shown by the server "
-     "when it\n"
-     "starts, and by its web page. The login is kept in ~/.config/godwit/login.json.",
-     OPTIONS(login_options), .run = cli_signin_login},
-    {"logout", NULL, NULL, "end the sign-in, here and at the server", .run = cli_signin_logout},
+	{ "login", NULL, "URL", "sign in to a server",
+	  "URL is https://HOST:PORT, or HOST for port 8443. A server whose certificate this machine does not\n"
+	  "trust is only accepted with --ca or --fingerprint; the fingerprint is shown by the server when it\n"
+	  "starts, and by its web page. The login is kept in ~/.config/godwit/login.json.",
+	  OPTIONS(login_options), .run = cli_signin_login },
+	{ "logout", NULL, NULL, "end the sign-in, here and at the server", .run = cli_signin_logout },
 
-    {"endpoint", "list", NULL, "all endpoints", OPTIONS(limit_options),
-     LIST("/api/v1/endpoints", endpoint_list_view)},
-    {"endpoint", "show", "ENDPOINT", "one endpoint",
-     SHOW("/api/v1/endpoints/%s", endpoint_record_view)},
-    {"endpoint", "token", NULL, "make a token that enrols one endpoint",
-     "The token alone goes to stdout. It can be used once.", OPTIONS(token_options),
-     .run = cli_action_token, .method = "POST", .path = "/api/v1/endpoint-tokens"},
+	{ "endpoint", "list", NULL, "all endpoints", OPTIONS(limit_options),
+	  LIST("/api/v1/endpoints", endpoint_list_view) },
+	{ "endpoint", "show", "ENDPOINT", "one endpoint",
+	  SHOW("/api/v1/endpoints/%s", endpoint_record_view) },
+	{ "endpoint", "token", NULL, "make a token that enrols one endpoint",
+	  "The token alone goes to stdout. It can be used once.", OPTIONS(token_options),
+	  .run = cli_action_token, .method = "POST", .path = "/api/v1/endpoint-tokens" },
 
-    {"desktop", "list", NULL, "all desktops", OPTIONS(limit_options),
-     LIST("/api/v1/desktops", desktop_list_view)},
-    {"desktop", "show", "DESKTOP", "one desktop", SHOW("/api/v1/desktops/%s", desktop_record_view)},
-    {"desktop", "create", "NAME", "make an empty desktop", OPTIONS(create_options),
-     .run = cli_action_create, .path = "/api/v1/desktops"},
-    {"desktop", "import", "NAME IMAGE", "make a desktop from a disk image",
-     "IMAGE is a file (raw, qcow2, vmdk, vhdx, vhd, vdi) or a disk. Only what the server does not "
-     "have yet is\n"
-     "sent. If it is interrupted, the same command again goes on from where it was.",
-     OPTIONS(import_options), .run = cli_import_run},
-    {"desktop", "start", "DESKTOP", "boot it from its newest snapshot", OPTIONS(start_options),
-     JOB("/api/v1/desktops/%s/start")},
-    {"desktop", "stop", "DESKTOP", "shut it down and keep its disks", OPTIONS(stop_options),
-     JOB("/api/v1/desktops/%s/stop")},
-    {"desktop", "pause", "DESKTOP", "hold it where it is, in memory",
-     JOB("/api/v1/desktops/%s/pause")},
-    {"desktop", "unpause", "DESKTOP", "let a paused one go on",
-     JOB("/api/v1/desktops/%s/unpause")},
-    {"desktop", "suspend", "DESKTOP", "snapshot with memory, then off",
-     JOB("/api/v1/desktops/%s/suspend")},
-    {"desktop", "resume", "DESKTOP", "go on where a snapshot with memory was taken",
-     OPTIONS(start_options), JOB("/api/v1/desktops/%s/resume")},
-    {"desktop", "snapshot", "DESKTOP", "take a snapshot while it runs", OPTIONS(snapshot_options),
-     JOB("/api/v1/desktops/%s/snapshot")},
-    {"desktop", "move", "DESKTOP", "suspend it here, resume it there", OPTIONS(endpoint_options),
-     JOB("/api/v1/desktops/%s/move")},
-    {"desktop", "failover", "DESKTOP", "take it from a silent endpoint and resume it elsewhere",
-     "What the silent endpoint did since the last snapshot is not lost: it comes back as a branch "
-     "when the\n"
-     "endpoint does.",
-     OPTIONS(endpoint_options), JOB("/api/v1/desktops/%s/failover")},
+	{ "desktop", "list", NULL, "all desktops", OPTIONS(limit_options),
+	  LIST("/api/v1/desktops", desktop_list_view) },
+	{ "desktop", "show", "DESKTOP", "one desktop", SHOW("/api/v1/desktops/%s", desktop_record_view) },
+	{ "desktop", "create", "NAME", "make an empty desktop", OPTIONS(create_options),
+	  .run = cli_action_create, .path = "/api/v1/desktops" },
+	{ "desktop", "import", "NAME IMAGE", "make a desktop from a disk image",
+	  "IMAGE is a file (raw, qcow2, vmdk, vhdx, vhd, vdi) or a disk. Only what the server does not have yet is\n"
+	  "sent. If it is interrupted, the same command again goes on from where it was.",
+	  OPTIONS(import_options), .run = cli_import_run },
+	{ "desktop", "start", "DESKTOP", "boot it from its newest snapshot", OPTIONS(start_options),
+	  JOB("/api/v1/desktops/%s/start") },
+	{ "desktop", "stop", "DESKTOP", "shut it down and keep its disks", OPTIONS(stop_options),
+	  JOB("/api/v1/desktops/%s/stop") },
+	{ "desktop", "pause", "DESKTOP", "hold it where it is, in memory",
+	  JOB("/api/v1/desktops/%s/pause") },
+	{ "desktop", "unpause", "DESKTOP", "let a paused one go on",
+	  JOB("/api/v1/desktops/%s/unpause") },
+	{ "desktop", "suspend", "DESKTOP", "snapshot with memory, then off",
+	  JOB("/api/v1/desktops/%s/suspend") },
+	{ "desktop", "resume", "DESKTOP", "go on where a snapshot with memory was taken",
+	  OPTIONS(start_options), JOB("/api/v1/desktops/%s/resume") },
+	{ "desktop", "snapshot", "DESKTOP", "take a snapshot while it runs", OPTIONS(snapshot_options),
+	  JOB("/api/v1/desktops/%s/snapshot") },
+	{ "desktop", "move", "DESKTOP", "suspend it here, resume it there", OPTIONS(endpoint_options),
+	  JOB("/api/v1/desktops/%s/move") },
+	{ "desktop", "failover", "DESKTOP", "take it from a silent endpoint and resume it elsewhere",
+	  "What the silent endpoint did since the last snapshot is not lost: it comes back as a branch when the\n"
+	  "endpoint does.",
+	  OPTIONS(endpoint_options), JOB("/api/v1/desktops/%s/failover") },
 
-    {"snapshot", "list", NULL, "snapshots, newest first", OPTIONS(by_desktop_options),
-     LIST("/api/v1/snapshots", snapshot_list_view)},
-    {"snapshot", "show", "SNAPSHOT", "one snapshot and its volumes",
-     SHOW("/api/v1/snapshots/%s", snapshot_record_view)},
-    {"snapshot", "scan", "SNAPSHOT", "look for viruses in its disks",
-     "Nothing is started or mounted. Status 0 only if it is clean: every file of every disk was looked "
-     "at\n"
-     "and nothing was found. An infected snapshot is not chosen by failover, start or resume any more.",
-     .run = cli_action_scan, .method = "POST", .path = "/api/v1/snapshots/%s/scan",
-     .starts_job = true},
+	{ "snapshot", "list", NULL, "snapshots, newest first", OPTIONS(by_desktop_options),
+	  LIST("/api/v1/snapshots", snapshot_list_view) },
+	{ "snapshot", "show", "SNAPSHOT", "one snapshot and its volumes",
+	  SHOW("/api/v1/snapshots/%s", snapshot_record_view) },
+	{ "snapshot", "scan", "SNAPSHOT", "look for viruses in its disks",
+	  "Nothing is started or mounted. Status 0 only if it is clean: every file of every disk was looked at\n"
+	  "and nothing was found. An infected snapshot is not chosen by failover, start or resume any more.",
+	  .run = cli_action_scan, .method = "POST", .path = "/api/v1/snapshots/%s/scan", .starts_job = true },
 
-    {"job", "list", NULL, "jobs, newest first", OPTIONS(job_list_options),
-     LIST("/api/v1/jobs", job_list_view)},
-    {"job", "show", "JOB", "one job and its result", SHOW("/api/v1/jobs/%s", job_record_view)},
-    {"job", "watch", "JOB", "follow a job to its end", .run = cli_action_watch},
-    {"job", "cancel", "JOB", "end a job before it is done", JOB("/api/v1/jobs/%s/cancel"), .wanted = "cancelled"},
+	{ "job", "list", NULL, "jobs, newest first", OPTIONS(job_list_options),
+	  LIST("/api/v1/jobs", job_list_view) },
+	{ "job", "show", "JOB", "one job and its result", SHOW("/api/v1/jobs/%s", job_record_view) },
+	{ "job", "watch", "JOB", "follow a job to its end", .run = cli_action_watch },
+	{ "job", "cancel", "JOB", "end a job before it is done", JOB("/api/v1/jobs/%s/cancel"), .wanted = "cancelled" },
 
-    {"server", "show", NULL, "the server and its store",
-     SHOW("/api/v1/server", server_record_view)},
+	{ "server", "show", NULL, "the server and its store",
+	  SHOW("/api/v1/server", server_record_view) },
 };
 const size_t cli_commands_count = ARRAY_LEN(cli_commands);
