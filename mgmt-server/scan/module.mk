@@ -5,17 +5,21 @@ scan := mgmt-server/scan
 SCAN_LIB := volume_channel entry_channel sandbox name_tree inode_set content_cache content_hash child engine_client engine_wire \
 	scan_content scan_partition scan_reader scan_run scan_vm
 $(eval $(call library,scan,$(SCAN_LIB:%=$(scan)/%.c),libseccomp openssl))
+# What tests and fuzz targets reach into. Each ends in one program; their licences go together.
+$(eval $(call library,scan-ext,$(addprefix $(scan)/,reader_ext.c ext_volume.c ext_journal.c),ext2fs com_err))
+$(eval $(call library,scan-parts,$(addprefix $(scan)/,reader_parts.c part_probe.c),blkid))
+$(eval $(call library,scan-vm,$(addprefix $(scan)/,reader_vm.c vm_stream.c),))
 
-# $(call scan_reader,NAME,ITS OWN SOURCES,PKG-CONFIG NAMES)
+# $(call scan_reader,NAME,ITS OWN SOURCES,ITS LIBRARY,PKG-CONFIG NAMES)
 define scan_reader
-$(call program,$(1),$(patsubst %,$(scan)/%.c,$(2)) $(scan)/reader_main.c,scan snapshot common,$(3))
+$(call program,$(1),$(patsubst %,$(scan)/%.c,$(2) reader_main),$(3) scan snapshot common,$(4))
 endef
 
-$(eval $(call scan_reader,godwit-scan-parts,reader_parts part_probe,blkid))
-$(eval $(call scan_reader,godwit-scan-ext,reader_ext ext_volume ext_journal,ext2fs com_err))
-$(eval $(call scan_reader,godwit-scan-fat,reader_fat,tsk))
-$(eval $(call scan_reader,godwit-scan-ntfs,reader_ntfs ntfs_volume,libfsntfs libbfio))
-$(eval $(call scan_reader,godwit-scan-vm,reader_vm,))
+$(eval $(call scan_reader,godwit-scan-parts,,scan-parts,))
+$(eval $(call scan_reader,godwit-scan-ext,,scan-ext,))
+$(eval $(call scan_reader,godwit-scan-vm,,scan-vm,))
+$(eval $(call scan_reader,godwit-scan-fat,reader_fat,,tsk))
+$(eval $(call scan_reader,godwit-scan-ntfs,reader_ntfs ntfs_volume,,libfsntfs libbfio))
 $(eval $(call program,godwit-scan-engine,$(addprefix $(scan)/,engine.c engine_worker.c engine_canary.c),scan snapshot common,libclamav zlib))
 $(eval $(call program,godwit-scan,$(addprefix $(scan)/,godwit_scan.c scan_report.c scan_image.c scan_snapshot.c nbd_child.c),scan snapshot common,jansson))
 
