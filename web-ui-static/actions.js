@@ -122,6 +122,15 @@ export async function run(verb, name, more = {}) {
 	}
 }
 
+/** Look for viruses in a snapshot's disks. */
+export async function scan(snapshot) {
+	try {
+		store.put("job", await api.post(`/snapshots/${encodeURIComponent(snapshot.id)}/scan`));
+	} catch (error) {
+		fail(`The scan of ${snapshot.id} did not begin. ${error.message}`);
+	}
+}
+
 export async function cancel(job) {
 	try {
 		store.put("job", await api.post(`/jobs/${encodeURIComponent(job.id)}/cancel`));

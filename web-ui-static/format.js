@@ -60,7 +60,7 @@ export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 /** What a job does, as a person would say it. */
 const KINDS = {
 	start: "Start", resume: "Resume", stop: "Stop", suspend: "Suspend", snapshot: "Snapshot", capture: "Snapshot",
-	pause: "Pause", unpause: "Unpause", save: "Saving", move: "Move", failover: "Failover", import: "Import", run: "Start",
+	scan: "Virus scan", pause: "Pause", unpause: "Unpause", save: "Saving", move: "Move", failover: "Failover", import: "Import", run: "Start",
 };
 export const jobKind = (job) => KINDS[job.kind] ?? capital(job.kind);
 export const jobTitle = (job) => job.desktop ? `${jobKind(job)} of ${job.desktop}` : jobKind(job);

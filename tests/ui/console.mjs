@@ -121,6 +121,14 @@ await step("a snapshot with memory appears in its timeline while it runs", async
 	return (await page.locator(".instant.newest").innerText()).replaceAll("\n", " ");
 });
 
+await step("its newest snapshot has a page of its own", async () => {
+	await page.locator(".instant.newest a.id").click();
+	await page.getByRole("table", { name: "Volumes" }).getByText("disk0").waitFor();
+	await page.getByRole("table", { name: "Volumes" }).getByText("ram/pc.ram").waitFor();
+	await pageIsSound("the snapshot's page");
+	await go("/desktops/anna");
+});
+
 await step("the server is restarted: the page says so and goes on by itself", async () => {
 	shell("appliance_end TERM $(appliance_pids server)");
 	await page.getByText("No connection").waitFor();

@@ -16,4 +16,9 @@ export function badge(state, tone = TONES[state] ?? "quiet") {
 	return h("span", { class: `badge ${tone}` }, h("span", { class: "dot", "aria-hidden": "true" }), WORDS[state] ?? state);
 }
 
+const VERDICTS = { clean: ["good", "clean"], infected: ["bad", "infected"], incomplete: ["warn", "scan incomplete"] };
+
+/** What a scan said of a snapshot; nothing when there was none. */
+export const verdictBadge = (snapshot) => VERDICTS[snapshot.verdict] ? badge(VERDICTS[snapshot.verdict][1], VERDICTS[snapshot.verdict][0]) : null;
+
 export const jobBadge = (job) => badge(job.state, job.state === "running" ? "busy" : undefined);

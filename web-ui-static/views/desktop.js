@@ -5,7 +5,7 @@ import * as actions from "../actions.js";
 import * as format from "../format.js";
 import * as store from "../store.js";
 import { actionsBar } from "../components/actions_bar.js";
-import { badge } from "../components/badge.js";
+import { badge, verdictBadge } from "../components/badge.js";
 import { icon } from "../components/icon.js";
 import { activeJob, endedJob } from "../components/job_line.js";
 import { empty, endpointLink, facts, heading, section, snapshotLink, when } from "../components/page.js";
@@ -46,7 +46,8 @@ function instant(snapshot, desktop) {
 		h("div", { class: "instant-text" },
 			h("p", null, when(snapshot.created), newest ? h("span", { class: "tag accent" }, "newest") : null,
 				snapshot.memory ? h("span", { class: "tag" }, icon("memory"), "with memory") : h("span", { class: "tag" }, icon("disk"), "disks"),
-				snapshot.branch ? h("span", { class: "tag warn" }, icon("branch"), "branch") : null),
+				snapshot.branch ? h("span", { class: "tag warn" }, icon("branch"), "branch") : null,
+				verdictBadge(snapshot)),
 			h("p", { class: "quiet" }, snapshotLink(snapshot.id), h("span", null, figures))),
 		resumeButtons(snapshot, desktop));
 }

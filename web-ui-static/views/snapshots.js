@@ -3,6 +3,7 @@
 import { h } from "../dom.js";
 import * as format from "../format.js";
 import * as store from "../store.js";
+import { verdictBadge } from "../components/badge.js";
 import { icon } from "../components/icon.js";
 import { desktopLink, empty, filterBox, heading, olderButton, snapshotLink, when } from "../components/page.js";
 import { table } from "../components/table.js";
@@ -15,7 +16,8 @@ const KINDS = { import: "Import", cold: "Powered off", live: "Running" };
 function content(snapshot) {
 	return h("span", { class: "tags" },
 		snapshot.memory ? h("span", { class: "tag" }, icon("memory"), "with memory") : h("span", { class: "tag" }, icon("disk"), "disks"),
-		snapshot.branch ? h("span", { class: "tag warn" }, icon("branch"), "branch") : null);
+		snapshot.branch ? h("span", { class: "tag warn" }, icon("branch"), "branch") : null,
+		verdictBadge(snapshot));
 }
 
 const columns = [
