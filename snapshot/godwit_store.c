@@ -7,6 +7,7 @@
 
 #include "common/base.h"
 #include "snapshot/store_cli.h"
+#include "snapshot/store_cli_key.h"
 #include "snapshot/store_cli_mirror.h"
 #include "snapshot/store_cli_nbd.h"
 #include "snapshot/store_cli_prune.h"
@@ -38,8 +39,9 @@ static const struct {
 	  "STORE --desktop NAME [--keep-last N] [--keep-hourly N] [--keep-daily N] [--keep-weekly N]\n"
 	  "        [--keep-monthly N] [--keep-yearly N] [--dry-run]",
 	  "forget what no rule keeps, and say why each stays or goes" },
-	{ "gc", store_cli_prune_gc, "STORE [--dry-run] [--repack PERCENT]",
-	  "delete what no snapshot needs; packs with less alive than PERCENT (50) are rewritten" },
+	{ "gc", store_cli_prune_gc, "STORE [--dry-run] [--repack PERCENT] [--rekey]",
+	  "delete what no snapshot needs; packs with less alive than PERCENT (50) are rewritten,\n"
+	  "        with --rekey also those under an older key" },
 	{ "serve", store_cli_nbd_serve, "STORE SNAPSHOT VOLUME --socket PATH [--overlay FILE]",
 	  "serve a volume over NBD until interrupted, read-only or with writes kept in FILE" },
 	{ "import", store_cli_nbd_import, "STORE --desktop NAME [--domain NAME] IMAGE …",
@@ -48,6 +50,8 @@ static const struct {
 	  "write a volume as a disk image" },
 	{ "mirror", store_cli_mirror, "STORE DEST [--every SECONDS] [--rate BYTES] [--no-delete-hours N]",
 	  "copy what DEST has not yet; --no-delete-hours: of a mirror that is made now" },
+	{ "key", store_cli_key, "rotate|protect|recover STORE [--passphrase-file FILE]",
+	  "a new key for new packs; keep the keys in the store under a passphrase; get the key file back by it" },
 	{ "reindex", store_cli_prune_reindex, "STORE", "make everything that is derived again from the packs" },
 };
 

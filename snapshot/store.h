@@ -109,6 +109,7 @@ bool store_is_pinned(struct store *store, const char *id);
 
 struct store_gc {
 	bool dry_run;
+	bool rekey;                      /* rewrite packs that are not under the newest key, too */
 	unsigned repack_percent;         /* packs with less alive are rewritten; 0: 50 */
 	struct volume_progress *progress;/* bytes: of packs looked at; may be NULL */
 };

@@ -8,7 +8,7 @@
 #include "snapshot/store_cli.h"
 #include "snapshot/store_retention.h"
 
-enum { OPT_DRY_RUN = STORE_CLI_OPT_OWN, OPT_DESKTOP, OPT_REPACK, OPT_KEEP };
+enum { OPT_DRY_RUN = STORE_CLI_OPT_OWN, OPT_DESKTOP, OPT_REPACK, OPT_REKEY, OPT_KEEP };
 
 /* ---- forget, pin -------------------------------------------------------------------------------------------- */
 
@@ -212,6 +212,10 @@ static bool gc_take(void *arg, int option, const char *value)
 		gc->order.dry_run = true;
 		return true;
 	}
+	if (option == OPT_REKEY) {
+		gc->order.rekey = true;
+		return true;
+	}
 	return store_cli_number("--repack", value, 100, &gc->percent);
 }
 
@@ -241,6 +245,7 @@ int store_cli_prune_gc(int argc, char **argv)
 {
 	static const struct option options[] = { { "dry-run", no_argument, NULL, OPT_DRY_RUN },
 						 { "repack", required_argument, NULL, OPT_REPACK },
+						 { "rekey", no_argument, NULL, OPT_REKEY },
 						 { 0 } };
 	CLEANUP(store_close) struct store *store = NULL;
 	struct volume_progress progress = { 0 };

@@ -81,6 +81,7 @@ static bool record_alive(struct gc *gc, struct pack *pack, uint32_t number, uint
 
 struct alive {
 	uint64_t records, bytes, chunks, dead_bytes, dead_chunks;
+	bool old_key;
 };
 
 static int count_alive(struct gc *gc, uint32_t number, struct alive *alive, struct err *err)
@@ -89,6 +90,9 @@ static int count_alive(struct gc *gc, uint32_t number, struct alive *alive, stru
 	int r = store_table_pack(gc->store, number, &pack, err);
 
 	memset(alive, 0, sizeof(*alive));
+	if (r == 0)
+		alive->old_key = memcmp(pack->key_id, store_key_newest(&gc->store->keys)->id,
+					STORE_KEY_ID_LEN) != 0;
 	for (uint32_t i = 0; r == 0 && i < pack->count; i++) {
 		bool is_chunk = pack->entries[i].type == PACK_CHUNK;
 
@@ -153,7 +157,8 @@ static int decide(struct gc *gc, struct err *err)
 			if (!gc->order->dry_run)
 				condemn(gc->store, i);
 		} else if (alive.bytes * 100 < (alive.bytes + alive.dead_bytes) * percent ||
-			   (merge_small && row.size < SMALL_PACK)) {
+			   (merge_small && row.size < SMALL_PACK) ||
+			   (gc->order->rekey && alive.old_key)) {
 			gc->result->packs_rewritten++;
 			gc->result->packs_deleted++;
 			gc->result->freed_bytes += row.size;

@@ -39,18 +39,30 @@ static int set_id(struct store_key *key, struct err *err)
 	return store_key_derive(key, "", 0, "godwit key id 1", key->id, sizeof(key->id), err);
 }
 
-int store_key_add(struct store_keys *keys, struct err *err)
+int store_key_add_secret(struct store_keys *keys, const uint8_t secret[STORE_KEY_LEN],
+			 struct err *err)
 {
 	struct store_key *key = &keys->keys[keys->count];
 	int r;
 
 	if (keys->count == STORE_KEYS_MAX)
 		return err_say(err, ENOSPC, "a key file holds at most %d keys", STORE_KEYS_MAX);
-	if (getrandom(key->secret, sizeof(key->secret), 0) != (ssize_t)sizeof(key->secret))
-		return err_set(err, errno, "make a key");
+	memcpy(key->secret, secret, STORE_KEY_LEN);
 	r = set_id(key, err);
 	if (r == 0)
 		keys->count++;
+	return r;
+}
+
+int store_key_add(struct store_keys *keys, struct err *err)
+{
+	uint8_t secret[STORE_KEY_LEN];
+	int r;
+
+	if (getrandom(secret, sizeof(secret), 0) != (ssize_t)sizeof(secret))
+		return err_set(err, errno, "make a key");
+	r = store_key_add_secret(keys, secret, err);
+	OPENSSL_cleanse(secret, sizeof(secret));
 	return r;
 }
 

@@ -27,6 +27,10 @@ struct store_keys {
 /* Add a fresh random key as the newest. Return 0, -ENOSPC when there are STORE_KEYS_MAX already, or -errno. */
 int store_key_add(struct store_keys *keys, struct err *err);
 
+/* Add a known secret as the newest. */
+int store_key_add_secret(struct store_keys *keys, const uint8_t secret[STORE_KEY_LEN],
+			 struct err *err);
+
 /* Return 0, -ENOENT, -EINVAL for a file that is no key file, or -errno. */
 int store_key_load(struct store_keys *keys, const char *path, struct err *err);
 /* Replace the file, mode 0600. */

@@ -145,6 +145,8 @@ int store_table_pack(struct store *store, uint32_t number, struct pack **out, st
 	if (!path)
 		return err_set(err, ENOMEM, "open a pack");
 	r = pack_open(&pack, path, &store->keys, store->id, err);
+	if (r == -EACCES)
+		return err_wrap(err, r, "key file %s", store->key_path);
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&store->lock);
