@@ -132,9 +132,10 @@ void cli_query_print_finding(const json_t *item)
 		return;
 	}
 	for (size_t i = 0; i < ARRAY_LEN(keys); i++)
-		cli_format_value(json_object_get(item, keys[i]), CLI_FORMAT_TEXT, 0, text[i], sizeof(text[i]));
-	printf("  infected: %s %s %s%s%s: %s\n", text[0], text[1], text[2], strcmp(text[3], "-") ? ":" : "",
-	       strcmp(text[3], "-") ? text[3] : "", text[4]);
+		cli_format_value(json_object_get(item, keys[i]), CLI_FORMAT_TEXT, 0, text[i],
+				 sizeof(text[i]));
+	printf("  infected: %s %s %s%s%s: %s\n", text[0], text[1], text[2],
+	       strcmp(text[3], "-") ? ":" : "", strcmp(text[3], "-") ? text[3] : "", text[4]);
 }
 
 /* Parts of an object that are lists or objects of their own. */
@@ -157,7 +158,8 @@ static int print_parts(const json_t *object, struct err *err)
 		putchar('\n');
 		r = cli_table_print(&table, list, stdout);
 	}
-	if (r == 0 && json_array_size(json_object_get(scan, "findings")) + json_array_size(json_object_get(scan, "reasons")))
+	if (r == 0 && json_array_size(json_object_get(scan, "findings")) +
+			      json_array_size(json_object_get(scan, "reasons")))
 		puts("\nScan");
 	json_array_foreach (json_object_get(scan, "findings"), i, item)
 		cli_query_print_finding(item);
