@@ -29,6 +29,7 @@ struct agent_config {
 
 struct memory_server;
 struct disk_server;
+struct heartbeat;
 
 struct agent {
 	const char *state_dir;
@@ -39,6 +40,7 @@ struct agent {
 	struct http_client *http;      /* for everything but heartbeats */
 	struct memory_server *memory;
 	struct disk_server *disks;
+	struct heartbeat *heartbeat;   /* before any work begins */
 	atomic_bool stop;
 };
 

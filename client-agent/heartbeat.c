@@ -2,19 +2,41 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "client-agent/hypervisor_status.h"
 #include "client-agent/orphan.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "snapshot/manifest.h"
 
 enum {
 	INTERVAL_FIRST_MS = 1000,
 	INTERVAL_MIN_MS = 100,
 	INTERVAL_MAX_MS = 60 * 1000,
 	REQUEST_DEADLINE_MS = 5000, /* an answer that comes later renews nothing anyway */
+	RETRY_MS = 250,             /* after a failure: a lease is only a few intervals long */
+	STALES_MAX = 16,            /* put aside at a time; the server repeats what is left */
+};
+
+/* A right that was granted and that the server must confirm. It lives on its caller's stack while it is in the list. */
+struct wanted {
+	const char *desktop;
+	uint64_t epoch;
+	bool sent, answered; /* in the heartbeat that is under way; the server said something of it */
+	int r;               /* when answered */
+	uint64_t until_ms;   /* when r is 0 */
+	struct wanted *next;
+};
+
+struct stale {
+	struct heartbeat *heartbeat;
+	char desktop[MANIFEST_DESKTOP_MAX + 1];
+	uint64_t epoch;
+	bool used;
 };
 
 struct heartbeat {
@@ -24,6 +46,11 @@ struct heartbeat {
 	uint64_t interval_ms;
 	bool known, failing;
 	struct hypervisor_hello hello; /* the last one, when known */
+
+	pthread_mutex_t lock; /* all below */
+	pthread_cond_t changed;
+	struct wanted *wanted;
+	struct stale stales[STALES_MAX]; /* each used one has a thread */
 };
 
 uint64_t heartbeat_ttl_left(uint64_t ttl_ms, uint64_t sent_ms, uint64_t now_ms)
@@ -31,6 +58,136 @@ uint64_t heartbeat_ttl_left(uint64_t ttl_ms, uint64_t sent_ms, uint64_t now_ms)
 	uint64_t gone = now_ms > sent_ms ? now_ms - sent_ms : 0;
 
 	return ttl_ms > gone ? ttl_ms - gone : 0;
+}
+
+/* ---- Rights that wait to be confirmed -------------------------------------------------------------------------- */
+
+static bool listed(const struct hypervisor_status *list, size_t n, const struct wanted *w)
+{
+	size_t i;
+
+	for (i = 0; i < n && strcmp(list[i].desktop, w->desktop) != 0; i++)
+		;
+	return i < n;
+}
+
+/* Ask for what the hypervisor does not have yet as well. */
+static void add_wanted(struct heartbeat *h, const struct hypervisor_status *list, size_t n,
+		       json_t *array)
+{
+	struct wanted *w;
+
+	pthread_mutex_lock(&h->lock);
+	for (w = h->wanted; w; w = w->next) {
+		w->sent = true;
+		if (!listed(list, n, w))
+			json_array_append_new(
+				array, json_pack("{s:s, s:I, s:s, s:s, s:b}", "desktop", w->desktop,
+						 "epoch", (json_int_t)w->epoch, "state", "starting",
+						 "memory", "arriving", "complete", 0));
+	}
+	pthread_mutex_unlock(&h->lock);
+}
+
+static const json_t *find_entry(const json_t *array, const struct wanted *w)
+{
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach(array, i, item) {
+		const char *desktop = json_string_value(json_object_get(item, "desktop"));
+		json_int_t epoch = json_integer_value(json_object_get(item, "epoch"));
+
+		if (desktop && strcmp(desktop, w->desktop) == 0 && (uint64_t)epoch == w->epoch)
+			return item;
+	}
+	return NULL;
+}
+
+/* reply NULL: the heartbeat failed, whoever waits goes on waiting for the next one. */
+static void answer_wanted(struct heartbeat *h, const json_t *reply, uint64_t sent_ms)
+{
+	struct wanted *w;
+
+	pthread_mutex_lock(&h->lock);
+	for (w = h->wanted; w; w = w->next) {
+		const json_t *lease = find_entry(json_object_get(reply, "leases"), w);
+		json_int_t ttl = json_integer_value(json_object_get(lease, "ttl_ms"));
+
+		if (reply && w->sent && !w->answered) {
+			w->answered = true;
+			w->r = lease && ttl > 0 ? 0 : -ESTALE;
+			w->until_ms = sent_ms + (uint64_t)ttl;
+		}
+		w->sent = false;
+	}
+	pthread_cond_broadcast(&h->changed);
+	pthread_mutex_unlock(&h->lock);
+}
+
+/* Is @desktop only wanted? Then the hypervisor knows nothing of it that could be renewed. */
+static bool is_wanted(struct heartbeat *h, const char *desktop)
+{
+	const struct wanted *w;
+
+	pthread_mutex_lock(&h->lock);
+	for (w = h->wanted; w && strcmp(w->desktop, desktop) != 0;)
+		w = w->next;
+	pthread_mutex_unlock(&h->lock);
+	return w;
+}
+
+static void in_ms(struct timespec *ts, uint64_t ms)
+{
+	clock_gettime(CLOCK_MONOTONIC, ts);
+	ts->tv_sec += (time_t)(ms / 1000);
+	ts->tv_nsec += (long)(ms % 1000) * 1000000;
+	if (ts->tv_nsec >= 1000000000) {
+		ts->tv_sec++;
+		ts->tv_nsec -= 1000000000;
+	}
+}
+
+int heartbeat_confirm(struct heartbeat *h, const char *desktop, uint64_t epoch,
+		      const atomic_bool *cancel, uint64_t *until_ms, struct err *err)
+{
+	struct wanted w = { .desktop = desktop, .epoch = epoch };
+	struct wanted **at;
+	struct timespec until;
+
+	pthread_mutex_lock(&h->lock);
+	w.next = h->wanted;
+	h->wanted = &w;
+	pthread_cond_broadcast(&h->changed);
+	while (!w.answered && !*cancel && !h->agent->stop) {
+		in_ms(&until, 50);
+		pthread_cond_timedwait(&h->changed, &h->lock, &until);
+	}
+	for (at = &h->wanted; *at != &w;)
+		at = &(*at)->next;
+	*at = w.next;
+	pthread_mutex_unlock(&h->lock);
+	if (!w.answered)
+		return err_say(err, ECANCELED, "cancelled");
+	if (w.r < 0)
+		return err_say(err, ESTALE,
+			       "the right to run desktop %s under epoch %ju is over", desktop,
+			       (uintmax_t)epoch);
+	*until_ms = w.until_ms;
+	return 0;
+}
+
+/* Until the next heartbeat is due, or somebody wants one. */
+static void wait_due(struct heartbeat *h, uint64_t next_ms)
+{
+	struct timespec until;
+
+	pthread_mutex_lock(&h->lock);
+	while (!h->agent->stop && clock_now_ms() < next_ms && (h->failing || !h->wanted)) {
+		in_ms(&until, 50);
+		pthread_cond_timedwait(&h->changed, &h->lock, &until);
+	}
+	pthread_mutex_unlock(&h->lock);
 }
 
 /* ---- The request ---------------------------------------------------------------------------------------------- */
@@ -53,6 +210,7 @@ static int request_json(struct heartbeat *h, json_t **out, struct err *err)
 {
 	CLEANUP_FREE struct hypervisor_status *list = NULL;
 	struct err no_list = { 0 };
+	json_t *desktops;
 	size_t n = 0;
 	int r;
 
@@ -64,11 +222,13 @@ static int request_json(struct heartbeat *h, json_t **out, struct err *err)
 		r = hypervisor_status_list(h->agent->hypervisor, &list, &n, &no_list);
 	if (r < 0)
 		log_debug("heartbeat without desktops: %s", err_text(no_list.code ? &no_list : err));
+	desktops = desktops_json(list, n);
+	add_wanted(h, list, n, desktops);
 	*out = json_pack("{s:s, s:s, s:I, s:I, s:I, s:b, s:o}", "version", AGENT_VERSION,
 			 "accelerator", h->hello.accelerator, "cpus", (json_int_t)h->hello.cpus,
 			 "memory_mib", (json_int_t)h->hello.memory_mib, "disk_free_bytes",
 			 (json_int_t)h->hello.disk_free_bytes, "live_capture", h->hello.live_capture,
-			 "desktops", desktops_json(list, n));
+			 "desktops", desktops);
 	return *out ? 0 : err_set(err, ENOMEM, "beat");
 }
 
@@ -91,12 +251,15 @@ static int renew(struct heartbeat *h, const json_t *object, uint64_t sent_ms, st
 	if (r < 0)
 		return r;
 	left = heartbeat_ttl_left(ttl, sent_ms, clock_now_ms());
+	if (is_wanted(h, desktop))
+		return 0;
 	if (left == 0) {
 		log_warning("the renewal of a lease came too late desktop=%s ttl_ms=%ju", desktop,
 			    (uintmax_t)ttl);
 		return 0;
 	}
-	args = json_pack("{s:I, s:I}", "epoch", (json_int_t)epoch, "ttl_ms", (json_int_t)left);
+	args = json_pack("{s:I, s:I, s:I}", "epoch", (json_int_t)epoch, "ttl_ms", (json_int_t)left,
+			 "until_ms", (json_int_t)(sent_ms + ttl));
 	if (!args)
 		return err_set(err, ENOMEM, "renew a lease");
 	r = hypervisor_client_call(h->agent->hypervisor,
@@ -111,9 +274,64 @@ static int renew(struct heartbeat *h, const json_t *object, uint64_t sent_ms, st
 	return 0;
 }
 
+static void *put_aside(void *arg)
+{
+	struct stale *stale = arg;
+	struct heartbeat *h = stale->heartbeat;
+	struct err failed = { 0 };
+
+	if (orphan_begin(h->agent, stale->desktop, stale->epoch, &failed) < 0)
+		log_error("a stale desktop could not be put aside: %s desktop=%s", err_text(&failed),
+			  stale->desktop);
+	pthread_mutex_lock(&h->lock);
+	stale->used = false;
+	pthread_mutex_unlock(&h->lock);
+	return NULL;
+}
+
+/* A free place for @desktop; NULL: it is worked on already, or there is no room. With the lock. */
+static struct stale *stale_place(struct heartbeat *h, const char *desktop)
+{
+	struct stale *place = NULL;
+	size_t i;
+
+	for (i = 0; i < STALES_MAX; i++) {
+		struct stale *s = &h->stales[i];
+
+		if (s->used && strcmp(s->desktop, desktop) == 0)
+			return NULL;
+		if (!s->used)
+			place = s;
+	}
+	return place;
+}
+
+/* In a thread of its own: killing a QEMU may take long, and other desktops' leases must be renewed meanwhile. */
+static void begin_stale(struct heartbeat *h, const char *desktop, uint64_t epoch)
+{
+	struct stale *place;
+	pthread_attr_t attr;
+	pthread_t thread;
+
+	pthread_mutex_lock(&h->lock);
+	place = stale_place(h, desktop);
+	if (place) {
+		*place = (struct stale){ .heartbeat = h, .epoch = epoch };
+		snprintf(place->desktop, sizeof(place->desktop), "%s", desktop);
+		pthread_attr_init(&attr);
+		pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+		place->used = pthread_create(&thread, &attr, put_aside, place) == 0;
+		pthread_attr_destroy(&attr);
+	}
+	pthread_mutex_unlock(&h->lock);
+	if (place)
+		log_warning("the right to run moved on; what this desktop wrote becomes a branch "
+			    "desktop=%s epoch=%ju",
+			    desktop, (uintmax_t)epoch);
+}
+
 static int stale(struct heartbeat *h, const json_t *object, struct err *err)
 {
-	struct err failed = { 0 };
 	const char *desktop = NULL;
 	uint64_t epoch = 0;
 	const struct json_field fields[] = {
@@ -123,16 +341,11 @@ static int stale(struct heartbeat *h, const json_t *object, struct err *err)
 	int r;
 
 	r = json_fields(object, fields, ARRAY_LEN(fields), "a stale desktop", err);
-	if (r < 0)
-		return r;
-	log_warning("the right to run moved on; what this desktop wrote becomes a branch "
-		    "desktop=%s epoch=%ju",
-		    desktop, (uintmax_t)epoch);
-	r = orphan_begin(h->agent, desktop, epoch, &failed);
-	if (r < 0)
-		log_error("a stale desktop could not be put aside: %s desktop=%s", err_text(&failed),
-			  desktop);
-	return 0;
+	if (r == 0 && !manifest_desktop_valid(desktop))
+		r = err_say(err, EBADMSG, "'%.80s' is no name for a desktop", desktop);
+	if (r == 0 && !is_wanted(h, desktop))
+		begin_stale(h, desktop, epoch);
+	return r;
 }
 
 static int take_answer(struct heartbeat *h, const json_t *reply, uint64_t sent_ms, struct err *err)
@@ -155,6 +368,7 @@ static int take_answer(struct heartbeat *h, const json_t *reply, uint64_t sent_m
 		return err_say(err, EBADMSG, "a heartbeat every %ju ms is out of bounds",
 			       (uintmax_t)interval);
 	h->interval_ms = interval;
+	/* Renewals first: they are short. */
 	json_array_foreach(leases, i, item) {
 		r = renew(h, item, sent_ms, err);
 		if (r < 0)
@@ -202,7 +416,10 @@ static int beat(struct heartbeat *h, struct err *err)
 		r = json_parse(&reply, (const char *)response.body, response.body_len,
 			       "the answer to a heartbeat", err);
 	http_response_deinit(&response);
-	return r < 0 ? r : take_answer(h, reply, sent_ms, err);
+	if (r == 0)
+		r = take_answer(h, reply, sent_ms, err);
+	answer_wanted(h, r == 0 ? reply : NULL, sent_ms);
+	return r;
 }
 
 static void *run(void *arg)
@@ -221,8 +438,9 @@ static void *run(void *arg)
 		if (r == 0 && h->failing)
 			log_info("heartbeats are answered again");
 		h->failing = r < 0;
-		while (!h->agent->stop && clock_now_ms() < next_ms)
-			clock_sleep_ms(50);
+		if (h->failing && next_ms > clock_now_ms() + RETRY_MS)
+			next_ms = clock_now_ms() + RETRY_MS;
+		wait_due(h, next_ms);
 	}
 	return NULL;
 }
@@ -230,12 +448,18 @@ static void *run(void *arg)
 int heartbeat_start(struct heartbeat **out, struct agent *agent, struct err *err)
 {
 	struct heartbeat *h = calloc(1, sizeof(*h));
+	pthread_condattr_t attr;
 	int r;
 
 	if (!h)
 		return err_set(err, ENOMEM, "start the heartbeat");
 	h->agent = agent;
 	h->interval_ms = INTERVAL_FIRST_MS;
+	pthread_mutex_init(&h->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&h->changed, &attr);
+	pthread_condattr_destroy(&attr);
 	r = identity_http(&agent->identity, REQUEST_DEADLINE_MS, &h->http, err);
 	if (r == 0) {
 		r = pthread_create(&h->thread, NULL, run, h);
@@ -247,7 +471,7 @@ int heartbeat_start(struct heartbeat **out, struct agent *agent, struct err *err
 		free(h);
 		return r;
 	}
-	*out = h;
+	*out = agent->heartbeat = h;
 	return 0;
 }
 
@@ -256,6 +480,6 @@ void heartbeat_stop(struct heartbeat *h)
 	if (!h)
 		return;
 	pthread_join(h->thread, NULL);
-	http_client_free(h->http);
-	free(h);
+	http_client_free(h->http); /* the rest stays: jobs may still wait for it until the process ends */
+	h->http = NULL;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "client-agent/disk_server.h"
+#include "client-agent/heartbeat.h"
 #include "client-agent/memory_server.h"
 #include "client-agent/orphan.h"
 #include "common/clock.h"
@@ -17,6 +18,7 @@ enum {
 	LOOK_SOON_MS = 20,    /* until the guest runs: its figures are measured */
 	LOOK_MS = 200,
 	FILL_AGAIN_MS = 5000, /* repeats safely: the hypervisor may have been restarted */
+	CLEAN_UP_AGAIN_MS = 500,
 	GONE_MS = 30 * 1000,  /* so long the hypervisor may be away */
 	OUTPUT_MS = 20 * 1000, /* a guest that is local already may take so long to say something */
 };
@@ -25,7 +27,8 @@ enum {
 struct restore {
 	struct work_job *job;
 	struct manifest manifest;
-	json_t *machine, *lease;
+	json_t *machine;
+	const char *policy;
 	const char *snapshot;
 	bool memory;
 	bool may_have_run; /* its disks may hold work: never just delete them */
@@ -108,8 +111,26 @@ static json_t *disks_json(const struct restore *s, const char *socket)
 	return disks;
 }
 
+/* The lease that the desktop starts under, confirmed by the server: not the grant's, which may be of long ago. */
+static int confirm(struct restore *s, json_t **lease, struct err *err)
+{
+	struct work_job *job = s->job;
+	uint64_t until_ms = 0, left;
+	int r;
+
+	work_job_message(job, "asking whether the right to run still holds");
+	r = heartbeat_confirm(job->agent->heartbeat, job->desktop, job->epoch, &job->progress.cancel,
+			      &until_ms, err);
+	if (r < 0)
+		return r;
+	left = until_ms > clock_now_ms() ? until_ms - clock_now_ms() : 0;
+	*lease = json_pack("{s:s, s:I, s:I}", "policy", s->policy, "ttl_ms", (json_int_t)left,
+			   "until_ms", (json_int_t)until_ms);
+	return *lease ? 0 : err_set(err, ENOMEM, "start %s", job->desktop);
+}
+
 /* memory_socket: heap; NULL unless the start is `incoming`. */
-static int start(struct restore *s, char **memory_socket, struct err *err)
+static int start(struct restore *s, json_t *lease, char **memory_socket, struct err *err)
 {
 	struct work_job *job = s->job;
 	CLEANUP_FREE char *socket = disk_server_socket(job->agent->disks, job->desktop, job->epoch);
@@ -126,7 +147,7 @@ static int start(struct restore *s, char **memory_socket, struct err *err)
 	args = json_pack("{s:I, s:O, s:s, s:o, s:b, s:O}", "epoch", (json_int_t)job->epoch, "machine",
 			 s->machine, "snapshot", s->manifest.id, "disks",
 			 socket ? disks_json(s, socket) : NULL, "incoming", s->memory, "lease",
-			 s->lease);
+			 lease);
 	if (!args)
 		return err_set(err, ENOMEM, "start %s", job->desktop);
 	r = hypervisor_client_call(job->agent->hypervisor,
@@ -185,6 +206,7 @@ static int begin(struct restore *s, struct err *err)
 {
 	struct work_job *job = s->job;
 	CLEANUP_FREE char *memory_socket = NULL;
+	CLEANUP(json_decref) json_t *lease = NULL;
 	bool here;
 	int r;
 
@@ -197,10 +219,12 @@ static int begin(struct restore *s, struct err *err)
 		return r;
 	work_job_message(job, "serving the snapshot's disks");
 	r = disk_server_begin(job->agent->disks, &s->manifest, job->epoch, job->job, err);
+	if (r == 0)
+		r = confirm(s, &lease, err);
 	if (r < 0)
 		return r;
 	work_job_message(job, "starting");
-	r = start(s, &memory_socket, err);
+	r = start(s, lease, &memory_socket, err);
 	s->may_have_run = !s->memory && (r == 0 || r == -ECONNRESET || r == -ETIMEDOUT);
 	if (r < 0 || !memory_socket)
 		return r;
@@ -241,7 +265,7 @@ static void result_ms(struct restore *s, const char *key, uint64_t at_ms)
 
 static bool runs(const struct hypervisor_status *status)
 {
-	static const char *const states[] = { "running", "paused", "fenced", "postcopy-paused", "off",
+	static const char *const states[] = { "running", "paused", "postcopy-paused", "off",
 					      "io-error" };
 	size_t i;
 
@@ -257,7 +281,9 @@ static void note_running(struct restore *s, const struct hypervisor_status *stat
 {
 	uint64_t bytes = 0;
 
-	if (s->running_at_ms || (!memory->running_at_ms && !runs(status)))
+	/* Fenced: its devices and memory may be here, but nobody knows whether it has run. */
+	if (s->running_at_ms || hypervisor_status_is(status, "fenced") ||
+	    (!memory->running_at_ms && !runs(status)))
 		return;
 	s->running_at_ms = memory->running_at_ms ? memory->running_at_ms : clock_now_ms();
 	bytes = memory->bytes_before_run;
@@ -379,35 +405,64 @@ static int watch(struct restore *s, struct err *err)
 	}
 }
 
-/* Nobody saw it run: leave nothing behind, or its disks only. */
+static int clean_up_once(struct restore *s, struct err *err)
+{
+	struct work_job *job = s->job;
+	int r;
+
+	if (s->may_have_run)
+		return orphan_begin(job->agent, job->desktop, job->epoch, err);
+	r = hypervisor_client_epoch_op(job->agent->hypervisor, "discard", job->desktop, job->epoch,
+				       NULL, err);
+	if (r == 0 || r == -ENOENT)
+		disk_server_end(job->agent->disks, job->desktop, job->epoch);
+	return r;
+}
+
+/* Nobody saw it run: leave nothing behind, or its disks only. The failure is reported after that, never before: it frees
+ * the lease, and what is left here could run while another endpoint begins. */
 static void clean_up(struct restore *s)
 {
 	struct work_job *job = s->job;
 	struct memory_server_state memory = { 0 };
-	struct err err = { 0 };
-	int r;
+	bool complained = false;
 
 	if (memory_server_state(job->agent->memory, job->desktop, job->epoch, &memory) &&
 	    !memory.active && !memory.running)
 		s->may_have_run = false;
 	memory_server_end(job->agent->memory, job->desktop, job->epoch);
-	if (s->may_have_run) {
-		r = orphan_begin(job->agent, job->desktop, job->epoch, &err);
-	} else {
-		r = hypervisor_client_epoch_op(job->agent->hypervisor, "discard", job->desktop,
-					       job->epoch, NULL, &err);
-		if (r == 0 || r == -ENOENT)
-			disk_server_end(job->agent->disks, job->desktop, job->epoch);
+	for (;;) {
+		struct err err = { 0 };
+		int r = clean_up_once(s, &err);
+
+		if (r == 0 || r == -ENOENT || r == -ESTALE) /* another epoch is none of ours */
+			return;
+		if (!complained)
+			log_warning("a desktop that could not start is still there, tried again: %s",
+				    err_text(&err));
+		complained = true;
+		clock_sleep_ms(CLEAN_UP_AGAIN_MS);
 	}
-	if (r < 0 && r != -ENOENT)
-		log_warning("a desktop that could not start is left behind: %s", err_text(&err));
+}
+
+/* Its ttl is the server's word when it granted the right; what counts is the renewal. */
+static int take_lease(struct restore *s, const json_t *lease, struct err *err)
+{
+	uint64_t ttl_ms;
+	const struct json_field fields[] = {
+		{ "policy", JSON_KIND_STRING, false, &s->policy },
+		{ "ttl_ms", JSON_KIND_UINT, false, &ttl_ms },
+	};
+
+	return json_fields(lease, fields, ARRAY_LEN(fields), "run: lease", err);
 }
 
 int restore_run(struct work_job *job, struct err *err)
 {
 	struct restore s = { .job = job, .listener = { .desktop = job->desktop, .fn = hear } };
+	json_t *lease = NULL;
 	const struct json_field fields[] = {
-		{ "lease", JSON_KIND_OBJECT, false, &s.lease },
+		{ "lease", JSON_KIND_OBJECT, false, &lease },
 		{ "snapshot", JSON_KIND_STRING, false, &s.snapshot },
 		{ "memory", JSON_KIND_BOOL, false, &s.memory },
 		{ "machine", JSON_KIND_OBJECT, false, &s.machine },
@@ -415,6 +470,8 @@ int restore_run(struct work_job *job, struct err *err)
 	int r;
 
 	r = json_fields(job->args, fields, ARRAY_LEN(fields), "run", err);
+	if (r == 0)
+		r = take_lease(&s, lease, err);
 	if (r < 0)
 		return r;
 	manifest_init(&s.manifest);

@@ -8,6 +8,7 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/io.h"
 #include "hypervisor/desktop_capture.h"
 #include "hypervisor/desktop_ops.h"
@@ -142,15 +143,26 @@ static int take_disks(struct desktop_start *order, const json_t *disks, struct e
 	return 0;
 }
 
+/* A request may have waited, in a socket or while we were stopped: the end that the agent knows cuts the time short. */
+static uint64_t cut_ttl(uint64_t ttl_ms, uint64_t until_ms)
+{
+	uint64_t now = clock_now_ms(), left = until_ms > now ? until_ms - now : 0;
+
+	return ttl_ms < left ? ttl_ms : left;
+}
+
 static int take_lease(struct desktop_start *order, const json_t *lease, struct err *err)
 {
 	const char *policy = NULL;
+	uint64_t until_ms = UINT64_MAX;
 	const struct json_field fields[] = {
 		{ "policy", JSON_KIND_STRING, false, &policy },
 		{ "ttl_ms", JSON_KIND_UINT, false, &order->ttl_ms },
+		{ "until_ms", JSON_KIND_UINT, true, &until_ms },
 	};
 	int r = json_fields(lease, fields, ARRAY_LEN(fields), "lease", err);
 
+	order->ttl_ms = cut_ttl(order->ttl_ms, until_ms);
 	return r < 0 ? r : lease_guard_parse_policy(policy, &order->strict, err);
 }
 
@@ -234,14 +246,15 @@ static int fill(struct request *r, struct err *err)
 static int lease(struct request *r, struct err *err)
 {
 	CLEANUP(desktop_unref) struct desktop *d = NULL;
-	uint64_t epoch = 0, ttl_ms = 0;
+	uint64_t epoch = 0, ttl_ms = 0, until_ms = UINT64_MAX;
 	const struct json_field fields[] = {
 		{ "epoch", JSON_KIND_UINT, false, &epoch },
 		{ "ttl_ms", JSON_KIND_UINT, false, &ttl_ms },
+		{ "until_ms", JSON_KIND_UINT, true, &until_ms },
 	};
 	int result = take_desktop(r, &d, fields, ARRAY_LEN(fields), err);
 
-	return result < 0 ? result : desktop_ops_lease(d, epoch, ttl_ms, err);
+	return result < 0 ? result : desktop_ops_lease(d, epoch, cut_ttl(ttl_ms, until_ms), err);
 }
 
 static int set_paused(struct request *r, bool pause, struct err *err)

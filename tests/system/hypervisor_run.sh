@@ -84,6 +84,10 @@ is "$(state_of anna)" fenced "unpause does not help"
 ask '{"op":"lease","desktop":"anna","epoch":1,"ttl_ms":600000}'
 check "a renewal lets it go on" wait_for 5 goes_on anna "$n"
 is "$(state_of anna)" running "... by itself"
+ask '{"op":"lease","desktop":"anna","epoch":1,"ttl_ms":600000,"until_ms":1}'
+check "a renewal that waited until its time was over gives none" wait_for 3 state_is anna fenced
+ask '{"op":"lease","desktop":"anna","epoch":1,"ttl_ms":600000}'
+check "the next one does" wait_for 5 state_is anna running
 
 # ---- fill, with the NBD server away for a while
 kill -STOP "$nbd"

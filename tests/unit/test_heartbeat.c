@@ -4,8 +4,23 @@
 #include <cmocka.h>
 #include <stdint.h>
 
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include "client-agent/heartbeat.h"
+#include "client-agent/memory_server.h"
 #include "common/base.h"
+#include "common/clock.h"
+#include "common/io.h"
+#include "common/json.h"
+#include "common/unix_socket.h"
+#include "tests/lib/certificates.h"
+#include "tests/lib/tls_server.h"
 
 static void test_heartbeat_ttl_counts_from_sending(void **state)
 {
@@ -33,10 +48,244 @@ static void test_heartbeat_ttl_counts_from_sending(void **state)
 	}
 }
 
+/* ---- An agent's heartbeat between a server and a hypervisor that this test plays ------------------------------- */
+
+enum { TTL_MS = 2000, SLOW_MS = 400 };
+
+static struct {
+	struct certificates made;
+	struct tls_server *server;
+	struct agent agent;
+	struct heartbeat *heartbeat;
+	char folder[64];
+	char *socket;
+	int listen_fd, fd;
+	pthread_t hypervisor;
+
+	const char *desktops; /* what the hypervisor lists */
+	const char *answer;   /* what the server says after the interval */
+	bool slow, first_lost, orphan_hangs;
+	atomic_uint leases, orphans;
+	_Atomic(uint64_t) asked_at_ms; /* when the server got the heartbeat that named "bert" */
+	char *asked;                   /* its body */
+} world;
+
+static void reply(int fd, const json_t *request, const char *ok)
+{
+	char *line = io_printf("{\"id\":%lld,\"ok\":%s}",
+			       (long long)json_integer_value(json_object_get(request, "id")), ok);
+
+	unix_socket_send_line(fd, line, NULL, 0, NULL);
+	free(line);
+}
+
+static void hypervisor_line(int fd, const char *line)
+{
+	CLEANUP(json_decref) json_t *request = json_loads(line, 0, NULL);
+	const char *op = json_string_value(json_object_get(request, "op"));
+	char *list = NULL;
+
+	if (strcmp(op, "hello") == 0) {
+		reply(fd, request, "{\"version\":\"1\",\"accelerator\":\"tcg\",\"note\":\"\",\"cpus\":1,"
+				   "\"memory_mib\":1,\"disk_free_bytes\":1,\"live_capture\":true}");
+	} else if (strcmp(op, "list") == 0) {
+		list = io_printf("{\"desktops\":%s}", world.desktops);
+		reply(fd, request, list);
+	} else if (strcmp(op, "lease") == 0) {
+		world.leases++;
+		reply(fd, request, "{}");
+	} else if (strcmp(op, "orphan") == 0) {
+		world.orphans++;
+		if (!world.orphan_hangs)
+			reply(fd, request, "{\"folder\":\"/x\"}");
+	}
+	free(list);
+}
+
+static void *hypervisor(void *arg)
+{
+	int fd = world.fd = accept(world.listen_fd, NULL, NULL);
+	struct unix_socket_lines lines = { .fd = fd };
+	char *line;
+
+	(void)arg;
+	while (unix_socket_read_line(&lines, -1, &line, NULL, NULL, NULL) == 0)
+		hypervisor_line(fd, line);
+	unix_socket_lines_deinit(&lines);
+	close(fd);
+	return NULL;
+}
+
+static bool server_answers(const struct tls_server_request *r)
+{
+	char body[1024];
+
+	if (world.first_lost && r->number == 1)
+		return false;
+	if (strstr(r->body, "bert") && !world.asked_at_ms) {
+		free(world.asked);
+		world.asked = strndup(r->body, r->body_len);
+		world.asked_at_ms = clock_now_ms();
+	}
+	if (world.slow)
+		clock_sleep_ms(SLOW_MS);
+	snprintf(body, sizeof(body), "{\"interval_ms\":1000,%s}", world.answer);
+	return tls_server_reply(r, 200, "Content-Type: application/json\r\n", body, strlen(body));
+}
+
+static void begin(void)
+{
+	char url[64];
+
+	strcpy(world.folder, "/tmp/godwit-beat-XXXXXX");
+	assert_non_null(mkdtemp(world.folder));
+	world.socket = io_printf("%s/s", world.folder);
+	world.listen_fd = unix_socket_listen(world.socket, 0600, NULL);
+	assert_true(world.listen_fd >= 0);
+	assert_int_equal(pthread_create(&world.hypervisor, NULL, hypervisor, NULL), 0);
+	certificates_init(&world.made);
+	world.server = tls_server_start(&(struct tls_server_options){
+		.chain_pem = world.made.chain, .key_pem = world.made.key, .answer = server_answers });
+	snprintf(url, sizeof(url), "https://127.0.0.1:%u", tls_server_port(world.server));
+	world.agent.identity = (struct identity){ .url = strdup(url),
+						  .ca_pem = world.made.ca,
+						  .cert_pem = world.made.client,
+						  .key_pem = world.made.key };
+	assert_int_equal(memory_server_new(&world.agent.memory, &world.agent, NULL), 0);
+	assert_int_equal(hypervisor_client_new(&world.agent.hypervisor, world.socket, NULL), 0);
+	assert_int_equal(heartbeat_start(&world.heartbeat, &world.agent, NULL), 0);
+}
+
+static void end(void)
+{
+	world.agent.stop = true;
+	heartbeat_stop(world.heartbeat);
+	shutdown(world.fd, SHUT_RDWR);
+	clock_sleep_ms(world.orphan_hangs ? 300 : 0); /* for the thread that waits in `orphan` */
+	hypervisor_client_free(world.agent.hypervisor);
+	pthread_join(world.hypervisor, NULL);
+	tls_server_stop(world.server);
+	close(world.listen_fd);
+	unlink(world.socket);
+	rmdir(world.folder);
+	free(world.socket);
+	free(world.asked);
+	free(world.agent.identity.url);
+	certificates_deinit(&world.made);
+	memset(&world, 0, sizeof(world));
+}
+
+static bool within_ms(uint64_t ms, bool (*holds)(void))
+{
+	uint64_t until = clock_now_ms() + ms;
+
+	while (!holds() && clock_now_ms() < until)
+		clock_sleep_ms(10);
+	return holds();
+}
+
+#define ANNA                                                                                        \
+	"[{\"desktop\":\"anna\",\"epoch\":1,\"state\":\"running\",\"snapshot\":\"\",\"memory\":\"local\","         \
+	"\"disks\":[],\"capture\":false,\"lease_ms\":1,\"first_output_ms\":null,\"machine\":{},\"reason\":\"\"}]"
+#define ANNA_RENEWED "{\"desktop\":\"anna\",\"epoch\":1,\"ttl_ms\":2000}"
+
+/* A grant does not let run: the right counts from a heartbeat that was sent after it, and from its sending. */
+static void test_heartbeat_confirms_what_was_granted(void **state)
+{
+	uint64_t until = 0, before;
+	atomic_bool cancel = false;
+	struct err err = { 0 };
+
+	(void)state;
+	world.desktops = "[]";
+	world.slow = true;
+	world.answer = "\"leases\":[{\"desktop\":\"bert\",\"epoch\":4,\"ttl_ms\":2000}],\"stale\":[]";
+	begin();
+	before = clock_now_ms();
+	assert_int_equal(heartbeat_confirm(world.heartbeat, "bert", 4, &cancel, &until, &err), 0);
+	assert_true(clock_now_ms() >= before + SLOW_MS);
+	assert_non_null(strstr(world.asked, "\"bert\""));
+	assert_in_range(until, before + TTL_MS, world.asked_at_ms + TTL_MS);
+	assert_int_equal(world.leases, 0); /* the hypervisor has nothing yet that could be renewed */
+	end();
+}
+
+static void test_heartbeat_refuses_what_is_over(void **state)
+{
+	static const char *const answers[] = {
+		"\"leases\":[],\"stale\":[{\"desktop\":\"bert\",\"epoch\":4}]",
+		"\"leases\":[{\"desktop\":\"bert\",\"epoch\":5,\"ttl_ms\":2000}],\"stale\":[]",
+		"\"leases\":[],\"stale\":[]",
+	};
+	atomic_bool cancel = false;
+	struct err err = { 0 };
+	uint64_t until;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_LEN(answers); i++) {
+		world.desktops = "[]";
+		world.answer = answers[i];
+		begin();
+		assert_int_equal(heartbeat_confirm(world.heartbeat, "bert", 4, &cancel, &until, &err),
+				 -ESTALE);
+		assert_int_equal(world.orphans, 0);
+		end();
+	}
+}
+
+static bool three_renewals(void)
+{
+	return world.leases >= 3;
+}
+
+static bool one_orphan(void)
+{
+	return world.orphans >= 1;
+}
+
+static void test_heartbeat_renews_while_a_stale_desktop_dies_slowly(void **state)
+{
+	(void)state;
+	world.desktops = ANNA;
+	world.orphan_hangs = true;
+	world.answer = "\"leases\":[" ANNA_RENEWED "],\"stale\":[{\"desktop\":\"carl\",\"epoch\":1}]";
+	begin();
+	assert_true(within_ms(5000, one_orphan));
+	world.leases = 0;
+	assert_true(within_ms(6000, three_renewals));
+	assert_int_equal(world.orphans, 1); /* not one more for each time that the server repeats it */
+	end();
+}
+
+static bool one_renewal(void)
+{
+	return world.leases >= 1;
+}
+
+static void test_heartbeat_is_soon_repeated(void **state)
+{
+	uint64_t began = clock_now_ms();
+
+	(void)state;
+	world.desktops = ANNA;
+	world.first_lost = true;
+	world.answer = "\"leases\":[" ANNA_RENEWED "],\"stale\":[]";
+	begin();
+	began = clock_now_ms();
+	assert_true(within_ms(900, one_renewal)); /* the next interval would come after 1000 */
+	assert_true(clock_now_ms() < began + 1000);
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_heartbeat_ttl_counts_from_sending),
+		cmocka_unit_test(test_heartbeat_confirms_what_was_granted),
+		cmocka_unit_test(test_heartbeat_refuses_what_is_over),
+		cmocka_unit_test(test_heartbeat_renews_while_a_stale_desktop_dies_slowly),
+		cmocka_unit_test(test_heartbeat_is_soon_repeated),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
