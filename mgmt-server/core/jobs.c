@@ -298,6 +298,29 @@ int jobs_report(struct change *change, const char *endpoint, const char *id,
 
 /* ---- Ending early ---- */
 
+/* Nobody will ever report on it: its endpoint is silent, and no end of a lease will end it either. */
+static bool is_abandoned(struct change *change, const struct catalogue_job *job)
+{
+	const struct fleet_endpoint *e = fleet_endpoint(change->server->fleet, job->endpoint);
+	const struct fleet_desktop *d = fleet_desktop(change->server->fleet, job->desktop);
+
+	return (!e || !e->online) && (!d || d->lease.state != LEASE_HELD);
+}
+
+/* The endpoint may still run the desktop: the lease stays as it is, but no heartbeat renews it for this job's sake. */
+static int end_abandoned(struct change *change, struct catalogue_job *job, struct err *err)
+{
+	struct fleet_desktop *d = fleet_desktop(change->server->fleet, job->desktop);
+	int r = d ? change_keep(change, d, err) : 0;
+
+	if (r < 0)
+		return r;
+	if (d)
+		d->starting = false;
+	snprintf(job->error, sizeof(job->error), "endpoint %s is silent", job->endpoint);
+	return end(change, job, "cancelled", err);
+}
+
 static int cancel_job(struct change *change, struct catalogue_job *job, struct err *err)
 {
 	const struct jobs_step *step;
@@ -315,6 +338,8 @@ static int cancel_job(struct change *change, struct catalogue_job *job, struct e
 
 		return r < 0 ? r : end(change, job, "cancelled", err);
 	}
+	if (is_abandoned(change, job))
+		return end_abandoned(change, job, err);
 	return save(change, job, err);
 }
 

@@ -101,7 +101,7 @@ static int commit(struct server *s, struct upload *u, struct manifest *m, struct
 	r = plan(s, u, m->id, err);
 	if (r < 0)
 		return r;
-	m->branch = epoch_over(s, u);
+	m->branch |= epoch_over(s, u); /* who says himself that it is off the main line is believed */
 	r = store_session_commit(u->session, m, err);
 	if (r == -ENOENT)
 		return err_wrap(err, -EEXIST, "chunks are missing, query and send them again");

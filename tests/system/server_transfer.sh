@@ -55,6 +55,13 @@ is "$http $(field .snapshot)" "201 $first" "committed again: the same snapshot"
 as api POST "/sessions/$session/chunks" "@$TAP_DIR/two/records"
 commit_session api anna 0 "$TAP_DIR/two" import "$first"
 is "$http" 404 "other content on a session that was committed: over, never the earlier snapshot's id"
+check "a session" open_session api anna 0
+as api POST "/sessions/$session/chunks" "@$TAP_DIR/two/records"
+as api POST "/sessions/$session/commit" "$(jq -nc --slurpfile v "$TAP_DIR/two/volumes.json" \
+	'{version:1,desktop:"anna",parent:"",created:"2026-01-01T00:00:00Z",kind:"cold",epoch:0,branch:true,volumes:$v[0]}')"
+is "$http $(field .branch)" "201 true" "what was put aside stays a branch, even while the epoch is the current one"
+as api GET /desktops/anna/snapshots/latest
+is "$(field .snapshot)" "$first" "... and is not the newest snapshot to go on from"
 
 # ---- What is not the caller's
 check "a session for anna" open_session api anna 0

@@ -343,6 +343,37 @@ static void test_jobs_cancel(void **state)
 	change_abort(&change);
 }
 
+/* offline-ok: its lease ends, but nothing follows from that by itself, so a person must be able to end the job. */
+static void test_jobs_cancel_when_the_endpoint_is_gone(void **state)
+{
+	struct change change;
+	char id[CATALOGUE_ID_LEN];
+	int i;
+
+	(void)state;
+	add_snapshot(true);
+	fleet_desktop(s.fleet, "anna")->lease.policy = LEASE_OFFLINE_OK;
+	OK(order("start", id));
+	assert_int_equal(hand_out("a", "i1"), 1);
+	OK(change_begin(&change, &s, &err));
+	OK(jobs_cancel(&change, id, &err));
+	OK(change_commit(&change, &err));
+	assert_string_equal(job_now(id).state, "queued"); /* the agent is there: it must stop first */
+	fleet_endpoint(s.fleet, "a")->online = false;
+	for (i = 0; i < 25 && lease()->state == LEASE_HELD; i++) {
+		leases_tick(&s);
+		clock_sleep_ms(100);
+	}
+	assert_int_equal(lease()->state, LEASE_EXPIRED);
+	OK(change_begin(&change, &s, &err));
+	OK(jobs_cancel(&change, id, &err));
+	OK(change_commit(&change, &err));
+	assert_string_equal(job_now(id).state, "cancelled");
+	assert_int_equal(lease()->state, LEASE_EXPIRED); /* a may run it all the same */
+	assert_false(fleet_desktop(s.fleet, "anna")->starting);
+	assert_int_equal(report("a", id, "run", "running", NULL), JOBS_OVER);
+}
+
 static void test_jobs_abort_puts_leases_back(void **state)
 {
 	struct jobs_order o = { .kind = "start", .desktop = "anna", .user = "test" };
@@ -497,6 +528,7 @@ int main(void)
 		TEST(test_jobs_failed_run_frees_the_lease),
 		TEST(test_jobs_failover_tries_three_times),
 		TEST(test_jobs_cancel),
+		TEST(test_jobs_cancel_when_the_endpoint_is_gone),
 		TEST(test_jobs_abort_puts_leases_back),
 		TEST(test_jobs_leases_survive_a_restart),
 		TEST(test_jobs_lost_lease_fails_over),
