@@ -128,8 +128,10 @@ static void keep_workers(struct cl_engine *engine, unsigned workers, const char 
 		}
 	}
 	for (unsigned i = 0; i < workers; i++) {
-		if (pids[i] > 0)
-			kill(pids[i], SIGKILL);
+		if (pids[i] <= 0)
+			continue;
+		kill(pids[i], SIGKILL);
+		waitpid(pids[i], NULL, 0); /* so that what it used is counted as ours */
 	}
 }
 
