@@ -59,12 +59,13 @@ run_unit() {
 	done
 }
 
+# As many at once as there are processors: most of them wait most of the time.
 run_system() {
 	local script
+	export -f run_one
 	for script in tests/system/*.sh tests/ui/*.sh; do
-		[ -x "$script" ] && [[ $(basename "$script" .sh) == ${ONLY:-*} ]] || continue
-		run_one "$(basename "$script" .sh)" 900 "$script" "$build"
-	done
+		[ -x "$script" ] && [[ $(basename "$script" .sh) == ${ONLY:-*} ]] && printf '%s %s\n' "$(basename "$script" .sh)" "$script"
+	done | xargs -r -P "$(nproc)" -L 1 bash -c 'run_one "$1" 900 "$2" "$0"' "$build"
 }
 
 export log_dir
