@@ -160,7 +160,7 @@ static int volumes_from_json(struct manifest *m, const json_t *array, struct err
 /* The members of a manifest as they stand in JSON. */
 struct texts {
 	const char *id, *desktop, *parent, *created, *kind, *domain;
-	uint64_t version;
+	uint64_t version, created_ms;
 	json_t *machine, *volumes;
 };
 
@@ -187,6 +187,9 @@ static int texts_check(struct manifest *m, const struct texts *t, struct err *er
 		return err_say(err, EINVAL, "manifest: kind must be import, cold or live");
 	if (clock_parse(t->created, &m->created_wall_ms) < 0)
 		return err_say(err, EINVAL, "manifest: created must be like 2026-11-22T16:45:12Z");
+	if (t->created_ms > 999)
+		return err_say(err, EINVAL, "manifest: created_ms must be from 0 to 999");
+	m->created_wall_ms += t->created_ms;
 	m->kind = (enum manifest_kind)kind;
 	snprintf(m->id, sizeof(m->id), "%s", t->id);
 	snprintf(m->parent, sizeof(m->parent), "%s", t->parent);
@@ -204,6 +207,7 @@ static int parse(struct manifest *m, const json_t *value, struct err *err)
 		{ "desktop", JSON_KIND_STRING, false, &t.desktop },
 		{ "parent", JSON_KIND_STRING, true, &t.parent },
 		{ "created", JSON_KIND_STRING, false, &t.created },
+		{ "created_ms", JSON_KIND_UINT, true, &t.created_ms },
 		{ "kind", JSON_KIND_STRING, false, &t.kind },
 		{ "domain", JSON_KIND_STRING, true, &t.domain },
 		{ "epoch", JSON_KIND_UINT, true, &m->epoch },
@@ -261,8 +265,9 @@ json_t *manifest_to_json(const struct manifest *m)
 	clock_format(m->created_wall_ms, created);
 	for (size_t i = 0; i < m->volume_count; i++)
 		json_array_append_new(volumes, volume_to_json(&m->volumes[i]));
-	value = json_pack("{sI ss ss ss ss ss sI sb sb so}", "version", (json_int_t)VERSION,
-			  "snapshot", m->id, "desktop", m->desktop, "created", created, "kind",
+	value = json_pack("{sI ss ss ss sI ss ss sI sb sb so}", "version", (json_int_t)VERSION,
+			  "snapshot", m->id, "desktop", m->desktop, "created", created,
+			  "created_ms", (json_int_t)(m->created_wall_ms % 1000), "kind",
 			  kind_names[m->kind], "domain", m->domain[0] ? m->domain : "default",
 			  "epoch", (json_int_t)m->epoch, "branch", m->branch,
 			  "application_consistent", m->application_consistent, "volumes", volumes);
