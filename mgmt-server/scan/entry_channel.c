@@ -3,6 +3,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -133,12 +134,14 @@ int entry_channel_receive(int fd, char *buf, struct entry *e, struct err *err)
 			      .msg_control = &control,
 			      .msg_controllen = sizeof(control) };
 	CLEANUP_FD int content = -1;
+	bool reset = false;
 	ssize_t n;
 	int r;
 
+	/* A reader that ends before it has read its last credits leaves ECONNRESET, which is told before what it had sent. */
 	do {
 		n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
-	} while (n < 0 && errno == EINTR);
+	} while (n < 0 && (errno == EINTR || (errno == ECONNRESET && !reset && (reset = true))));
 	if (n < 0 && errno != ECONNRESET)
 		return err_set(err, errno, "receive a reader's report");
 	if (n <= 0)

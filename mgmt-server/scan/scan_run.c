@@ -223,13 +223,11 @@ static int start_engine(struct scan *s, struct err *err)
 	if (!program)
 		return err_set(err, ENOMEM, "start the scan engine");
 	r = engine_client_start(&s->engine, program, s->order->signatures, task_pool_threads(s->pool), err);
-	if (r == -EINVAL || r == -ENOENT) {
-		/* Fails closed: nothing was looked at, but the caller gets a verdict that says so. */
+	if (r < 0) {
+		/* No signatures, no space for its temp files, whatever: nothing is scanned, and the verdict says so. */
 		scan_incomplete(s, "no engine: %s", err_text(err));
 		return 0;
 	}
-	if (r < 0)
-		return r;
 	hello = engine_client_hello(s->engine);
 	snprintf(s->result->engine, sizeof(s->result->engine), "%.63s", hello->version);
 	snprintf(s->result->signature_version, sizeof(s->result->signature_version), "%.63s", hello->signature_version);

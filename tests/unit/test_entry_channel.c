@@ -171,9 +171,28 @@ static void test_entry_channel_stops_a_reader_at_the_window(void **state)
 	close_pair(&p);
 }
 
+/* A reader ends without having read its credits: what it sent before still arrives, and then the end. */
+static void test_entry_channel_keeps_what_a_finished_reader_sent(void **state)
+{
+	struct pair p = open_pair();
+	struct entry out = { .kind = ENTRY_DONE, .content = -1 }, in;
+	struct err err = { 0 };
+
+	(void)state;
+	assert_int_equal(entry_channel_send(p.reader, &out, &err), 0);
+	assert_int_equal(entry_channel_credit(p.parent), 0);
+	base_close(p.reader);
+	p.reader = -1;
+	assert_int_equal(entry_channel_receive(p.parent, buf, &in, &err), 0);
+	assert_int_equal(in.kind, ENTRY_DONE);
+	assert_int_equal(entry_channel_receive(p.parent, buf, &in, &err), ENTRY_CHANNEL_CLOSED);
+	close_pair(&p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_entry_channel_keeps_what_a_finished_reader_sent),
 		cmocka_unit_test(test_entry_channel_carries_names_of_any_bytes),
 		cmocka_unit_test(test_entry_channel_takes_only_contents_that_cannot_change),
 		cmocka_unit_test(test_entry_channel_refuses_messages_that_do_not_add_up),
