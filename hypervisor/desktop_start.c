@@ -269,6 +269,30 @@ int desktop_start(struct hypervisor *hypervisor, const struct desktop_start *ord
 
 /* ---- after a restart of the hypervisor ------------------------------------------------------------------------ */
 
+/* Its right to run may have ended while no hypervisor ran: before anything that takes time. */
+static void fence_first(struct desktop *d)
+{
+	struct err err = {.code = 0};
+
+	if (lease_guard_fences(&d->lease, clock_now_ms()) && qmp_run(d->qmp, "stop", NULL, NULL, &err) < 0)
+		log_warning("%s desktop=%s", err_text(&err), d->record.desktop);
+}
+
+/* A QEMU that nobody can tell to stop must not run past its lease: better none. The disks are kept. */
+static int give_up_qemu(struct desktop *d, int r, struct err *err)
+{
+	if (!d->lease.strict)
+		return r;
+	log_error("QEMU cannot be told anything and is ended: %s desktop=%s", err_text(err), d->record.desktop);
+	r = process_kill(d->pidfd, KILL_TIMEOUT_MS, err);
+	if (r < 0)
+		return r;
+	base_close(d->pidfd);
+	d->pidfd = -1;
+	snprintf(d->reason, sizeof(d->reason), "its QEMU did not answer a restarted hypervisor");
+	return 0;
+}
+
 static int attach_qemu(struct desktop *d, struct err *err)
 {
 	int r = PROCESS_GONE;
@@ -284,9 +308,13 @@ static int attach_qemu(struct desktop *d, struct err *err)
 		return r;
 	r = desktop_watch_connect(d, CONNECT_TIMEOUT_MS, err);
 	if (r < 0)
-		return r;
-	/* A capture that was open has lost its agent's connection. */
-	return desktop_capture_clean_up(d, err);
+		return give_up_qemu(d, r, err);
+	fence_first(d);
+	/* A capture that was open has lost its agent's connection. What is left of it the next capture cleans up: a
+	 * desktop is taken hold of in any case, or nobody would fence it. */
+	if (desktop_capture_clean_up(d, err) < 0)
+		log_warning("%s desktop=%s", err_text(err), d->record.desktop);
+	return 0;
 }
 
 static int load(struct desktop *d, struct err *err)
@@ -298,9 +326,10 @@ static int load(struct desktop *d, struct err *err)
 		return r;
 	if (!lease)
 		return err_set(err, ENOMEM, "load %s", d->folder);
-	r = lease_guard_load(&d->lease, lease, d->hypervisor->boot_id, err);
-	if (r < 0)
-		return r;
+	if (lease_guard_load(&d->lease, lease, d->hypervisor->boot_id, err) < 0) {
+		log_warning("%s: the lease counts as over desktop=%s", err_text(err), d->record.desktop);
+		d->lease = (struct lease_guard){.strict = true};
+	}
 	d->facts.paused = d->record.paused;
 	return attach_qemu(d, err);
 }

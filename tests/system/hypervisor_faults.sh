@@ -62,6 +62,12 @@ n=$(value_in "$(load_line anna)" n)
 check "a new hypervisor starts" hypervisor_up
 still_well anna
 check "it ran all the time" goes_on anna "$n"
+stop "$hypervisor" KILL
+echo "strict" >"$state/desktops/anna/lease"
+check "a new hypervisor starts, the lease file is damaged" hypervisor_up
+check "the desktop is known and fenced: its lease counts as over" wait_for 10 state_is anna fenced
+ask '{"op":"lease","desktop":"anna","epoch":1,"ttl_ms":600000}'
+check "a renewal lets it go on" wait_for 10 state_is anna running
 agent_open
 agent_say '{"op":"capture","desktop":"anna","memory":false,"hold":true}'
 is "$(state_of anna)" paused "a capture is open, the guest is held"
