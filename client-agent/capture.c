@@ -20,6 +20,10 @@ static void hear(void *arg, const char *event, const json_t *object)
 	else if (strcmp(event, "capture_broken") != 0)
 		return;
 	pthread_mutex_lock(&c->lock);
+	if (!c->begun) { /* this connection is the one that the capture began on */
+		pthread_mutex_unlock(&c->lock);
+		return;
+	}
 	if (!c->broken)
 		snprintf(c->broken_text, sizeof(c->broken_text), "%s", text);
 	c->broken = true;
@@ -104,6 +108,9 @@ int capture_begin(struct capture *c, const struct capture_order *order, struct e
 					   .fd = &c->memory_fd,
 				   },
 				   err);
+	pthread_mutex_lock(&c->lock);
+	c->begun = r == 0;
+	pthread_mutex_unlock(&c->lock);
 	if (r == 0)
 		r = parse(c, err);
 	if (r == 0 && order->memory && c->memory_fd < 0)
@@ -146,9 +153,18 @@ bool capture_lost(struct capture *c, struct err *err)
 int capture_end(struct capture *c, const char *snapshot, struct err *err)
 {
 	CLEANUP(json_decref) json_t *args = json_pack("{s:b}", "ok", snapshot != NULL);
+	bool broken;
 	int r = 0;
 
-	if (!args || (snapshot && json_object_set_new(args, "snapshot", json_string(snapshot)) < 0))
+	pthread_mutex_lock(&c->lock);
+	broken = c->broken;
+	pthread_mutex_unlock(&c->lock);
+	/* The hypervisor has ended it already, and put its tracking back. A capture that is open now is another one: giving
+	 * it this snapshot's name would count changes from an instant that nobody stored. */
+	if (broken)
+		r = err_say(err, EIO, "the capture of %s was over too early: %s", c->desktop,
+			    c->broken_text);
+	else if (!args || (snapshot && json_object_set_new(args, "snapshot", json_string(snapshot)) < 0))
 		r = err_set(err, ENOMEM, "end a capture of %s", c->desktop);
 	if (r == 0)
 		r = hypervisor_client_call(c->hypervisor,

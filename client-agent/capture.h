@@ -30,7 +30,7 @@ struct capture {
 	json_t *reply;
 	struct hypervisor_listener listener;
 	pthread_mutex_t lock;
-	bool broken;
+	bool begun, broken;
 	char broken_text[512];
 };
 

@@ -77,6 +77,9 @@ static int capture_and_upload(struct work_job *job, bool memory, bool hold, stru
 	ended = capture_end(&capture, committed, &end_err);
 	if (ended < 0) /* the snapshot stands; the next one compares in full if the tracking is gone */
 		log_warning("%s", err_text(&end_err));
+	if (r == 0 && hold && ended < 0) /* nobody held the guest to the end: what it wrote since is only here */
+		r = err_say(err, EIO, "snapshot %s was taken, but the desktop went on afterwards: %s",
+			    upload.manifest.id, err_text(&end_err));
 	upload_deinit(&upload);
 	return r;
 }

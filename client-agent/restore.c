@@ -483,7 +483,9 @@ int restore_run(struct work_job *job, struct err *err)
 	hypervisor_client_unlisten(job->agent->hypervisor, &s.listener);
 	if (r == 0) {
 		memory_server_end(job->agent->memory, job->desktop, job->epoch);
-		disk_server_end(job->agent->disks, job->desktop, job->epoch);
+		/* A guest that powered off early still needs it: its disks will be captured. Tending ends it then. */
+		if (s.reported_local)
+			disk_server_end(job->agent->disks, job->desktop, job->epoch);
 	} else if (!s.running_at_ms && r != -ESTALE) {
 		clean_up(&s);
 	}

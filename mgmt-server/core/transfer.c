@@ -272,8 +272,7 @@ int transfer_take(struct http_request *request, struct upload **out, struct err 
 	if (!u)
 		r = revive(t, &row, &u, err);
 	if (r == 0) {
-		u->refs++;
-		u->row = row;
+		u->refs++; /* its row stays: what a commit under way has planned is newer than what we read */
 		u->used_ms = now;
 		stale = now - u->touched_ms > TOUCH_MS;
 		if (stale)
