@@ -247,7 +247,8 @@ static void hear(void *arg, const char *event, const json_t *object)
 
 	if (strcmp(event, "first_output") == 0 && !s->first_output_at_ms) {
 		s->first_output_at_ms = clock_now_ms();
-	} else if (strcmp(event, "state") == 0) {
+	} else if (strcmp(event, "state") == 0 &&
+		   (uint64_t)json_integer_value(json_object_get(object, "epoch")) == s->job->epoch) {
 		state = json_string_value(json_object_get(object, "state"));
 		reason = json_string_value(json_object_get(object, "reason"));
 		if (state && strcmp(state, "crashed") == 0 && !s->crashed) {
@@ -351,15 +352,19 @@ static int fill_when_due(struct restore *s, const struct hypervisor_status *stat
 				      err);
 }
 
-enum { RESTORE_GOES_ON = 1 };
+enum {
+	RESTORE_GOES_ON = 1,
+	RESTORE_ANEW, /* QEMU waits for memory that nobody sends: the agent before us died before it sent any */
+};
 
-/* One look. Return RESTORE_GOES_ON, 0 when all is done, or -errno. */
+/* One look. Return one of those, 0 when all is done, or -errno. */
 static int look(struct restore *s, struct err *err)
 {
 	struct work_job *job = s->job;
 	struct memory_server_state memory = { 0 };
 	struct hypervisor_status status;
 	struct err mend = { 0 };
+	bool sending;
 	int r;
 
 	if (s->crashed)
@@ -371,7 +376,9 @@ static int look(struct restore *s, struct err *err)
 	if (status.epoch != job->epoch)
 		return err_say(err, ESTALE, "desktop %s is here under epoch %ju now", job->desktop,
 			       (uintmax_t)status.epoch);
-	memory_server_state(job->agent->memory, job->desktop, job->epoch, &memory);
+	sending = memory_server_state(job->agent->memory, job->desktop, job->epoch, &memory);
+	if (s->memory && !sending && hypervisor_status_is(&status, "incoming"))
+		return RESTORE_ANEW;
 	if (s->memory && !s->running_at_ms && !memory.active && memory.r < 0 && !memory.running &&
 	    !runs(&status))
 		return err_say(err, -memory.r, "the devices could not be restored: %s",
@@ -445,6 +452,19 @@ static void clean_up(struct restore *s)
 	}
 }
 
+/* Its guest has not run: begin again with a fresh QEMU. */
+static int remove_waiting(struct restore *s, struct err *err)
+{
+	struct work_job *job = s->job;
+	int r = hypervisor_client_epoch_op(job->agent->hypervisor, "discard", job->desktop,
+					   job->epoch, NULL, err);
+
+	log_info("a start that the agent before us left unfinished begins again desktop=%s",
+		 job->desktop);
+	s->crashed = false; /* that was the end of the QEMU that we removed; its event came before the reply */
+	return r == -ENOENT ? 0 : r;
+}
+
 /* Its ttl is the server's word when it granted the right; what counts is the renewal. */
 static int take_lease(struct restore *s, const json_t *lease, struct err *err)
 {
@@ -477,9 +497,11 @@ int restore_run(struct work_job *job, struct err *err)
 	manifest_init(&s.manifest);
 	s.listener.arg = &s;
 	hypervisor_client_listen(job->agent->hypervisor, &s.listener);
-	r = begin(&s, err);
-	if (r == 0)
-		r = watch(&s, err);
+	do {
+		r = begin(&s, err);
+		if (r == 0)
+			r = watch(&s, err);
+	} while (r == RESTORE_ANEW && (r = remove_waiting(&s, err)) == 0);
 	hypervisor_client_unlisten(job->agent->hypervisor, &s.listener);
 	if (r == 0) {
 		memory_server_end(job->agent->memory, job->desktop, job->epoch);

@@ -218,6 +218,8 @@ void transfer_commit(struct http_request *request)
 		pthread_mutex_lock(&u->commit);
 		r = parse_and_commit(request, u, m, &err);
 		pthread_mutex_unlock(&u->commit);
+		if (r == 0) /* garbage collection waits for open sessions; a repeated commit revives this one */
+			transfer_over(s->transfer, u);
 		transfer_give(s->transfer, u);
 		json = r == 0 ? manifest_to_json(m) : NULL;
 		manifest_deinit(m);
