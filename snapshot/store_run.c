@@ -341,20 +341,40 @@ int store_run_parse_page(const uint8_t page[STORE_RUN_PAGE], struct store_index_
 	return 0;
 }
 
+/* A page as it is in the file, with a checksum and a count that are right. */
+static int page_read(const struct store_run *run, uint64_t i, uint8_t page[STORE_RUN_PAGE],
+		     size_t *count, struct err *err)
+{
+	int r;
+
+	assert(i < run->pages);
+	r = io_pread_full(run->fd, page, STORE_RUN_PAGE, HEADER_LEN + i * STORE_RUN_PAGE);
+	if (r < 0)
+		return err_set(err, -r, "read %s", run->path);
+	*count = get32(page + 4);
+	if (r == IO_SHORT || get32(page) != crc32c(0, page + 4, STORE_RUN_PAGE - 4) || !*count ||
+	    *count > STORE_RUN_PAGE_ENTRIES)
+		return err_say(err, EBADMSG, "index run %s: page %llu is damaged", run->path,
+			       (unsigned long long)i);
+	return 0;
+}
+
 int store_run_page(const struct store_run *run, uint64_t i, struct store_index_entry *out,
 		   size_t *count, struct err *err)
 {
 	uint8_t page[STORE_RUN_PAGE];
-	int r;
+	int r = page_read(run, i, page, count, err);
 
-	assert(i < run->pages);
-	r = io_pread_full(run->fd, page, sizeof(page), HEADER_LEN + i * STORE_RUN_PAGE);
-	if (r < 0)
-		return err_set(err, -r, "read %s", run->path);
-	if (r == IO_SHORT || store_run_parse_page(page, out, count) < 0)
-		return err_say(err, EBADMSG, "index run %s: page %llu is damaged", run->path,
+	if (r == 0 && store_run_parse_page(page, out, count) < 0)
+		return err_say(err, EBADMSG, "index run %s: page %llu is out of order", run->path,
 			       (unsigned long long)i);
-	return 0;
+	return r;
+}
+
+/* Entry @i of a page begins with its tag. */
+static const uint8_t *entry_at(const uint8_t *page, size_t i)
+{
+	return page + PAGE_HEAD + i * ENTRY_LEN;
 }
 
 /* How many pages lie between two tags, if they are evenly distributed? */
@@ -372,24 +392,24 @@ static uint64_t sort_key(const uint8_t *tag)
 }
 
 /* A page at or right before the first that may hold the tag. Each miss tells how far it was off, so two or three reads do. */
-static int find_page(struct store_run *run, const uint8_t *tag, uint64_t *page,
-		     struct store_index_entry *entries, size_t *count, struct err *err)
+static int find_page(struct store_run *run, const uint8_t *tag, uint64_t *number, uint8_t *page,
+		     size_t *count, struct err *err)
 {
 	uint64_t low = 0, high = run->pages, key = sort_key(tag);
 	uint64_t at = page_distance(run, 0, key);
 
 	for (;;) {
-		int r = store_run_page(run, at, entries, count, err);
+		int r = page_read(run, at, page, count, err);
 		uint64_t first, step;
 
 		if (r < 0)
 			return r;
-		first = sort_key(entries[0].tag);
-		if (memcmp(entries[0].tag, tag, STORE_INDEX_TAG_LEN) >= 0 && at > low) {
+		first = sort_key(entry_at(page, 0));
+		if (memcmp(entry_at(page, 0), tag, STORE_INDEX_TAG_LEN) >= 0 && at > low) {
 			high = at; /* equal: the page before may hold more of them */
 			step = page_distance(run, key, first) + 1;
 			at = at - low > step ? at - step : low;
-		} else if (memcmp(entries[*count - 1].tag, tag, STORE_INDEX_TAG_LEN) < 0 &&
+		} else if (memcmp(entry_at(page, *count - 1), tag, STORE_INDEX_TAG_LEN) < 0 &&
 			   at + 1 < high) {
 			low = at + 1;
 			step = page_distance(run, first, key) + 1;
@@ -400,33 +420,50 @@ static int find_page(struct store_run *run, const uint8_t *tag, uint64_t *page,
 			break;
 		}
 	}
-	*page = at;
+	*number = at;
 	return 0;
+}
+
+/* The first entry of the page that is not below @tag. */
+static size_t lower_bound(const uint8_t *page, size_t count, const uint8_t *tag)
+{
+	size_t low = 0, high = count;
+
+	while (low < high) {
+		size_t mid = (low + high) / 2;
+
+		if (memcmp(entry_at(page, mid), tag, STORE_INDEX_TAG_LEN) < 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
 }
 
 int store_run_find(struct store_run *run, const uint8_t tag[STORE_INDEX_TAG_LEN],
 		   struct store_index_entry *out, size_t max, size_t *n, struct err *err)
 {
-	struct store_index_entry entries[STORE_RUN_PAGE_ENTRIES];
-	uint64_t page;
+	uint8_t page[STORE_RUN_PAGE];
+	uint64_t number;
 	size_t count;
 	int r;
 
 	if (!run->pages || !filter_has(run->filter, run->blocks, tag))
 		return 0;
-	r = find_page(run, tag, &page, entries, &count, err);
+	r = find_page(run, tag, &number, page, &count, err);
 	while (r == 0) {
-		for (size_t i = 0; i < count; i++) {
-			int order = memcmp(entries[i].tag, tag, STORE_INDEX_TAG_LEN);
+		for (size_t i = lower_bound(page, count, tag); i < count; i++) {
+			const uint8_t *p = entry_at(page, i);
 
-			if (order > 0 || *n == max)
+			if (*n == max || memcmp(p, tag, STORE_INDEX_TAG_LEN) != 0)
 				return 0;
-			if (order == 0)
-				out[(*n)++] = entries[i];
+			memcpy(out[*n].tag, p, STORE_INDEX_TAG_LEN);
+			out[*n].pack = get32(p + 16);
+			out[(*n)++].record = get32(p + 20);
 		}
-		if (++page == run->pages)
+		if (++number == run->pages)
 			return 0;
-		r = store_run_page(run, page, entries, &count, err);
+		r = page_read(run, number, page, &count, err);
 	}
 	return r;
 }
