@@ -21,5 +21,6 @@ void api_snapshot_scan(struct http_request *request)
 	r = scans_order(&change, snapshot, user, id, &err);
 	if (r == 0)
 		r = change_audit(&change, user, http_address(request), "scan", snapshot, id, &err);
-	api_finish(request, &change, r, 202, r == 0 ? objects_job_named(change.db, id) : NULL, &err);
+	api_finish(request, &change, r, 202, r == 0 ? objects_job_named(change.db, id) : NULL,
+		   &err);
 }

@@ -8,13 +8,15 @@ int catalogue_scan_put(struct db_conn *c, const struct catalogue_scan *s, struct
 	r = db_run(c, "DELETE FROM scans WHERE snapshot = $1", DB_VALUES(db_t(s->snapshot)), err);
 	if (r >= 0)
 		r = db_run(c,
-			   "INSERT INTO scans (snapshot, verdict, ended, job, files, bytes, contents, reasons, "
+			   "INSERT INTO scans (snapshot, verdict, ended, job, files, bytes, "
+			   "contents, reasons, "
 			   "more_reasons, findings, more_findings, engine, signature_version) "
 			   "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
-			   DB_VALUES(db_t(s->snapshot), db_t(s->verdict), db_i(s->ended_ms), db_t(s->job),
-				     db_i(s->files), db_i(s->bytes), db_i(s->contents), db_t(s->reasons),
-				     db_i(s->more_reasons), db_t(s->findings), db_i(s->more_findings),
-				     db_t(s->engine), db_t(s->signature_version)),
+			   DB_VALUES(db_t(s->snapshot), db_t(s->verdict), db_i(s->ended_ms),
+				     db_t(s->job), db_i(s->files), db_i(s->bytes),
+				     db_i(s->contents), db_t(s->reasons), db_i(s->more_reasons),
+				     db_t(s->findings), db_i(s->more_findings), db_t(s->engine),
+				     db_t(s->signature_version)),
 			   err);
 	if (r >= 0)
 		r = db_run(c, "UPDATE snapshots SET verdict = $1 WHERE id = $2",
@@ -49,11 +51,13 @@ static int each_scan(void *arg, const struct db_row *row, struct err *err)
 	return each->fn(each->arg, &s, err);
 }
 
-int catalogue_scan_get(struct db_conn *c, const char *snapshot, catalogue_scan_fn *fn, void *arg, struct err *err)
+int catalogue_scan_get(struct db_conn *c, const char *snapshot, catalogue_scan_fn *fn, void *arg,
+		       struct err *err)
 {
 	struct each each = { fn, arg };
 	int r = db_each(c, each_scan, &each,
-			"SELECT snapshot, verdict, ended, job, files, bytes, contents, reasons, more_reasons, findings, "
+			"SELECT snapshot, verdict, ended, job, files, bytes, contents, reasons, "
+			"more_reasons, findings, "
 			"more_findings, engine, signature_version FROM scans WHERE snapshot = $1",
 			DB_VALUES(db_t(snapshot)), err);
 
@@ -67,12 +71,13 @@ static int take_id(void *arg, const struct db_row *row, struct err *err)
 	return DB_STOP;
 }
 
-int catalogue_scan_newest_good(struct db_conn *c, const char *desktop, catalogue_snapshot_fn *fn, void *arg,
-			       struct err *err)
+int catalogue_scan_newest_good(struct db_conn *c, const char *desktop, catalogue_snapshot_fn *fn,
+			       void *arg, struct err *err)
 {
 	char id[CATALOGUE_ID_LEN] = "";
 	int r = db_each(c, take_id, id,
-			"SELECT id FROM snapshots WHERE desktop = $1 AND branch = 0 AND verdict <> 'infected' "
+			"SELECT id FROM snapshots WHERE desktop = $1 AND branch = 0 AND verdict <> "
+			"'infected' "
 			"ORDER BY seq DESC LIMIT 1",
 			DB_VALUES(db_t(desktop)), err);
 

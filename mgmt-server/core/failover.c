@@ -62,15 +62,16 @@ static int fail_job(struct catalogue_job *job, const char *text)
 }
 
 /* A newer snapshot that was left out because it is infected: whoever looks at the job must see it. */
-static int note_passed_over(struct change *change, struct catalogue_job *job, const struct choice *choice,
-			    struct err *err)
+static int note_passed_over(struct change *change, struct catalogue_job *job,
+			    const struct choice *choice, struct err *err)
 {
 	char newest[CATALOGUE_ID_LEN];
 	int r = catalogue_snapshot_latest(change->db, job->desktop, newest, err);
 
 	if (r < 0 || !newest[0] || strcmp(newest, choice->id) == 0)
 		return r;
-	log_warning("an infected snapshot is passed over desktop=%s snapshot=%s job=%s", job->desktop, newest, job->id);
+	log_warning("an infected snapshot is passed over desktop=%s snapshot=%s job=%s",
+		    job->desktop, newest, job->id);
 	json_object_set_new(job->result, "passed_over", json_string(newest));
 	return 0;
 }
@@ -83,7 +84,8 @@ static int choose_snapshot(struct change *change, struct catalogue_job *job, str
 	int r;
 
 	if (wanted[0])
-		r = catalogue_snapshot_get(change->db, job->desktop, wanted, take_choice, choice, err);
+		r = catalogue_snapshot_get(change->db, job->desktop, wanted, take_choice, choice,
+					   err);
 	else
 		r = catalogue_scan_newest_good(change->db, job->desktop, take_choice, choice, err);
 	if (r < 0)
@@ -94,7 +96,8 @@ static int choose_snapshot(struct change *change, struct catalogue_job *job, str
 		return fail_job(job, err_text(err));
 	if (r == CATALOGUE_NONE)
 		return fail_job(job, json_object_get(job->result, "passed_over")
-					     ? "every snapshot of the desktop is infected: name one to use it all "
+					     ? "every snapshot of the desktop is infected: name "
+					       "one to use it all "
 					       "the same"
 					     : "the desktop has no snapshot to go on from");
 	if (resume && !choice->memory)

@@ -20,7 +20,8 @@
 /* One scan keeps every processor busy; more of them would only wait for each other. */
 enum { SCANS_AT_ONCE = 1, KEPT_FINDINGS = 1000, KEPT_REASONS = 100, END_WAIT_MS = 5000 };
 
-static const char *const verdicts[] = { "clean", "infected", "incomplete" }; /* by godwit-scan's exit status */
+static const char *const verdicts[] = { "clean", "infected",
+					"incomplete" }; /* by godwit-scan's exit status */
 
 struct running {
 	char job[CATALOGUE_ID_LEN]; /* "": free */
@@ -62,7 +63,8 @@ void scans_free(struct scans *s)
 		if (!run->job[0])
 			continue;
 		scans_child_ask_to_end(&run->child); /* it removes its temp files */
-		while (scans_child_poll(&run->child, &status) == SCANS_CHILD_RUNS && clock_now_ms() < end)
+		while (scans_child_poll(&run->child, &status) == SCANS_CHILD_RUNS &&
+		       clock_now_ms() < end)
 			clock_sleep_ms(20);
 		scans_child_end(&run->child);
 	}
@@ -97,7 +99,8 @@ static int take_same(void *arg, const struct catalogue_job *job, struct err *err
 	return DB_STOP;
 }
 
-int scans_order(struct change *change, const char *snapshot, const char *user, char *id, struct err *err)
+int scans_order(struct change *change, const char *snapshot, const char *user, char *id,
+		struct err *err)
 {
 	struct wanted w = { .snapshot = snapshot };
 	struct catalogue_job_filter filter = { .desktop = w.desktop, .active = true };
@@ -111,7 +114,8 @@ int scans_order(struct change *change, const char *snapshot, const char *user, c
 	if (r < 0)
 		return r;
 	if (w.job[0])
-		return err_say(err, EEXIST, "snapshot %s is being scanned: job %s", snapshot, w.job);
+		return err_say(err, EEXIST, "snapshot %s is being scanned: job %s", snapshot,
+			       w.job);
 	order.arguments = json_pack("{ss}", "snapshot", snapshot);
 	return jobs_create(change, &order, id, err);
 }
@@ -137,14 +141,18 @@ static int start(struct server *server, struct catalogue_job *job)
 {
 	const struct server_config *config = &server->config;
 	struct scans *s = server->scans;
-	const char *argv[] = { s->program,       "snapshot",   config->store,           jobs_text(job, "snapshot"),
-			       "--key",          config->store_key, "--signatures",     config->scan_signatures,
-			       "--output",       "json",       "--progress",            NULL };
+	const char *argv[] = { s->program,     "snapshot",
+			       config->store,  jobs_text(job, "snapshot"),
+			       "--key",        config->store_key,
+			       "--signatures", config->scan_signatures,
+			       "--output",     "json",
+			       "--progress",   NULL };
 	struct running *run = find(s, "");
 	struct err err = { 0 };
 
 	if (!run) {
-		snprintf(job->message, sizeof(job->message), "waiting until another scan has ended");
+		snprintf(job->message, sizeof(job->message),
+			 "waiting until another scan has ended");
 		return JOBS_WAIT;
 	}
 	if (scans_child_start(&run->child, argv, &err) < 0)
@@ -169,7 +177,8 @@ static void show_progress(struct catalogue_job *job, const struct running *run)
 		return;
 	job->done_bytes = number_of(line, "bytes");
 	snprintf(job->message, sizeof(job->message), "%llu files, %llu MiB looked at",
-		 (unsigned long long)number_of(line, "files"), (unsigned long long)job->done_bytes >> 20);
+		 (unsigned long long)number_of(line, "files"),
+		 (unsigned long long)job->done_bytes >> 20);
 }
 
 /* ---- The verdict ---- */
@@ -195,8 +204,8 @@ static const char *text_of(const json_t *object, const char *key)
 	return json_string_value(json_object_get(object, key)) ?: "";
 }
 
-static int keep(struct change *change, struct catalogue_job *job, const char *verdict, const json_t *report,
-		struct err *err)
+static int keep(struct change *change, struct catalogue_job *job, const char *verdict,
+		const json_t *report, struct err *err)
 {
 	struct catalogue_scan scan = {
 		.ended_ms = clock_wall_ms(),
@@ -210,12 +219,14 @@ static int keep(struct change *change, struct catalogue_job *job, const char *ve
 	};
 	const json_t *all = json_object_get(report, "findings");
 	uint64_t found = json_array_size(all) + scan.more_findings;
-	CLEANUP_FREE char *reasons = kept(json_object_get(report, "reasons"), KEPT_REASONS, &scan.more_reasons);
+	CLEANUP_FREE char *reasons =
+		kept(json_object_get(report, "reasons"), KEPT_REASONS, &scan.more_reasons);
 	CLEANUP_FREE char *findings = kept(all, KEPT_FINDINGS, &scan.more_findings);
 	int r;
 
 	if (!reasons || !findings)
-		return err_set(err, ENOMEM, "keep the verdict of snapshot %s", jobs_text(job, "snapshot"));
+		return err_set(err, ENOMEM, "keep the verdict of snapshot %s",
+			       jobs_text(job, "snapshot"));
 	snprintf(scan.snapshot, sizeof(scan.snapshot), "%s", jobs_text(job, "snapshot"));
 	snprintf(scan.job, sizeof(scan.job), "%s", job->id);
 	snprintf(scan.verdict, sizeof(scan.verdict), "%s", verdict);
@@ -236,8 +247,8 @@ static int keep(struct change *change, struct catalogue_job *job, const char *ve
 }
 
 /* Its exit status and its report must say the same: neither alone is believed. */
-static int take_verdict(struct change *change, struct catalogue_job *job, const struct running *run, int status,
-			struct err *err)
+static int take_verdict(struct change *change, struct catalogue_job *job, const struct running *run,
+			int status, struct err *err)
 {
 	CLEANUP(json_decref) json_t *report = scans_child_line(&run->child);
 	char said[SCANS_CHILD_SAID_MAX], text[sizeof(said) + 64];
@@ -246,12 +257,14 @@ static int take_verdict(struct change *change, struct catalogue_job *job, const 
 	if (code < ARRAY_LEN(verdicts) && strcmp(text_of(report, "verdict"), verdicts[code]) == 0) {
 		int r = keep(change, job, verdicts[code], report, err);
 
-		log_info("scanned snapshot=%s verdict=%s job=%s", jobs_text(job, "snapshot"), verdicts[code], job->id);
+		log_info("scanned snapshot=%s verdict=%s job=%s", jobs_text(job, "snapshot"),
+			 verdicts[code], job->id);
 		return r < 0 ? r : JOBS_NEXT;
 	}
 	scans_child_said(&run->child, said);
 	if (WIFSIGNALED(status))
-		snprintf(text, sizeof(text), "godwit-scan was ended by signal %d", WTERMSIG(status));
+		snprintf(text, sizeof(text), "godwit-scan was ended by signal %d",
+			 WTERMSIG(status));
 	else
 		snprintf(text, sizeof(text), "godwit-scan ended with status %u: %s", code,
 			 said[0] ? said : "it gave no reason");
@@ -322,10 +335,11 @@ static int show(void *arg, const struct catalogue_scan *s, struct err *err)
 
 	(void)err;
 	*object = json_pack("{ss so ss sI sI sI so sI so sI ss ss}", "verdict", s->verdict, "ended",
-			    objects_time(s->ended_ms), "job", s->job, "files", (json_int_t)s->files, "bytes",
-			    (json_int_t)s->bytes, "scanned_contents", (json_int_t)s->contents, "reasons",
-			    parsed(s->reasons), "more_reasons", (json_int_t)s->more_reasons, "findings",
-			    parsed(s->findings), "more_findings", (json_int_t)s->more_findings, "engine", s->engine,
+			    objects_time(s->ended_ms), "job", s->job, "files", (json_int_t)s->files,
+			    "bytes", (json_int_t)s->bytes, "scanned_contents",
+			    (json_int_t)s->contents, "reasons", parsed(s->reasons), "more_reasons",
+			    (json_int_t)s->more_reasons, "findings", parsed(s->findings),
+			    "more_findings", (json_int_t)s->more_findings, "engine", s->engine,
 			    "signature_version", s->signature_version);
 	return DB_STOP;
 }

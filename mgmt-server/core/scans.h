@@ -21,7 +21,8 @@ void scans_free(struct scans *scans);
  *
  * Return 0; -ENOENT: no such snapshot; -EEXIST: it is being scanned; -errno.
  */
-int scans_order(struct change *change, const char *snapshot, const char *user, char *id, struct err *err);
+int scans_order(struct change *change, const char *snapshot, const char *user, char *id,
+		struct err *err);
 
 /* The step of a job (jobs.h). */
 int scans_step(struct change *change, struct catalogue_job *job, struct err *err);

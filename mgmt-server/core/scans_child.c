@@ -28,8 +28,9 @@ static _Noreturn void become(const char *const *argv, int report, int said, pid_
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGPIPE, SIG_DFL);
-	if (getppid() != parent || in < 0 || dup2(in, STDIN_FILENO) < 0 || dup2(report, STDOUT_FILENO) < 0 ||
-	    dup2(said, STDERR_FILENO) < 0 || syscall(SYS_close_range, FIRST_OTHER_FD, ~0u, 0) < 0)
+	if (getppid() != parent || in < 0 || dup2(in, STDIN_FILENO) < 0 ||
+	    dup2(report, STDOUT_FILENO) < 0 || dup2(said, STDERR_FILENO) < 0 ||
+	    syscall(SYS_close_range, FIRST_OTHER_FD, ~0u, 0) < 0)
 		_exit(NOT_STARTED);
 	execv(argv[0], (char *const *)(uintptr_t)argv);
 	_exit(NOT_STARTED);

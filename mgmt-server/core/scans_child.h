@@ -11,9 +11,10 @@
 enum { SCANS_CHILD_REPORT_MAX = 64 << 20, SCANS_CHILD_SAID_MAX = 400 };
 
 struct scans_child {
-	pid_t pid;         /* 0: there is none */
-	int report, said;  /* its stdout and stderr: memfds, -1: none */
-	uint64_t ended_by; /* clock_now_ms() at which it is killed, because it was asked to end; 0: it was not */
+	pid_t pid;        /* 0: there is none */
+	int report, said; /* its stdout and stderr: memfds, -1: none */
+	uint64_t
+		ended_by; /* clock_now_ms() at which it is killed, because it was asked to end; 0: it was not */
 };
 
 /* argv[0] is its path; NULL at the end. It dies with this server. Return 0 or -errno. */

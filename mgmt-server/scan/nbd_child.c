@@ -23,7 +23,8 @@ int nbd_child_prepare(struct nbd_child *c, struct err *err)
 	return 0;
 }
 
-int nbd_child_program(const char *name, const char *package, char *path, size_t cap, struct err *err)
+int nbd_child_program(const char *name, const char *package, char *path, size_t cap,
+		      struct err *err)
 {
 	static const char *const folders[] = { "/usr/bin", "/usr/sbin", "/usr/local/bin" };
 
@@ -47,7 +48,9 @@ int nbd_child_start(struct nbd_child *c, const char *const *argv, struct err *er
 	while (access(c->socket, F_OK) < 0) {
 		if (waitpid(c->pid, &status, WNOHANG) == c->pid) {
 			c->pid = 0;
-			return err_say(err, EINVAL, "%s ended before it served anything (its message is above)", argv[0]);
+			return err_say(err, EINVAL,
+				       "%s ended before it served anything (its message is above)",
+				       argv[0]);
 		}
 		if (clock_now_ms() > deadline)
 			return err_set(err, ETIMEDOUT, "wait for %s", argv[0]);

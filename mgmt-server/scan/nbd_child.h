@@ -17,7 +17,8 @@ struct nbd_child {
 int nbd_child_prepare(struct nbd_child *child, struct err *err);
 
 /* Where @name is installed, into @path; -ENOENT names the Debian @package that has it. */
-int nbd_child_program(const char *name, const char *package, char *path, size_t cap, struct err *err);
+int nbd_child_program(const char *name, const char *package, char *path, size_t cap,
+		      struct err *err);
 
 /* Start argv[0] and wait until it listens. Return 0, -EINVAL when it ended instead, or -errno. */
 int nbd_child_start(struct nbd_child *child, const char *const *argv, struct err *err);

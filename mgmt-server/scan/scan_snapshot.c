@@ -47,8 +47,9 @@ static int nbd_socket(void *ctx, const char **path, struct err *err)
 	CLEANUP_FREE char *volume = io_printf("volume=%s", d->name);
 	CLEANUP_FREE char *key = s->key_path ? io_printf("key=%s", s->key_path) : NULL;
 	char program[64];
-	const char *argv[] = { program, "--foreground", "--readonly", "--exit-with-parent", "--unix", d->server.socket,
-			       s->plugin, store, id, volume, key, NULL };
+	const char *argv[] = { program,  "--foreground",   "--readonly", "--exit-with-parent",
+			       "--unix", d->server.socket, s->plugin,    store,
+			       id,       volume,           key,          NULL };
 	int r;
 
 	*path = d->server.socket;
@@ -79,7 +80,10 @@ static int add_disks(struct scan_snapshot *s, struct err *err)
 			return r;
 		s->volumes[s->count++] = (struct scan_volume){
 			.name = v->name,
-			.input = { .ctx = d, .size = v->size, .read = read_disk, .extent = extent_of_disk },
+			.input = { .ctx = d,
+				   .size = v->size,
+				   .read = read_disk,
+				   .extent = extent_of_disk },
 			.nbd_socket = nbd_socket,
 		};
 	}
@@ -88,7 +92,8 @@ static int add_disks(struct scan_snapshot *s, struct err *err)
 	return r;
 }
 
-int scan_snapshot_open(struct scan_snapshot **out, const struct scan_snapshot_order *o, struct err *err)
+int scan_snapshot_open(struct scan_snapshot **out, const struct scan_snapshot_order *o,
+		       struct err *err)
 {
 	CLEANUP(scan_snapshot_close) struct scan_snapshot *s = calloc(1, sizeof(*s));
 	int r;

@@ -18,11 +18,13 @@ struct scan_snapshot_order {
 };
 
 /* Return 0; -ENOENT: there is no such snapshot, or no disk in it; or -errno. The order's texts are copied. */
-int scan_snapshot_open(struct scan_snapshot **out, const struct scan_snapshot_order *order, struct err *err);
+int scan_snapshot_open(struct scan_snapshot **out, const struct scan_snapshot_order *order,
+		       struct err *err);
 void scan_snapshot_close(struct scan_snapshot *snapshot);
 DEFINE_CLEANUP(struct scan_snapshot *, scan_snapshot_close);
 
 /* Its disks; they live as long as @snapshot. */
-const struct scan_volume *scan_snapshot_volumes(const struct scan_snapshot *snapshot, size_t *count);
+const struct scan_volume *scan_snapshot_volumes(const struct scan_snapshot *snapshot,
+						size_t *count);
 
 #endif

@@ -13,7 +13,7 @@ struct stream {
 	struct reader *reader;
 	struct err *err;
 	struct vm_frame frame;
-	char *bytes;     /* of the frame; READER_PATH_MAX or VM_FRAME_DATA_MAX, whichever is more */
+	char *bytes; /* of the frame; READER_PATH_MAX or VM_FRAME_DATA_MAX, whichever is more */
 	bool open, done;
 };
 
@@ -36,7 +36,8 @@ static int take_file(struct stream *s)
 
 static int take_data(struct stream *s)
 {
-	return s->open ? reader_data(s->reader, s->bytes, s->frame.len, s->frame.a, s->err) : -EBADMSG;
+	return s->open ? reader_data(s->reader, s->bytes, s->frame.len, s->frame.a, s->err)
+		       : -EBADMSG;
 }
 
 static int take_end(struct stream *s)
@@ -67,8 +68,9 @@ static int take_done(struct stream *s)
 }
 
 static int (*const takers[])(struct stream *) = {
-	[VM_FRAME_FILE] = take_file,		 [VM_FRAME_DATA] = take_data, [VM_FRAME_END] = take_end,
-	[VM_FRAME_UNREADABLE] = take_unreadable, [VM_FRAME_LOST] = take_lost, [VM_FRAME_DONE] = take_done,
+	[VM_FRAME_FILE] = take_file, [VM_FRAME_DATA] = take_data,
+	[VM_FRAME_END] = take_end,   [VM_FRAME_UNREADABLE] = take_unreadable,
+	[VM_FRAME_LOST] = take_lost, [VM_FRAME_DONE] = take_done,
 };
 
 static int read_frame(struct stream *s)
@@ -77,10 +79,12 @@ static int read_frame(struct stream *s)
 
 	if (r)
 		return r < 0 ? err_set(s->err, -r, "read from the virtual machine")
-			     : err_say(s->err, EPIPE, "the virtual machine ended before it was done");
-	if (s->frame.magic != VM_FRAME_MAGIC || s->frame.kind < VM_FRAME_FILE || s->frame.kind > VM_FRAME_DONE ||
-	    s->frame.len > VM_FRAME_DATA_MAX)
-		return err_say(s->err, EBADMSG, "the virtual machine sent a frame that makes no sense");
+			     : err_say(s->err, EPIPE,
+				       "the virtual machine ended before it was done");
+	if (s->frame.magic != VM_FRAME_MAGIC || s->frame.kind < VM_FRAME_FILE ||
+	    s->frame.kind > VM_FRAME_DONE || s->frame.len > VM_FRAME_DATA_MAX)
+		return err_say(s->err, EBADMSG,
+			       "the virtual machine sent a frame that makes no sense");
 	r = s->source->read(s->source->ctx, s->bytes, s->frame.len);
 	if (r)
 		return err_say(s->err, EPIPE, "the virtual machine ended in the middle of a frame");
@@ -101,7 +105,8 @@ int vm_stream_take(const struct vm_stream *source, struct reader *reader, struct
 		if (r == 0)
 			r = takers[s.frame.kind](&s);
 		if (r == -EBADMSG && !err->text[0])
-			err_say(err, EBADMSG, "the virtual machine sent frames in an order that makes no sense");
+			err_say(err, EBADMSG,
+				"the virtual machine sent frames in an order that makes no sense");
 	}
 	return r;
 }

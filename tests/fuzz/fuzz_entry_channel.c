@@ -23,7 +23,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct err err = { 0 };
 	int fds[2], r;
 
-	if (!size || size > 2 * (size_t)ENTRY_CHANNEL_MESSAGE_MAX || socketpair(AF_UNIX, SOCK_SEQPACKET, 0, fds) < 0)
+	if (!size || size > 2 * (size_t)ENTRY_CHANNEL_MESSAGE_MAX ||
+	    socketpair(AF_UNIX, SOCK_SEQPACKET, 0, fds) < 0)
 		return 0;
 	if (send(fds[0], data, size, MSG_DONTWAIT) == (ssize_t)size) {
 		r = entry_channel_receive(fds[1], buf, &e, &err);

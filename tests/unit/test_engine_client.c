@@ -53,7 +53,8 @@ static struct engine_reply answer(const char *mode)
 	else if (!strcmp(mode, "nonsense"))
 		r.verdict = 77;
 	else if (!strcmp(mode, "infected"))
-		r.verdict = ENGINE_INFECTED, memset(r.text, 'x', sizeof(r.text)); /* not terminated */
+		r.verdict = ENGINE_INFECTED,
+		memset(r.text, 'x', sizeof(r.text)); /* not terminated */
 	return r;
 }
 
@@ -77,7 +78,8 @@ static int engine(const char *mode)
 			fd = new_worker();
 			continue;
 		}
-		engine_wire_send(fd, &reply, !strcmp(mode, "half") ? sizeof(reply) / 2 : sizeof(reply), -1);
+		engine_wire_send(fd, &reply,
+				 !strcmp(mode, "half") ? sizeof(reply) / 2 : sizeof(reply), -1);
 	}
 }
 
@@ -109,7 +111,8 @@ static void test_engine_client_believes_only_proof(void **state)
 		struct err err = { 0 };
 
 		assert_int_equal(write(content, "hello", 5), 5);
-		assert_int_equal(engine_client_start(&e, "/proc/self/exe", cases[i].mode, 1, &err), 0);
+		assert_int_equal(engine_client_start(&e, "/proc/self/exe", cases[i].mode, 1, &err),
+				 0);
 		engine_client_scan(e, content, 5, &reply);
 		if (reply.verdict != cases[i].want || !strstr(reply.text, cases[i].text))
 			fail_msg("%s: verdict %u, '%s'", cases[i].mode, reply.verdict, reply.text);
@@ -123,7 +126,8 @@ static void test_engine_client_needs_signatures(void **state)
 	struct err err = { 0 };
 
 	(void)state;
-	assert_int_equal(engine_client_start(&e, "/proc/self/exe", "no-signatures", 1, &err), -ENOENT);
+	assert_int_equal(engine_client_start(&e, "/proc/self/exe", "no-signatures", 1, &err),
+			 -ENOENT);
 	assert_non_null(strstr(err.text, "no signatures"));
 }
 

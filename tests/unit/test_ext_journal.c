@@ -18,7 +18,14 @@
 #include "common/io.h"
 #include "mgmt-server/scan/ext_volume.h"
 
-enum { BLOCK = 1024, JOURNAL_INODE = 8, TARGET = 4000, MAGIC = (int)0xC03B3998, TYPE_COMMIT = 2, START_AT = 28 };
+enum {
+	BLOCK = 1024,
+	JOURNAL_INODE = 8,
+	TARGET = 4000,
+	MAGIC = (int)0xC03B3998,
+	TYPE_COMMIT = 2,
+	START_AT = 28
+};
 
 static char folder[] = "/tmp/godwit-journal-XXXXXX";
 
@@ -27,27 +34,96 @@ enum harm { NONE, TORN, WRAPPED, NO_MAGIC };
 
 static const struct {
 	const char *name, *features, *open; /* mkfs -O, debugfs's journal_open */
-	const char *writes[5];              /* debugfs; A, B: files of two blocks, M: one that begins with the journal's magic */
+	const char *writes
+		[5]; /* debugfs; A, B: files of two blocks, M: one that begins with the journal's magic */
 	enum harm harm;
-	bool changed;                       /* block TARGET is another than before */
+	bool changed; /* block TARGET is another than before */
 } cases[] = {
 	{ "no checksums", "^64bit,^metadata_csum", "jo", { "jw -b 4000,4001 A" }, NONE, true },
-	{ "no checksums, 64bit", "64bit,^metadata_csum", "jo", { "jw -b 4000,4001 A" }, NONE, true },
-	{ "checksum v2", "^64bit,^metadata_csum", "jo -c -v 2", { "jw -b 4000,4001 A" }, NONE, true },
-	{ "checksum v2, 64bit", "64bit,metadata_csum", "jo -c -v 2", { "jw -b 4000,4001 A" }, NONE, true },
-	{ "checksum v3", "^64bit,metadata_csum", "jo -c -v 3", { "jw -b 4000,4001 A" }, NONE, true },
-	{ "checksum v3, 64bit", "64bit,metadata_csum", "jo -c -v 3", { "jw -b 4000,4001 A" }, NONE, true },
-	{ "the last write counts", "64bit,metadata_csum", "jo -c -v 3", { "jw -b 4000,4001 A", "jw -b 4000,4001 B" }, NONE, true },
-	{ "revoked", "64bit,metadata_csum", "jo -c -v 3", { "jw -b 4000,4001 A", "jw -r 4000" }, NONE, false },
-	{ "revoked, 32 bits", "^64bit,^metadata_csum", "jo", { "jw -b 4000,4001 A", "jw -r 4000" }, NONE, false },
-	{ "revoked, written anew", "64bit,metadata_csum", "jo -c -v 3",
-	  { "jw -b 4000,4001 A", "jw -r 4000", "jw -b 4000,4001 B" }, NONE, true },
-	{ "begins with the magic", "64bit,metadata_csum", "jo -c -v 3", { "jw -b 4000,4001 M" }, NONE, true },
-	{ "torn after the first", "64bit,metadata_csum", "jo -c -v 3", { "jw -b 4001,4002 A", "jw -b 4000,4003 B" }, TORN, false },
-	{ "wraps around", "64bit,metadata_csum", "jo -c -v 3",
-	  { "jw -b 4000,4001 A", "jw -b 4002,4003 B", "jw -r 4002", "jw -b 4004,4005 A" }, WRAPPED, true },
-	{ "wraps around, no checksums", "^64bit,^metadata_csum", "jo", { "jw -b 4000,4001 A", "jw -b 4002,4003 B" }, WRAPPED, true },
-	{ "an empty log", "64bit,metadata_csum", "jo -c -v 3", { "jw -b 4000,4001 A" }, NO_MAGIC, false },
+	{ "no checksums, 64bit",
+	  "64bit,^metadata_csum",
+	  "jo",
+	  { "jw -b 4000,4001 A" },
+	  NONE,
+	  true },
+	{ "checksum v2",
+	  "^64bit,^metadata_csum",
+	  "jo -c -v 2",
+	  { "jw -b 4000,4001 A" },
+	  NONE,
+	  true },
+	{ "checksum v2, 64bit",
+	  "64bit,metadata_csum",
+	  "jo -c -v 2",
+	  { "jw -b 4000,4001 A" },
+	  NONE,
+	  true },
+	{ "checksum v3",
+	  "^64bit,metadata_csum",
+	  "jo -c -v 3",
+	  { "jw -b 4000,4001 A" },
+	  NONE,
+	  true },
+	{ "checksum v3, 64bit",
+	  "64bit,metadata_csum",
+	  "jo -c -v 3",
+	  { "jw -b 4000,4001 A" },
+	  NONE,
+	  true },
+	{ "the last write counts",
+	  "64bit,metadata_csum",
+	  "jo -c -v 3",
+	  { "jw -b 4000,4001 A", "jw -b 4000,4001 B" },
+	  NONE,
+	  true },
+	{ "revoked",
+	  "64bit,metadata_csum",
+	  "jo -c -v 3",
+	  { "jw -b 4000,4001 A", "jw -r 4000" },
+	  NONE,
+	  false },
+	{ "revoked, 32 bits",
+	  "^64bit,^metadata_csum",
+	  "jo",
+	  { "jw -b 4000,4001 A", "jw -r 4000" },
+	  NONE,
+	  false },
+	{ "revoked, written anew",
+	  "64bit,metadata_csum",
+	  "jo -c -v 3",
+	  { "jw -b 4000,4001 A", "jw -r 4000", "jw -b 4000,4001 B" },
+	  NONE,
+	  true },
+	{ "begins with the magic",
+	  "64bit,metadata_csum",
+	  "jo -c -v 3",
+	  { "jw -b 4000,4001 M" },
+	  NONE,
+	  true },
+	{ "torn after the first",
+	  "64bit,metadata_csum",
+	  "jo -c -v 3",
+	  { "jw -b 4001,4002 A", "jw -b 4000,4003 B" },
+	  TORN,
+	  false },
+	{ "wraps around",
+	  "64bit,metadata_csum",
+	  "jo -c -v 3",
+	  { "jw -b 4000,4001 A", "jw -b 4002,4003 B", "jw -r 4002", "jw -b 4004,4005 A" },
+	  WRAPPED,
+	  true },
+	{ "wraps around, no checksums",
+	  "^64bit,^metadata_csum",
+	  "jo",
+	  { "jw -b 4000,4001 A", "jw -b 4002,4003 B" },
+	  WRAPPED,
+	  true },
+	{ "an empty log",
+	  "64bit,metadata_csum",
+	  "jo -c -v 3",
+	  { "jw -b 4000,4001 A" },
+	  NO_MAGIC,
+	  false },
 };
 
 static void shell(const char *format, ...)
@@ -97,8 +173,10 @@ static void make_image(size_t i)
 {
 	FILE *script;
 
-	shell("rm -f image && truncate -s 8M image && mkfs.ext4 -q -b %d -J size=1 -O '%s' image && "
-	      "dd if=/dev/zero bs=%d count=16 2>&- | tr '\\0' x | dd of=image bs=%d seek=%d conv=notrunc status=none",
+	shell("rm -f image && truncate -s 8M image && mkfs.ext4 -q -b %d -J size=1 -O '%s' image "
+	      "&& "
+	      "dd if=/dev/zero bs=%d count=16 2>&- | tr '\\0' x | dd of=image bs=%d seek=%d "
+	      "conv=notrunc status=none",
 	      BLOCK, cases[i].features, BLOCK, BLOCK, TARGET);
 	script = fopen("script", "w");
 	assert_non_null(script);
@@ -122,7 +200,8 @@ static void open_log(struct log *log)
 {
 	ext2_filsys fs;
 
-	*log = (struct log){ .fd = open("image", O_RDWR | O_CLOEXEC), .count = ARRAY_LEN(log->blocks) };
+	*log = (struct log){ .fd = open("image", O_RDWR | O_CLOEXEC),
+			     .count = ARRAY_LEN(log->blocks) };
 	assert_int_equal(ext2fs_open("image", EXT2_FLAG_64BITS, 0, 0, unix_io_manager, &fs), 0);
 	for (uint32_t i = 0; i < log->count; i++) {
 		blk64_t at;
@@ -190,7 +269,8 @@ static void strip(const struct log *log)
 
 static void harm_image(enum harm harm)
 {
-	static void (*const harms[])(const struct log *) = { [TORN] = tear, [WRAPPED] = wrap, [NO_MAGIC] = strip };
+	static void (*const harms[])(
+		const struct log *) = { [TORN] = tear, [WRAPPED] = wrap, [NO_MAGIC] = strip };
 	struct log log;
 
 	open_log(&log);
@@ -244,12 +324,14 @@ static void compare(struct ext_volume *v, size_t i)
 		assert_int_equal(ext_volume_read(v, block, 1, ours), 0);
 		assert_int_equal(io_pread_full(replayed, theirs, BLOCK, block * BLOCK), 0);
 		if (memcmp(ours, theirs, BLOCK))
-			fail_msg("%s: block %llu is not what e2fsck makes of it", cases[i].name, (unsigned long long)block);
+			fail_msg("%s: block %llu is not what e2fsck makes of it", cases[i].name,
+				 (unsigned long long)block);
 		if (block == TARGET)
 			changed = ours[BLOCK - 1] != 'x';
 	}
 	if (changed != cases[i].changed)
-		fail_msg("%s: block %d was%s changed", cases[i].name, TARGET, changed ? "" : " not");
+		fail_msg("%s: block %d was%s changed", cases[i].name, TARGET,
+			 changed ? "" : " not");
 	close(replayed);
 }
 
@@ -294,7 +376,8 @@ static void test_ext_journal_replays_as_e2fsck_does(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_ext_journal_replays_as_e2fsck_does) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(
+		test_ext_journal_replays_as_e2fsck_does) };
 
 	setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", 1);
 	return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -358,7 +358,8 @@ static void test_jobs_cancel_when_the_endpoint_is_gone(void **state)
 	OK(change_begin(&change, &s, &err));
 	OK(jobs_cancel(&change, id, &err));
 	OK(change_commit(&change, &err));
-	assert_string_equal(job_now(id).state, "queued"); /* the agent is there: it must stop first */
+	assert_string_equal(job_now(id).state,
+			    "queued"); /* the agent is there: it must stop first */
 	fleet_endpoint(s.fleet, "a")->online = false;
 	for (i = 0; i < 25 && lease()->state == LEASE_HELD; i++) {
 		leases_tick(&s);
@@ -494,7 +495,8 @@ static void test_jobs_scan_beside_others(void **state)
 	judge_newest("clean", snapshot);
 	OK(order("start", run));
 	OK(change_begin(&change, &s, &err));
-	assert_int_equal(scans_order(&change, "20200101-000000-00000000", "test", id, &err), -ENOENT);
+	assert_int_equal(scans_order(&change, "20200101-000000-00000000", "test", id, &err),
+			 -ENOENT);
 	OK(scans_order(&change, snapshot, "test", id, &err));
 	OK(change_commit(&change, &err));
 	/* There is no godwit-scan beside this test: the job fails and the verdict stays. */

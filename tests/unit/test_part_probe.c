@@ -26,23 +26,33 @@ static const struct {
 	{ "nothing", "true", "0@0+64:" },
 	{ "a file system without a table", "mkfs.ext4 -q disk", "0@0+64:ext4" },
 	{ "FAT without a table", "mkfs.vfat disk >/dev/null", "0@0+64:vfat" },
-	{ "GPT", "printf 'label: gpt\\nsize=10M\\nsize=20M\\n' | sfdisk -q disk && mkfs.ext4 -q -E offset=11534336 disk 20M",
+	{ "GPT",
+	  "printf 'label: gpt\\nsize=10M\\nsize=20M\\n' | sfdisk -q disk && mkfs.ext4 -q -E "
+	  "offset=11534336 disk 20M",
 	  "1@1+10: 2@11+20:ext4" },
 	{ "GPT whose first copy is gone",
-	  "printf 'label: gpt\\nsize=10M\\n' | sfdisk -q disk && dd if=/dev/zero of=disk bs=512 seek=1 count=1 conv=notrunc status=none",
+	  "printf 'label: gpt\\nsize=10M\\n' | sfdisk -q disk && dd if=/dev/zero of=disk bs=512 "
+	  "seek=1 count=1 conv=notrunc status=none",
 	  "1@1+10:" },
 	{ "MBR with logical partitions",
-	  "printf 'label: dos\\nstart=2048,size=20480,type=83\\nstart=22528,size=90112,type=5\\nstart=24576,size=20480,type=83\\n"
+	  "printf 'label: "
+	  "dos\\nstart=2048,size=20480,type=83\\nstart=22528,size=90112,type=5\\nstart=24576,size="
+	  "20480,type=83\\n"
 	  "start=47104,size=20480,type=83\\n' | sfdisk -q disk",
 	  "1@1+10: 5@12+10: 6@23+10:" },
 	{ "a partition beyond the end",
-	  "printf 'label: dos\\nstart=2048,size=100000,type=83\\n' | sfdisk -q disk && truncate -s 20M disk", "1@1+48:beyond-end" },
+	  "printf 'label: dos\\nstart=2048,size=100000,type=83\\n' | sfdisk -q disk && truncate -s "
+	  "20M disk",
+	  "1@1+48:beyond-end" },
 	{ "an extended partition that points at itself",
-	  "printf 'label: dos\\nstart=2048,size=100000,type=5\\nstart=4096,size=2048,type=83\\n' | sfdisk -q disk && "
-	  "printf '\\000\\000\\000\\000\\005\\000\\000\\000\\000\\000\\000\\000\\000\\000\\001\\000' | "
+	  "printf 'label: dos\\nstart=2048,size=100000,type=5\\nstart=4096,size=2048,type=83\\n' | "
+	  "sfdisk -q disk && "
+	  "printf "
+	  "'\\000\\000\\000\\000\\005\\000\\000\\000\\000\\000\\000\\000\\000\\000\\001\\000' | "
 	  "dd of=disk bs=1 seek=$((2048*512+462)) conv=notrunc status=none",
 	  "5@2+1:" },
-	{ "LUKS", "printf 'LUKS\\272\\276\\000\\001' | dd of=disk conv=notrunc status=none", "0@0+64:crypto_LUKS" },
+	{ "LUKS", "printf 'LUKS\\272\\276\\000\\001' | dd of=disk conv=notrunc status=none",
+	  "0@0+64:crypto_LUKS" },
 };
 
 static int read_image(void *ctx, uint8_t *buf, size_t len, uint64_t offset, struct err *err)
@@ -71,9 +81,9 @@ static void describe(const struct part *parts, size_t n, char *text, size_t cap)
 	size_t at = 0;
 
 	for (size_t i = 0; i < n; i++)
-		at += (size_t)snprintf(text + at, cap - at, "%s%u@%llu+%llu:%s", i ? " " : "", parts[i].number,
-				       (unsigned long long)parts[i].offset >> 20, (unsigned long long)parts[i].length >> 20,
-				       parts[i].type);
+		at += (size_t)snprintf(text + at, cap - at, "%s%u@%llu+%llu:%s", i ? " " : "",
+				       parts[i].number, (unsigned long long)parts[i].offset >> 20,
+				       (unsigned long long)parts[i].length >> 20, parts[i].type);
 }
 
 static void try_case(const char *name, const char *make, const char *want)
