@@ -170,6 +170,9 @@ static void end(void)
 	rmdir(world.folder);
 	free(world.socket);
 	free(world.asked);
+	/* In the agent these two stay until the process ends: jobs may still wait for them. */
+	free(world.heartbeat);
+	free(world.agent.memory);
 	free(world.agent.identity.url);
 	certificates_deinit(&world.made);
 	memset(&world, 0, sizeof(world));
