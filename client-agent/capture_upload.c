@@ -44,6 +44,7 @@ static void publish(struct work_job *job, const struct upload *u, uint64_t began
 	work_job_result(job, "snapshot", json_string(u->manifest.id));
 	work_job_result(job, "pause_ms", json_real(u->capture->pause_ms));
 	work_job_result(job, "read_bytes", json_integer((json_int_t)u->stats.read_bytes));
+	work_job_result(job, "disk_read_bytes", json_integer((json_int_t)u->disk_read_bytes));
 	work_job_result(job, "new_bytes", json_integer((json_int_t)u->stats.new_bytes));
 	work_job_result(job, "stored_bytes", json_integer((json_int_t)u->stats.stored_bytes));
 	work_job_result(job, "seconds", json_real((double)(clock_now_ms() - began_ms) / 1000.0));

@@ -278,6 +278,7 @@ static int begin_manifest(struct attempt *a, struct err *err)
 static int put_everything(struct attempt *a, struct err *err)
 {
 	struct upload *u = a->upload;
+	const uint64_t before = u->stats.read_bytes;
 	size_t i;
 	int r;
 
@@ -288,6 +289,7 @@ static int put_everything(struct attempt *a, struct err *err)
 		work_job_message(u->job, "saving %s", u->capture->disks[i].name);
 		r = put_disk(a, &u->capture->disks[i], err);
 	}
+	u->disk_read_bytes += u->stats.read_bytes - before;
 	if (r == 0 && a->stream) {
 		work_job_message(u->job, "saving memory");
 		r = put_memory(a, err);

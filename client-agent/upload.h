@@ -18,6 +18,7 @@ struct upload {
 	struct capture *capture;
 	struct manifest manifest; /* out: as committed */
 	struct volume_put_stats stats;
+	uint64_t disk_read_bytes; /* out: of stats.read_bytes, what was read of the disks */
 	char full_compare[UPLOAD_REASON_MAX]; /* out: "" when all disks were incremental */
 	atomic_bool unreadable;               /* out: an export failed */
 };
