@@ -114,12 +114,13 @@ $(O)/lib/%.so:
 
 # ---- What a person calls -------------------------------------------------------------------------------------
 
-.PHONY: help test check check-asan check-clang check-system fault fuzz bench demo lint format setup clean
+.PHONY: help test check check-asan check-clang check-system fault fuzz bench demo demo-stop lint format setup clean
 help:
 	@sed -n 's/^#: //p' Makefile
 
 #: make               build everything into build/bin
-#: make demo          install what is missing, build, and play the whole job on this machine (KEEP=1 leaves it running)
+#: make demo          install what is missing, build, and play the whole job on this machine (KEEP=1 leaves it running
+#:                    until `make demo-stop`)
 #: make test          install what is missing, build, run every test; ends with a line "N passed, N failed"
 #: make check         unit tests only                     make check-asan    the same under ASan and UBSan
 #: make check-clang   everything built by clang           make check-system  system tests only

@@ -100,6 +100,9 @@ demo:
 	@$(MAKE) --no-print-directory all
 	@tests/demo.sh $(if $(KEEP),--keep)
 
+demo-stop:
+	@tests/demo.sh --stop
+
 lint:
 	@tests/setup.sh lint
 	@tests/lint.sh

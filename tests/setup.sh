@@ -99,10 +99,31 @@ install_qemu() {
 	fi
 }
 
+# With userfaultfd QEMU captures the memory of a guest that runs. Root may use it, others need the device.
+allow_userfaultfd() {
+	local device=/dev/userfaultfd
+	if [ "$(id -u)" = 0 ] || [ "$(cat /proc/sys/vm/unprivileged_userfaultfd 2>/dev/null)" = 1 ]; then return; fi
+	if [ -r $device ] && [ -w $device ]; then return; fi
+	if [ ! -e $device ]; then
+		echo "setup: this kernel has no $device; guests will stand still while their memory is captured"
+		return
+	fi
+	echo "setup: giving $(id -un) access to $device until the next boot (setfacl), for snapshots of running guests"
+	as_root setfacl -m "u:$(id -un):rw" $device
+}
+
 case ${1:-} in
 build) install_missing "${build_packages[@]}"; install_qemu ;;
-test) install_missing "${build_packages[@]}" "${test_packages[@]}"; install_qemu ;;
-bench) install_missing "${build_packages[@]}" "${test_packages[@]}" "${bench_packages[@]}"; install_qemu ;;
+test)
+	install_missing "${build_packages[@]}" "${test_packages[@]}"
+	install_qemu
+	allow_userfaultfd
+	;;
+bench)
+	install_missing "${build_packages[@]}" "${test_packages[@]}" "${bench_packages[@]}"
+	install_qemu
+	allow_userfaultfd
+	;;
 lint) install_missing "${build_packages[@]}" "${lint_packages[@]}"; install_qemu ;;
 *) sed -n '2,/^set/s/^# \{0,1\}//p' "$0"; exit 2 ;;
 esac

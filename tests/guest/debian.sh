@@ -88,7 +88,8 @@ write_files() {
 		EnvironmentFile=/etc/guest_load.conf
 		ExecStartPre=/bin/sh -c 'test -p /run/guest_load || mkfifo /run/guest_load'
 		ExecStart=/usr/local/bin/guest_load folder=/root disk=/dev/vda2 commands=/run/guest_load $LOAD
-		StandardOutput=file:/dev/ttyS0
+		# Not ttyS0 itself: each login hangs that up.
+		StandardOutput=file:/dev/console
 		Restart=on-failure
 
 		[Install]

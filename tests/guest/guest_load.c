@@ -1,13 +1,9 @@
 /* guest_load.c - the program inside test guests: state in memory and on disk that checks itself.
  *
- * Memory: a working set of 4 KiB pages, each a pure function of (run, index, generation). The
- * generations are kept in a table elsewhere in memory, so a torn page, a page of another instant
- * and a page of another process are all seen. The first `hot` MiB are verified and rewritten at
- * `rate` pages a second; the rest is verified in a slow sweep. Disk: numbered 4 KiB blocks go to a
- * raw partition with O_DIRECT|O_SYNC, each followed by block 0, the header that names the last
- * number. Before a write, the header and one older block are read back and compared with what this
- * process knows it wrote: a disk that is not of the same instant as the memory shows at once. `run`
- * is random for each start: the same run with a higher counter means that memory went on.
+ * Memory: a working set of 4 KiB pages that are verified in a slow sweep; the first `hot` MiB are
+ * rewritten at `rate` pages a second (guest_memory.c). Disk: numbered blocks on a raw partition
+ * (guest_disk.c). `run` is random for each start: the same run with a higher counter means that
+ * memory went on.
  *
  * Usage: guest_load [NAME=VALUE]..., see options_table. Commands come as lines on stdin or from the
  * FIFO commands=PATH, see command_table. README.md documents the lines that are printed.

@@ -75,7 +75,7 @@ void *guest_memory_sweep(void *unused)
 {
 	(void)unused;
 	for (;;) {
-		for (uint64_t i = hot_count; i < page_count; i++) {
+		for (uint64_t i = 0; i < page_count; i++) {
 			page_visit(i, false);
 			if (i % 64 == 0)
 				guest_sleep_ms(20);
