@@ -74,7 +74,8 @@ static bool grow(struct content_cache *c)
 	return true;
 }
 
-bool content_cache_find(struct content_cache *c, const uint8_t *sha256, uint64_t size, struct engine_reply *reply)
+bool content_cache_find(struct content_cache *c, const uint8_t *sha256, uint64_t size,
+			struct engine_reply *reply)
 {
 	const struct slot *s;
 	bool found;
@@ -83,7 +84,8 @@ bool content_cache_find(struct content_cache *c, const uint8_t *sha256, uint64_t
 	s = slot_of(c, sha256, size);
 	found = s->size != 0;
 	if (found) {
-		*reply = (struct engine_reply){ .verdict = s->signature ? ENGINE_INFECTED : ENGINE_CLEAN,
+		*reply = (struct engine_reply){ .verdict = s->signature ? ENGINE_INFECTED
+									: ENGINE_CLEAN,
 						.canaries = ENGINE_CANARIES };
 		if (s->signature)
 			strncpy(reply->text, s->signature, sizeof(reply->text) - 1);
@@ -92,7 +94,8 @@ bool content_cache_find(struct content_cache *c, const uint8_t *sha256, uint64_t
 	return found;
 }
 
-void content_cache_add(struct content_cache *c, const uint8_t *sha256, uint64_t size, const struct engine_reply *reply)
+void content_cache_add(struct content_cache *c, const uint8_t *sha256, uint64_t size,
+		       const struct engine_reply *reply)
 {
 	struct slot *s;
 

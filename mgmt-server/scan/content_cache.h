@@ -17,7 +17,8 @@ void content_cache_free(struct content_cache *cache);
 DEFINE_CLEANUP(struct content_cache *, content_cache_free);
 
 /* Is the verdict known? Unfinished ones are not kept: they may come out better the next time. */
-bool content_cache_find(struct content_cache *cache, const uint8_t *sha256, uint64_t size, struct engine_reply *reply);
+bool content_cache_find(struct content_cache *cache, const uint8_t *sha256, uint64_t size,
+			struct engine_reply *reply);
 void content_cache_add(struct content_cache *cache, const uint8_t *sha256, uint64_t size,
 		       const struct engine_reply *reply);
 

@@ -43,7 +43,8 @@ static int newest_file(const char *folder, uint64_t *newest, struct err *err)
 	return 0;
 }
 
-static int load(struct cl_engine *engine, const char *signatures, const char *temp, unsigned *count, struct err *err)
+static int load(struct cl_engine *engine, const char *signatures, const char *temp, unsigned *count,
+		struct err *err)
 {
 	unsigned canary = 0;
 	cl_error_t e;
@@ -56,12 +57,16 @@ static int load(struct cl_engine *engine, const char *signatures, const char *te
 		return err_say(err, EIO, "load the canary's signature: %s", cl_strerror(e));
 	e = cl_load(signatures, engine, count, CL_DB_STDOPT);
 	if (e != CL_SUCCESS)
-		return err_say(err, EINVAL, "load signatures from %s: %s", signatures, cl_strerror(e));
+		return err_say(err, EINVAL, "load signatures from %s: %s", signatures,
+			       cl_strerror(e));
 	if (!*count)
-		return err_say(err, ENOENT, "no signatures in %s: run freshclam, or name another folder", signatures);
+		return err_say(err, ENOENT,
+			       "no signatures in %s: run freshclam, or name another folder",
+			       signatures);
 	e = cl_engine_compile(engine);
 	if (e != CL_SUCCESS)
-		return err_say(err, EINVAL, "compile the signatures from %s: %s", signatures, cl_strerror(e));
+		return err_say(err, EINVAL, "compile the signatures from %s: %s", signatures,
+			       cl_strerror(e));
 	return 0;
 }
 
@@ -109,7 +114,8 @@ static pid_t fork_worker(struct cl_engine *engine, const char *temp)
 	}
 	close(pair[1]);
 	if (pid > 0)
-		engine_wire_send(CONTROL_FD, &(struct engine_worker_ready){ 0 }, sizeof(struct engine_worker_ready), pair[0]);
+		engine_wire_send(CONTROL_FD, &(struct engine_worker_ready){ 0 },
+				 sizeof(struct engine_worker_ready), pair[0]);
 	close(pair[0]);
 	return pid;
 }
@@ -144,13 +150,15 @@ int main(int argc, char **argv)
 	int r;
 
 	if (!workers || workers > ENGINE_WORKERS_MAX) {
-		fprintf(stderr, "usage: %s SIGNATURES TEMP WORKERS; started by godwit-scan\n", argv[0]);
+		fprintf(stderr, "usage: %s SIGNATURES TEMP WORKERS; started by godwit-scan\n",
+			argv[0]);
 		return 2;
 	}
 	r = start(&engine, argv, &hello, &err);
 	if (r < 0) {
 		hello.status = r;
-		snprintf(hello.version, sizeof(hello.version), "%.*s", ENGINE_TEXT_MAX - 1, err_text(&err));
+		snprintf(hello.version, sizeof(hello.version), "%.*s", ENGINE_TEXT_MAX - 1,
+			 err_text(&err));
 	}
 	if (engine_wire_send(CONTROL_FD, &hello, sizeof(hello), -1) < 0 || r < 0)
 		return 1;

@@ -20,18 +20,19 @@ struct engine_client {
 	pid_t pid;
 	int control;
 	unsigned workers;
-	pthread_t listener;      /* collects the sockets of workers as they are forked */
+	pthread_t listener; /* collects the sockets of workers as they are forked */
 	bool listening;
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	int idle[ENGINE_WORKERS_MAX]; /* under lock: sockets of workers that do nothing */
 	unsigned idle_count;
-	bool gone;               /* under lock: the engine itself ended */
+	bool gone; /* under lock: the engine itself ended */
 	struct engine_hello hello;
 	char temp[64];
 };
 
-static int start_program(struct engine_client *e, const char *program, const char *signatures, struct err *err)
+static int start_program(struct engine_client *e, const char *program, const char *signatures,
+			 struct err *err)
 {
 	char count[16];
 	const char *argv[] = { program, signatures, e->temp, count, NULL };
@@ -89,8 +90,8 @@ static int wait_until_loaded(struct engine_client *e, struct err *err)
 	return 0;
 }
 
-int engine_client_start(struct engine_client **out, const char *program, const char *signatures, unsigned workers,
-			struct err *err)
+int engine_client_start(struct engine_client **out, const char *program, const char *signatures,
+			unsigned workers, struct err *err)
 {
 	CLEANUP(engine_client_stop) struct engine_client *e = calloc(1, sizeof(*e));
 	int r;
@@ -181,7 +182,8 @@ static int ask(struct engine_client *e, int content, uint64_t size, struct engin
 	return r > 0 ? -EPIPE : r;
 }
 
-void engine_client_scan(struct engine_client *e, int content, uint64_t size, struct engine_reply *reply)
+void engine_client_scan(struct engine_client *e, int content, uint64_t size,
+			struct engine_reply *reply)
 {
 	int r = -EPIPE;
 
@@ -191,7 +193,8 @@ void engine_client_scan(struct engine_client *e, int content, uint64_t size, str
 	reply->text[ENGINE_TEXT_MAX - 1] = 0;
 	if (r < 0) {
 		*reply = (struct engine_reply){ .verdict = ENGINE_UNFINISHED };
-		snprintf(reply->text, sizeof(reply->text), "the engine died twice while scanning it");
+		snprintf(reply->text, sizeof(reply->text),
+			 "the engine died twice while scanning it");
 	} else if (reply->verdict != ENGINE_INFECTED && reply->canaries != ENGINE_CANARIES) {
 		reply->verdict = ENGINE_UNFINISHED;
 		snprintf(reply->text, sizeof(reply->text), "the engine did not find its canary%s",

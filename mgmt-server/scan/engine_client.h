@@ -18,8 +18,8 @@ struct engine_client;
  * engine_client_start(out, program, signatures, workers, err):
  * Return 0; -ENOENT for an empty or missing folder; -EINVAL for signatures that do not load; or -errno.
  */
-int engine_client_start(struct engine_client **out, const char *program, const char *signatures, unsigned workers,
-			struct err *err);
+int engine_client_start(struct engine_client **out, const char *program, const char *signatures,
+			unsigned workers, struct err *err);
 void engine_client_stop(struct engine_client *engine);
 DEFINE_CLEANUP(struct engine_client *, engine_client_stop);
 
@@ -27,6 +27,7 @@ const struct engine_hello *engine_client_hello(const struct engine_client *engin
 
 /* Scan the sealed memfd @content of @size > 0 bytes. Always fills @reply; without both canaries, or without an answer,
  * its verdict is ENGINE_UNFINISHED. */
-void engine_client_scan(struct engine_client *engine, int content, uint64_t size, struct engine_reply *reply);
+void engine_client_scan(struct engine_client *engine, int content, uint64_t size,
+			struct engine_reply *reply);
 
 #endif

@@ -63,7 +63,8 @@ int engine_wire_receive(int fd, void *message, size_t len, int *descriptor, int 
 	if (n == 0)
 		return ENGINE_WIRE_CLOSED;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {
-		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(int)))
+		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
+		    c->cmsg_len == CMSG_LEN(sizeof(int)))
 			memcpy(&got, CMSG_DATA(c), sizeof(int));
 	}
 	if ((size_t)n != len || msg.msg_flags & MSG_TRUNC)

@@ -19,13 +19,14 @@ struct engine_request {
 
 enum engine_verdict {
 	ENGINE_CLEAN,
-	ENGINE_INFECTED,   /* text: the signature's name */
+	ENGINE_INFECTED, /* text: the signature's name */
 	ENGINE_UNFINISHED, /* text: why not every byte was looked at (limit, encrypted archive, engine message) */
 };
 
 struct engine_reply {
 	uint32_t verdict;
-	uint32_t canaries;  /* bit 0: plain, bit 1: inside a zip; both must be set, else nothing is believed */
+	uint32_t
+		canaries; /* bit 0: plain, bit 1: inside a zip; both must be set, else nothing is believed */
 	char text[ENGINE_TEXT_MAX];
 };
 
@@ -35,7 +36,7 @@ enum { ENGINE_CANARY_PLAIN = 1, ENGINE_CANARY_ARCHIVE = 2, ENGINE_CANARIES = 3 }
 struct engine_hello {
 	int32_t status; /* 0, or -errno */
 	uint32_t signatures;
-	uint64_t newest; /* time of the newest signature file, seconds since 1970 */
+	uint64_t newest;               /* time of the newest signature file, seconds since 1970 */
 	char version[ENGINE_TEXT_MAX]; /* engine; or the error's text */
 	char signature_version[ENGINE_TEXT_MAX];
 };

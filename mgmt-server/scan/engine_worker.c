@@ -32,7 +32,9 @@ static const struct {
 
 static const struct sandbox box = {
 	.role = SANDBOX_ENGINE,
-	.memory_max = 16ULL << 30, /* address space: signatures are shared with the parent, contents are mapped */
+	.memory_max =
+		16ULL
+		<< 30, /* address space: signatures are shared with the parent, contents are mapped */
 	.cpu_seconds = 24 * 3600,
 	.temp_max = 4ULL << 30,
 };
@@ -80,12 +82,14 @@ static bool finds_canary(struct cl_engine *engine, const void *data, size_t len)
 {
 	const char *name;
 
-	return scan(engine, data, len, &name) == CL_VIRUS && name && strstr(name, ENGINE_CANARY_NAME);
+	return scan(engine, data, len, &name) == CL_VIRUS && name &&
+	       strstr(name, ENGINE_CANARY_NAME);
 }
 
 static uint32_t canaries(struct cl_engine *engine, const uint8_t *zip, size_t zip_len)
 {
-	return (finds_canary(engine, engine_canary_text, ENGINE_CANARY_LEN) ? ENGINE_CANARY_PLAIN : 0u) |
+	return (finds_canary(engine, engine_canary_text, ENGINE_CANARY_LEN) ? ENGINE_CANARY_PLAIN
+									    : 0u) |
 	       (finds_canary(engine, zip, zip_len) ? ENGINE_CANARY_ARCHIVE : 0u);
 }
 
@@ -108,7 +112,8 @@ static void judge(struct engine_reply *reply, cl_error_t e, const char *name)
 		snprintf(reply->text, sizeof(reply->text), "%s", name);
 	} else if (e == CL_VIRUS) {
 		reply->verdict = ENGINE_UNFINISHED;
-		snprintf(reply->text, sizeof(reply->text), "%s", name ? name : "a finding without a name");
+		snprintf(reply->text, sizeof(reply->text), "%s",
+			 name ? name : "a finding without a name");
 	} else if (e != CL_CLEAN) {
 		reply->verdict = ENGINE_UNFINISHED;
 		snprintf(reply->text, sizeof(reply->text), "engine: %s", cl_strerror(e));
@@ -120,7 +125,8 @@ static void judge(struct engine_reply *reply, cl_error_t e, const char *name)
 	}
 }
 
-static int scan_content(struct cl_engine *engine, int content, uint64_t size, struct engine_reply *reply)
+static int scan_content(struct cl_engine *engine, int content, uint64_t size,
+			struct engine_reply *reply)
 {
 	const char *name = NULL;
 	cl_error_t e;
@@ -158,7 +164,8 @@ void engine_worker_run(struct cl_engine *engine, int fd, const char *temp_folder
 			_exit(0);
 		if (scan_content(engine, content, request.size, &reply) < 0) {
 			reply.verdict = ENGINE_UNFINISHED;
-			snprintf(reply.text, sizeof(reply.text), "the engine could not map the content");
+			snprintf(reply.text, sizeof(reply.text),
+				 "the engine could not map the content");
 		}
 		/* After the content, so that they prove the state in which it was scanned. */
 		reply.canaries = canaries(engine, zip, zip_len);

@@ -76,7 +76,8 @@ static int take_fd(struct msghdr *msg)
 	int fd = -1;
 
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
-		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(int)))
+		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
+		    c->cmsg_len == CMSG_LEN(sizeof(int)))
 			memcpy(&fd, CMSG_DATA(c), sizeof(int));
 	}
 	return fd;
@@ -90,7 +91,8 @@ static int check_content(int fd, uint64_t size, struct err *err)
 	if (seals < 0 || (seals & SEALS) != SEALS)
 		return err_say(err, EBADMSG, "a reader sent a content that is not sealed");
 	if (fstat(fd, &st) < 0 || (uint64_t)st.st_size != size)
-		return err_say(err, EBADMSG, "a reader sent a content of another size than it said");
+		return err_say(err, EBADMSG,
+			       "a reader sent a content of another size than it said");
 	return 0;
 }
 
@@ -116,7 +118,8 @@ static int take_apart(const char *buf, size_t len, struct entry *e, struct err *
 	};
 	need = sizeof(h) + (uint64_t)e->path_len + e->stream_len + e->reason_len;
 	if (need != len || le32toh(h.kind) > ENTRY_FAILED || e->path_len > ENTRY_CHANNEL_PATH_MAX ||
-	    e->stream_len > ENTRY_CHANNEL_TEXT_MAX || e->reason_len > ENTRY_CHANNEL_TEXT_MAX || le32toh(h.has_content) > 1)
+	    e->stream_len > ENTRY_CHANNEL_TEXT_MAX || e->reason_len > ENTRY_CHANNEL_TEXT_MAX ||
+	    le32toh(h.has_content) > 1)
 		return err_say(err, EBADMSG, "a reader sent a message whose lengths do not add up");
 
 	e->path = buf + sizeof(h);
@@ -154,7 +157,8 @@ int entry_channel_receive(int fd, char *buf, struct entry *e, struct err *err)
 	if (r < 0)
 		return r;
 	if ((r > 0) != (content >= 0))
-		return err_say(err, EBADMSG, "a reader sent a message without the content it speaks of");
+		return err_say(err, EBADMSG,
+			       "a reader sent a message without the content it speaks of");
 	if (content >= 0) {
 		r = check_content(content, e->size, err);
 		if (r < 0)
@@ -176,7 +180,8 @@ int entry_channel_await(int fd, unsigned *outstanding)
 {
 	while (*outstanding) {
 		char credit;
-		ssize_t n = recv(fd, &credit, 1, *outstanding < ENTRY_CHANNEL_WINDOW ? MSG_DONTWAIT : 0);
+		ssize_t n = recv(fd, &credit, 1,
+				 *outstanding < ENTRY_CHANNEL_WINDOW ? MSG_DONTWAIT : 0);
 
 		if (n < 0 && errno == EAGAIN)
 			return 0;

@@ -23,9 +23,9 @@ enum {
 enum entry_kind {
 	ENTRY_FILE,       /* with or without content */
 	ENTRY_INCOMPLETE, /* the volume: reason */
-	ENTRY_PARTITION,  /* inode = offset, size = length, flags = number, path = type, stream = table type, reason = label */
-	ENTRY_DONE,       /* everything was walked */
-	ENTRY_FAILED,     /* it was not: reason */
+	ENTRY_PARTITION, /* inode = offset, size = length, flags = number, path = type, stream = table type, reason = label */
+	ENTRY_DONE,      /* everything was walked */
+	ENTRY_FAILED,    /* it was not: reason */
 };
 
 struct entry {
@@ -33,7 +33,8 @@ struct entry {
 	uint32_t flags; /* enum reader_flags */
 	uint64_t inode, size;
 	int64_t mtime, ctime;
-	const char *path, *stream, *reason; /* not terminated; valid until the buffer is used again */
+	const char *path, *stream,
+		*reason; /* not terminated; valid until the buffer is used again */
 	size_t path_len, stream_len, reason_len;
 	int content; /* the receiver's to close; -1: none */
 };

@@ -30,8 +30,8 @@ enum {
 };
 
 struct version {
-	uint64_t block;    /* of the file system, + 1; 0: empty slot */
-	uint64_t at;       /* where the newest version lies; 0: there is none (only revoked) */
+	uint64_t block; /* of the file system, + 1; 0: empty slot */
+	uint64_t at;    /* where the newest version lies; 0: there is none (only revoked) */
 	uint32_t sequence, revoked; /* of the newest version; newest revocation, + 1 (0: never) */
 	bool escaped;
 };
@@ -44,8 +44,8 @@ struct ext_journal {
 struct cursor {
 	ext2_filsys fs;
 	ext2_file_t file;
-	uint8_t *block;                     /* blocksize bytes */
-	uint32_t features, first, last;     /* log blocks [first, last) in a ring */
+	uint8_t *block;                 /* blocksize bytes */
+	uint32_t features, first, last; /* log blocks [first, last) in a ring */
 	uint32_t start, sequence;
 	struct ext_journal *journal;
 };
@@ -126,7 +126,8 @@ static int read_log(struct cursor *c, uint32_t log_block)
 {
 	unsigned got;
 
-	if (ext2fs_file_llseek(c->file, (uint64_t)log_block * c->fs->blocksize, EXT2_SEEK_SET, NULL) ||
+	if (ext2fs_file_llseek(c->file, (uint64_t)log_block * c->fs->blocksize, EXT2_SEEK_SET,
+			       NULL) ||
 	    ext2fs_file_read(c->file, c->block, c->fs->blocksize, &got) || got != c->fs->blocksize)
 		return -EIO;
 	return 0;
@@ -160,7 +161,8 @@ static int64_t each_tag(struct cursor *c, uint32_t descriptor, uint32_t sequence
 	while (at + len <= end) {
 		const uint8_t *tag = c->block + at;
 		uint64_t block = be32(tag);
-		uint32_t flags = c->features & FEATURE_CSUM_V3 ? be32(tag + 4) : be32(tag + 4) & 0xffff;
+		uint32_t flags =
+			c->features & FEATURE_CSUM_V3 ? be32(tag + 4) : be32(tag + 4) & 0xffff;
 
 		if (c->features & FEATURE_CSUM_V3 || c->features & FEATURE_64BIT)
 			block |= (uint64_t)be32(tag + 8) << 32;
@@ -171,7 +173,8 @@ static int64_t each_tag(struct cursor *c, uint32_t descriptor, uint32_t sequence
 
 			if (!v)
 				return -ENOMEM;
-			if (ext2fs_bmap2(c->fs, c->fs->super->s_journal_inum, NULL, NULL, 0, log_block, NULL, &physical))
+			if (ext2fs_bmap2(c->fs, c->fs->super->s_journal_inum, NULL, NULL, 0,
+					 log_block, NULL, &physical))
 				return -EIO;
 			v->at = physical;
 			v->sequence = sequence;
@@ -291,7 +294,9 @@ static int load_superblock(struct cursor *c, const char **why)
 	c->last -= fast;
 	if (!c->start)
 		return 0;
-	return c->first && c->first < c->last && c->start >= c->first && c->start < c->last ? 1 : -EBADMSG;
+	return c->first && c->first < c->last && c->start >= c->first && c->start < c->last
+		       ? 1
+		       : -EBADMSG;
 }
 
 int ext_journal_load(struct ext_journal **out, ext2_filsys fs, const char **why, struct err *err)

@@ -23,6 +23,7 @@ DEFINE_CLEANUP(struct ext_journal *, ext_journal_free);
 
 /* Is there a newer version of @block? Then *at is where, and *escaped says that its first four bytes are the journal's
  * magic number, written as zeros. */
-bool ext_journal_find(const struct ext_journal *journal, uint64_t block, uint64_t *at, bool *escaped);
+bool ext_journal_find(const struct ext_journal *journal, uint64_t block, uint64_t *at,
+		      bool *escaped);
 
 #endif

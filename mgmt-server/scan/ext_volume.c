@@ -31,7 +31,8 @@ static int read_blocks(unsigned blocksize, uint64_t block, unsigned count, void 
 		unsigned n = 0;
 		int r;
 
-		while (n < count && !(volume.overlay && ext_journal_find(volume.overlay, block + n, &at, &escaped)))
+		while (n < count && !(volume.overlay &&
+				      ext_journal_find(volume.overlay, block + n, &at, &escaped)))
 			n++;
 		if (n) {
 			r = read_bytes(block * blocksize, (size_t)n * blocksize, to);
@@ -78,7 +79,7 @@ static errcode_t io_read_blk64(io_channel io, unsigned long long block, int coun
 	if (block > (UINT64_MAX >> 20))
 		return EINVAL;
 	if (count < 0)
-		r = read_bytes(block * blocksize, (size_t)-(long)count, data);
+		r = read_bytes(block * blocksize, (size_t) - (long)count, data);
 	else
 		r = read_blocks(blocksize, block, (unsigned)count, data);
 	return r < 0 ? (errcode_t)-r : 0;
@@ -89,7 +90,8 @@ static errcode_t io_read_blk(io_channel io, unsigned long block, int count, void
 	return io_read_blk64(io, block, count, data);
 }
 
-static errcode_t io_write_blk64(io_channel io, unsigned long long block, int count, const void *data)
+static errcode_t io_write_blk64(io_channel io, unsigned long long block, int count,
+				const void *data)
 {
 	(void)io, (void)block, (void)count, (void)data;
 	return EROFS;
@@ -144,7 +146,8 @@ static errcode_t io_open(const char *name, int flags, io_channel *out)
 static int open_fs(ext2_filsys *fs, struct err *err)
 {
 	/* Checksums are not enforced: what the guest's kernel would refuse may still be an infected file. */
-	errcode_t e = ext2fs_open2("volume", NULL, EXT2_FLAG_64BITS | EXT2_FLAG_IGNORE_CSUM_ERRORS, 0, 0, &manager, fs);
+	errcode_t e = ext2fs_open2("volume", NULL, EXT2_FLAG_64BITS | EXT2_FLAG_IGNORE_CSUM_ERRORS,
+				   0, 0, &manager, fs);
 
 	if (e)
 		return err_say(err, EINVAL, "open the ext file system: %s", error_message(e));

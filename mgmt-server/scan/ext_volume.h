@@ -16,7 +16,7 @@
 struct ext_volume {
 	ext2_filsys fs;
 	struct ext_journal *overlay; /* NULL: nothing to replay */
-	const char *unreplayed;      /* why the journal could not be replayed as a whole; NULL: it was */
+	const char *unreplayed; /* why the journal could not be replayed as a whole; NULL: it was */
 };
 
 /* Return 0, -EINVAL when this is no readable ext file system (with libext2fs's reason), or -errno. One at a time. */

@@ -18,21 +18,27 @@
 enum { EXIT_CLEAN = 0, EXIT_INFECTED = 1, EXIT_INCOMPLETE = 2, EXIT_COULD_NOT_RUN = 3 };
 
 static const char help[] =
-	"godwit-scan - look for viruses in a disk image or a snapshot without starting or mounting it\n"
+	"godwit-scan - look for viruses in a disk image or a snapshot without starting or mounting "
+	"it\n"
 	"\n"
 	"  godwit-scan image FILE --signatures FOLDER [--output json] [--deleted] [--workers N]\n"
-	"      Scan every file of a raw or qcow2 image. FOLDER holds signatures as freshclam keeps them.\n"
-	"  godwit-scan snapshot STORE SNAPSHOT --signatures FOLDER [--key FILE] [--progress] [...]\n"
-	"      Scan the disks of a snapshot in a store. The key is STORE.key unless --key says otherwise.\n"
+	"      Scan every file of a raw or qcow2 image. FOLDER holds signatures as freshclam keeps "
+	"them.\n"
+	"  godwit-scan snapshot STORE SNAPSHOT --signatures FOLDER [--key FILE] [--progress] "
+	"[...]\n"
+	"      Scan the disks of a snapshot in a store. The key is STORE.key unless --key says "
+	"otherwise.\n"
 	"  godwit-scan list FILE [--output jsonl] [--deleted]\n"
 	"      Every file: SHA-256, size, partition, path, stream. Nothing is scanned.\n"
 	"\n"
 	"  --output json    one JSON object (image) or one for each line (list: jsonl)\n"
 	"  --deleted        also files that were deleted but can still be read (ext)\n"
-	"  --progress       with --output json: each second a line with the files and bytes so far\n"
+	"  --progress       with --output json: each second a line with the files and bytes so "
+	"far\n"
 	"  --workers N      scanning processes (default: one per processor)\n"
 	"\n"
-	"Exit status of image and snapshot: 0 clean, 1 infected, 2 incomplete (not every byte could be looked at; the reasons say why),\n"
+	"Exit status of image and snapshot: 0 clean, 1 infected, 2 incomplete (not every byte "
+	"could be looked at; the reasons say why),\n"
 	"3 could not run. Of list: 0 everything was listed, 2 incomplete, 3 could not run.\n";
 
 struct options {
@@ -47,7 +53,8 @@ struct command {
 	const char *name;
 	int operands;
 	bool listing;
-	int (*run)(const struct options *options, struct scan_order *order, struct scan_result *result, struct err *err);
+	int (*run)(const struct options *options, struct scan_order *order,
+		   struct scan_result *result, struct err *err);
 };
 
 static atomic_bool cancelled;
@@ -60,7 +67,8 @@ static void on_signal(int number)
 
 static int usage(const char *what, const char *which)
 {
-	fprintf(stderr, "godwit-scan: %s%s%s (try --help)\n", what, which ? ": " : "", which ? which : "");
+	fprintf(stderr, "godwit-scan: %s%s%s (try --help)\n", what, which ? ": " : "",
+		which ? which : "");
 	return -EINVAL;
 }
 
@@ -110,10 +118,14 @@ static const struct command *command_named(const char *name);
 static int parse(int argc, char **argv, struct options *o)
 {
 	static const struct option long_options[] = {
-		{ "signatures", required_argument, NULL, 's' }, { "output", required_argument, NULL, 'o' },
-		{ "deleted", no_argument, NULL, 'd' },		{ "workers", required_argument, NULL, 'w' },
-		{ "key", required_argument, NULL, 'k' },	{ "progress", no_argument, NULL, 'p' },
-		{ "help", no_argument, NULL, 'h' },		{ 0 },
+		{ "signatures", required_argument, NULL, 's' },
+		{ "output", required_argument, NULL, 'o' },
+		{ "deleted", no_argument, NULL, 'd' },
+		{ "workers", required_argument, NULL, 'w' },
+		{ "key", required_argument, NULL, 'k' },
+		{ "progress", no_argument, NULL, 'p' },
+		{ "help", no_argument, NULL, 'h' },
+		{ 0 },
 	};
 	int c, r;
 
@@ -128,7 +140,9 @@ static int parse(int argc, char **argv, struct options *o)
 	if (!o->command)
 		return usage("no such command", argv[optind]);
 	if (argc - optind - 1 != o->command->operands)
-		return usage(o->command->operands == 1 ? "expected one image" : "expected a store and a snapshot", NULL);
+		return usage(o->command->operands == 1 ? "expected one image"
+						       : "expected a store and a snapshot",
+			     NULL);
 	if (!o->command->listing && !o->signatures)
 		return usage("this needs --signatures FOLDER", NULL);
 	o->what = argv[optind + 1];
@@ -147,7 +161,8 @@ static int own_folder(char *folder, struct err *err)
 	return 0;
 }
 
-static int run_image(const struct options *o, struct scan_order *order, struct scan_result *result, struct err *err)
+static int run_image(const struct options *o, struct scan_order *order, struct scan_result *result,
+		     struct err *err)
 {
 	CLEANUP(scan_image_close) struct scan_image *image = NULL;
 	struct scan_volume volume = { .name = "disk0", .nbd_socket = scan_image_nbd_socket };
@@ -161,11 +176,14 @@ static int run_image(const struct options *o, struct scan_order *order, struct s
 	return scan_run(order, result, err);
 }
 
-static int run_snapshot(const struct options *o, struct scan_order *order, struct scan_result *result, struct err *err)
+static int run_snapshot(const struct options *o, struct scan_order *order,
+			struct scan_result *result, struct err *err)
 {
 	CLEANUP(scan_snapshot_close) struct scan_snapshot *snapshot = NULL;
 	CLEANUP_FREE char *plugin = io_printf("%s/../lib/godwit-nbd-store.so", order->libexec);
-	const struct scan_snapshot_order which = { .store = o->what, .key = o->key, .id = o->snapshot, .plugin = plugin };
+	const struct scan_snapshot_order which = {
+		.store = o->what, .key = o->key, .id = o->snapshot, .plugin = plugin
+	};
 	int r;
 
 	if (!plugin)
@@ -192,7 +210,8 @@ static const struct command *command_named(const char *name)
 	return NULL;
 }
 
-static int run(const struct options *o, struct scan_report *report, struct scan_result *result, struct err *err)
+static int run(const struct options *o, struct scan_report *report, struct scan_result *result,
+	       struct err *err)
 {
 	char folder[PATH_MAX];
 	struct scan_order order = {
@@ -201,7 +220,9 @@ static int run(const struct options *o, struct scan_report *report, struct scan_
 		.workers = o->workers,
 		.libexec = folder,
 		.arg = report,
-		.file = o->command->listing ? scan_report_file : o->progress ? scan_report_progress : NULL,
+		.file = o->command->listing ? scan_report_file
+			: o->progress       ? scan_report_progress
+					    : NULL,
 		.finding = scan_report_finding,
 		.reason = scan_report_reason,
 		.cancel = &cancelled,

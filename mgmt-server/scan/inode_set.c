@@ -20,7 +20,8 @@ static uint64_t *slot_of(const struct inode_set *s, uint64_t number)
 
 static int grow(struct inode_set *s)
 {
-	struct inode_set bigger = { .slot_count = s->slot_count ? s->slot_count * 2 : 1024, .used = s->used };
+	struct inode_set bigger = { .slot_count = s->slot_count ? s->slot_count * 2 : 1024,
+				    .used = s->used };
 
 	bigger.slots = calloc(bigger.slot_count, sizeof(*bigger.slots));
 	if (!bigger.slots)

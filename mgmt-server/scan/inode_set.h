@@ -6,7 +6,8 @@
 #include <stdint.h>
 
 struct inode_set {
-	uint64_t *slots; /* number + 1; 0: empty. Open addressing, at most half full, a power of two */
+	uint64_t *
+		slots; /* number + 1; 0: empty. Open addressing, at most half full, a power of two */
 	size_t slot_count, used;
 };
 

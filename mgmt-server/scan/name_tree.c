@@ -8,7 +8,7 @@
 struct node {
 	uint64_t inode; /* + 1; 0: empty slot */
 	uint64_t parent;
-	size_t name;    /* offset in names */
+	size_t name; /* offset in names */
 	uint32_t len;
 };
 
@@ -59,7 +59,8 @@ static int grow(struct name_tree *t)
 	return 0;
 }
 
-int name_tree_add(struct name_tree *t, uint64_t inode, uint64_t parent, const char *name, size_t len)
+int name_tree_add(struct name_tree *t, uint64_t inode, uint64_t parent, const char *name,
+		  size_t len)
 {
 	struct node *node;
 
@@ -78,13 +79,16 @@ int name_tree_add(struct name_tree *t, uint64_t inode, uint64_t parent, const ch
 		t->names_cap = cap;
 	}
 	memcpy(t->names + t->names_len, name, len);
-	*node = (struct node){ .inode = inode + 1, .parent = parent, .name = t->names_len, .len = (uint32_t)len };
+	*node = (struct node){
+		.inode = inode + 1, .parent = parent, .name = t->names_len, .len = (uint32_t)len
+	};
 	t->names_len += len;
 	t->used++;
 	return 0;
 }
 
-size_t name_tree_path(const struct name_tree *t, uint64_t inode, uint64_t root, char *buf, size_t cap)
+size_t name_tree_path(const struct name_tree *t, uint64_t inode, uint64_t root, char *buf,
+		      size_t cap)
 {
 	size_t at = cap, n;
 	uint64_t here = inode;
@@ -95,8 +99,8 @@ size_t name_tree_path(const struct name_tree *t, uint64_t inode, uint64_t root, 
 		const struct node *node = t->slot_count ? slot_of(t, here) : NULL;
 
 		if (!node || !node->inode || node->len + 1 + sizeof(broken) > at) {
-			int k = snprintf(broken, sizeof(broken), "<inode %llu>%s", (unsigned long long)here,
-					 at < cap ? "/" : "");
+			int k = snprintf(broken, sizeof(broken), "<inode %llu>%s",
+					 (unsigned long long)here, at < cap ? "/" : "");
 
 			at -= (size_t)k;
 			memcpy(buf + at, broken, (size_t)k);

@@ -17,7 +17,8 @@ void name_tree_free(struct name_tree *tree);
 DEFINE_CLEANUP(struct name_tree *, name_tree_free);
 
 /* @inode is called @name in directory @parent; later names of it are ignored. Return 0 or -ENOMEM. */
-int name_tree_add(struct name_tree *tree, uint64_t inode, uint64_t parent, const char *name, size_t len);
+int name_tree_add(struct name_tree *tree, uint64_t inode, uint64_t parent, const char *name,
+		  size_t len);
 
 /**
  * name_tree_path(tree, inode, root, buf, cap):
@@ -26,6 +27,7 @@ int name_tree_add(struct name_tree *tree, uint64_t inode, uint64_t parent, const
  *
  * Return its length.
  */
-size_t name_tree_path(const struct name_tree *tree, uint64_t inode, uint64_t root, char *buf, size_t cap);
+size_t name_tree_path(const struct name_tree *tree, uint64_t inode, uint64_t root, char *buf,
+		      size_t cap);
 
 #endif

@@ -104,16 +104,17 @@ void ntfs_volume_reason(libfsntfs_error_t **error, char *text, size_t cap)
 	snprintf(text, cap, "%s", all[0] ? all : "libfsntfs gives no reason");
 }
 
-static int open_through(libfsntfs_volume_t **volume, libbfio_handle_t **io, struct volume_channel *channel,
-			libfsntfs_error_t **error)
+static int open_through(libfsntfs_volume_t **volume, libbfio_handle_t **io,
+			struct volume_channel *channel, libfsntfs_error_t **error)
 {
 	struct position *p = calloc(1, sizeof(*p));
 
 	if (!p)
 		return -1;
 	p->channel = channel;
-	if (libbfio_handle_initialize(io, (intptr_t *)p, io_free, io_clone, io_open, io_close, io_read, io_write, io_seek,
-				      io_yes, io_yes, io_size, LIBBFIO_FLAG_IO_HANDLE_MANAGED, NULL) != 1) {
+	if (libbfio_handle_initialize(io, (intptr_t *)p, io_free, io_clone, io_open, io_close,
+				      io_read, io_write, io_seek, io_yes, io_yes, io_size,
+				      LIBBFIO_FLAG_IO_HANDLE_MANAGED, NULL) != 1) {
 		free(p);
 		return -1;
 	}

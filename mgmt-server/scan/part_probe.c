@@ -14,7 +14,8 @@
 #include "common/io.h"
 
 enum {
-	HEAD = 4 << 20, /* the furthest signature from a start that libblkid knows lies below 2 MiB */
+	HEAD = 4
+	       << 20, /* the furthest signature from a start that libblkid knows lies below 2 MiB */
 	TAIL = 1 << 20, /* GPT's second copy, RAID and ZFS labels at the end */
 	PIECE = 1 << 20,
 	SECTOR = 512,
@@ -61,7 +62,8 @@ static int copy_ends(struct probe *p, uint64_t offset, uint64_t length, bool *ze
 	int r = copy_range(p, offset, length < HEAD ? length : HEAD, zero);
 
 	if (r == 0 && length > HEAD)
-		r = copy_range(p, offset + length - (length - HEAD < TAIL ? length - HEAD : TAIL), TAIL, zero);
+		r = copy_range(p, offset + length - (length - HEAD < TAIL ? length - HEAD : TAIL),
+			       TAIL, zero);
 	return r;
 }
 
@@ -121,12 +123,14 @@ static int probe_content(struct probe *p, struct part *part, struct err *err)
 		return err_set(err, -r, "read partition %u", part->number);
 
 	pr = blkid_new_probe();
-	if (!pr || blkid_probe_set_device(pr, p->copy, (blkid_loff_t)part->offset, (blkid_loff_t)part->length)) {
+	if (!pr || blkid_probe_set_device(pr, p->copy, (blkid_loff_t)part->offset,
+					  (blkid_loff_t)part->length)) {
 		blkid_free_probe(pr);
 		return err_say(err, EIO, "probe partition %u", part->number);
 	}
 	blkid_probe_enable_superblocks(pr, 1);
-	blkid_probe_set_superblocks_flags(pr, BLKID_SUBLKS_TYPE | BLKID_SUBLKS_LABEL | BLKID_SUBLKS_USAGE);
+	blkid_probe_set_superblocks_flags(pr, BLKID_SUBLKS_TYPE | BLKID_SUBLKS_LABEL |
+						      BLKID_SUBLKS_USAGE);
 	/* Ambivalent contents (two signatures) are left without a type: nobody can say what the guest sees. */
 	if (blkid_do_safeprobe(pr) == 0) {
 		if (!blkid_probe_lookup_value(pr, "TYPE", &value, NULL))
@@ -138,7 +142,8 @@ static int probe_content(struct probe *p, struct part *part, struct err *err)
 	return 0;
 }
 
-static int add_part(struct probe *p, blkid_partition entry, struct part *parts, size_t *count, struct err *err)
+static int add_part(struct probe *p, blkid_partition entry, struct part *parts, size_t *count,
+		    struct err *err)
 {
 	uint64_t size = volume_channel_size(p->volume);
 	struct part *part = &parts[*count];
@@ -152,7 +157,8 @@ static int add_part(struct probe *p, blkid_partition entry, struct part *parts, 
 	if (type)
 		copy_text(part->table_type, sizeof(part->table_type), type);
 	else
-		snprintf(part->table_type, sizeof(part->table_type), "0x%02x", (unsigned)blkid_partition_get_type(entry));
+		snprintf(part->table_type, sizeof(part->table_type), "0x%02x",
+			 (unsigned)blkid_partition_get_type(entry));
 	if (blkid_partition_is_extended(entry) || !part->length)
 		return 0;
 	(*count)++;
@@ -169,7 +175,8 @@ static int probe_table(struct probe *p, struct part *parts, size_t *count, struc
 	blkid_partlist list;
 	int n = 0, r = 0;
 
-	if (!pr || blkid_probe_set_device(pr, p->copy, 0, (blkid_loff_t)volume_channel_size(p->volume))) {
+	if (!pr ||
+	    blkid_probe_set_device(pr, p->copy, 0, (blkid_loff_t)volume_channel_size(p->volume))) {
 		blkid_free_probe(pr);
 		return err_say(err, EIO, "probe the partition table");
 	}

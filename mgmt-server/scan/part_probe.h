@@ -13,12 +13,13 @@
 enum { PART_PROBE_MAX = 256 };
 
 struct part {
-	unsigned number;        /* as the kernel numbers it; 0: the whole volume, it has no table */
+	unsigned number; /* as the kernel numbers it; 0: the whole volume, it has no table */
 	uint64_t offset, length;
-	char type[32];          /* libblkid's: ext4, ntfs, vfat, LVM2_member, crypto_LUKS …; "": nothing known */
-	char table_type[40];    /* GPT type GUID or MBR type, e.g. 0x27 */
+	char type
+		[32]; /* libblkid's: ext4, ntfs, vfat, LVM2_member, crypto_LUKS …; "": nothing known */
+	char table_type[40]; /* GPT type GUID or MBR type, e.g. 0x27 */
 	char label[64];
-	bool zero;              /* nothing but zeros where signatures would be */
+	bool zero; /* nothing but zeros where signatures would be */
 };
 
 /* Fill @parts (of PART_PROBE_MAX) in order of offset. Return 0 or -errno. */

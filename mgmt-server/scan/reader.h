@@ -14,25 +14,26 @@
 #include "mgmt-server/scan/volume_channel.h"
 
 enum {
-	READER_INPUT_FD = 3,            /* the volume channel, or the port of the micro-VM */
-	READER_PATH_MAX = 64 << 10,     /* bytes; a deeper path is reported by its inode */
-	READER_FILE_MAX = 1u << 31,     /* logical bytes handed over as content; beyond: pieces, and incomplete */
+	READER_INPUT_FD = 3,        /* the volume channel, or the port of the micro-VM */
+	READER_PATH_MAX = 64 << 10, /* bytes; a deeper path is reported by its inode */
+	READER_FILE_MAX =
+		1u << 31, /* logical bytes handed over as content; beyond: pieces, and incomplete */
 };
 
 enum reader_flags {
-	READER_DELETED = 1,     /* reported on request only */
-	READER_UNREADABLE = 2,  /* no content: `reason` says why; makes the scan incomplete */
-	READER_ENCRYPTED = 4,   /* EFS and the like; incomplete */
-	READER_TRUNCATED = 8,   /* content is only the part that could be read */
+	READER_DELETED = 1,    /* reported on request only */
+	READER_UNREADABLE = 2, /* no content: `reason` says why; makes the scan incomplete */
+	READER_ENCRYPTED = 4,  /* EFS and the like; incomplete */
+	READER_TRUNCATED = 8,  /* content is only the part that could be read */
 };
 
 struct reader_file {
-	const char *path;       /* bytes as on disk, "/" separated, without a leading one */
+	const char *path; /* bytes as on disk, "/" separated, without a leading one */
 	size_t path_len;
-	const char *stream;     /* "" or the name of an alternate stream */
-	uint64_t inode;         /* content that hard links share is reported once, under its first name */
-	uint64_t size;          /* logical bytes */
-	int64_t mtime, ctime;   /* seconds since 1970; 0: unknown */
+	const char *stream; /* "" or the name of an alternate stream */
+	uint64_t inode; /* content that hard links share is reported once, under its first name */
+	uint64_t size;  /* logical bytes */
+	int64_t mtime, ctime; /* seconds since 1970; 0: unknown */
 	unsigned flags;
 	const char *reason;
 };
@@ -60,7 +61,7 @@ int reader_end_unreadable(struct reader *r, const char *reason, struct err *err)
 int reader_incomplete(struct reader *r, const char *reason, struct err *err);
 
 struct reader_partition {
-	unsigned number;        /* 0: the whole volume */
+	unsigned number; /* 0: the whole volume */
 	uint64_t offset, length;
 	const char *type, *table_type, *label;
 };

@@ -18,22 +18,23 @@ struct walk {
 	struct reader *reader;
 	struct ext_volume ext;
 	struct name_tree *names;
-	uint8_t *piece;    /* PIECE bytes */
-	char *path;        /* READER_PATH_MAX bytes */
-	int failed;        /* -errno from inside a libext2fs callback */
+	uint8_t *piece; /* PIECE bytes */
+	char *path;     /* READER_PATH_MAX bytes */
+	int failed;     /* -errno from inside a libext2fs callback */
 	struct err *err;
 };
 
 /* ---- pass one: names ---- */
 
-static int name_seen(ext2_ino_t dir, int kind, struct ext2_dir_entry *entry, int offset, int blocksize, char *buf,
-		     void *arg)
+static int name_seen(ext2_ino_t dir, int kind, struct ext2_dir_entry *entry, int offset,
+		     int blocksize, char *buf, void *arg)
 {
 	struct walk *w = arg;
 	size_t len = (size_t)ext2fs_dirent_name_len(entry);
 
 	(void)kind, (void)offset, (void)blocksize, (void)buf;
-	if (!entry->inode || (len == 1 && entry->name[0] == '.') || (len == 2 && !memcmp(entry->name, "..", 2)))
+	if (!entry->inode || (len == 1 && entry->name[0] == '.') ||
+	    (len == 2 && !memcmp(entry->name, "..", 2)))
 		return 0;
 	w->failed = name_tree_add(w->names, entry->inode, dir, entry->name, len);
 	return w->failed ? DIRENT_ABORT : 0;
@@ -65,7 +66,8 @@ static int read_directory(struct walk *w, ext2_ino_t inode, struct ext2_inode *i
 /* ---- pass two: files ---- */
 
 /* Data at @physical for @blocks blocks from @logical on, cut off at the file's end. */
-static int give_run(struct walk *w, uint64_t physical, uint64_t logical, uint64_t blocks, uint64_t size)
+static int give_run(struct walk *w, uint64_t physical, uint64_t logical, uint64_t blocks,
+		    uint64_t size)
 {
 	uint32_t blocksize = w->ext.fs->blocksize, most = PIECE / blocksize;
 
@@ -109,12 +111,14 @@ static int give_extents(struct walk *w, ext2_ino_t inode, struct ext2_inode *i, 
 			r = -EBADMSG;
 			break;
 		}
-		if (!(extent.e_flags & EXT2_EXTENT_FLAGS_LEAF) || extent.e_flags & EXT2_EXTENT_FLAGS_SECOND_VISIT ||
+		if (!(extent.e_flags & EXT2_EXTENT_FLAGS_LEAF) ||
+		    extent.e_flags & EXT2_EXTENT_FLAGS_SECOND_VISIT ||
 		    extent.e_flags & EXT2_EXTENT_FLAGS_UNINIT)
 			continue;
 		/* An honest file has no more data than the file system; a hostile tree could name a block for ever. */
 		given += extent.e_len;
-		if (given > blocks_max || extent.e_pblk >= blocks_max || extent.e_len > blocks_max - extent.e_pblk)
+		if (given > blocks_max || extent.e_pblk >= blocks_max ||
+		    extent.e_len > blocks_max - extent.e_pblk)
 			r = -EBADMSG;
 		else
 			r = give_run(w, extent.e_pblk, extent.e_lblk, extent.e_len, size);
@@ -137,16 +141,19 @@ static int flush_run(struct mapped *m)
 	return m->result;
 }
 
-static int block_seen(ext2_filsys fs, blk64_t *block, e2_blkcnt_t logical, blk64_t ref, int offset, void *arg)
+static int block_seen(ext2_filsys fs, blk64_t *block, e2_blkcnt_t logical, blk64_t ref, int offset,
+		      void *arg)
 {
 	struct mapped *m = arg;
 
 	(void)ref, (void)offset;
-	if (*block >= ext2fs_blocks_count(fs->super) || m->given++ > ext2fs_blocks_count(fs->super)) {
+	if (*block >= ext2fs_blocks_count(fs->super) ||
+	    m->given++ > ext2fs_blocks_count(fs->super)) {
 		m->result = -EBADMSG;
 		return BLOCK_ABORT;
 	}
-	if (m->count && *block == m->physical + m->count && (uint64_t)logical == m->start + m->count) {
+	if (m->count && *block == m->physical + m->count &&
+	    (uint64_t)logical == m->start + m->count) {
 		m->count++;
 		return 0;
 	}
@@ -161,8 +168,9 @@ static int block_seen(ext2_filsys fs, blk64_t *block, e2_blkcnt_t logical, blk64
 static int give_mapped(struct walk *w, ext2_ino_t inode, uint64_t size)
 {
 	struct mapped m = { .walk = w, .size = size };
-	errcode_t e = ext2fs_block_iterate3(w->ext.fs, inode, BLOCK_FLAG_DATA_ONLY | BLOCK_FLAG_READ_ONLY, NULL,
-					    block_seen, &m);
+	errcode_t e =
+		ext2fs_block_iterate3(w->ext.fs, inode, BLOCK_FLAG_DATA_ONLY | BLOCK_FLAG_READ_ONLY,
+				      NULL, block_seen, &m);
 
 	if (m.result == 0 && e)
 		m.result = -EBADMSG;
@@ -217,7 +225,9 @@ static int report(struct walk *w, ext2_ino_t inode, struct ext2_inode *i)
 	if (w->failed)
 		return w->failed;
 	if (r < 0)
-		return reader_end_unreadable(w->reader, r == -EBADMSG ? "its block map is damaged" : strerror(-r), w->err);
+		return reader_end_unreadable(
+			w->reader, r == -EBADMSG ? "its block map is damaged" : strerror(-r),
+			w->err);
 	return reader_end(w->reader, w->err);
 }
 
@@ -273,7 +283,8 @@ static int check_volume(struct walk *w)
 		return reader_incomplete(w->reader, reason, w->err);
 	}
 	if (need > volume_channel_size(reader_volume(w->reader))) {
-		snprintf(reason, sizeof(reason), "truncated: the file system has %llu bytes, its partition %llu",
+		snprintf(reason, sizeof(reason),
+			 "truncated: the file system has %llu bytes, its partition %llu",
 			 (unsigned long long)need,
 			 (unsigned long long)volume_channel_size(reader_volume(w->reader)));
 		return reader_incomplete(w->reader, reason, w->err);
@@ -286,7 +297,9 @@ int reader_walk(struct reader *reader, struct err *err)
 	CLEANUP(name_tree_free) struct name_tree *names = name_tree_new();
 	CLEANUP_FREE uint8_t *piece = malloc(PIECE);
 	CLEANUP_FREE char *path = malloc(READER_PATH_MAX);
-	struct walk w = { .reader = reader, .names = names, .piece = piece, .path = path, .err = err };
+	struct walk w = {
+		.reader = reader, .names = names, .piece = piece, .path = path, .err = err
+	};
 	int r;
 
 	if (!names || !piece || !path)

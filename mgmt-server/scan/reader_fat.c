@@ -43,7 +43,8 @@ static ssize_t image_read(TSK_IMG_INFO *info, TSK_OFF_T offset, char *buf, size_
 		return -1;
 	if (len > size - (uint64_t)offset)
 		len = (size_t)(size - (uint64_t)offset);
-	return volume_channel_read(image->volume, buf, len, (uint64_t)offset) < 0 ? -1 : (ssize_t)len;
+	return volume_channel_read(image->volume, buf, len, (uint64_t)offset) < 0 ? -1
+										  : (ssize_t)len;
 }
 
 static void image_close(TSK_IMG_INFO *info)
@@ -100,7 +101,8 @@ static int give_content(struct walk *w, TSK_FS_FILE *file)
 
 	while (offset < file->meta->size) {
 		TSK_OFF_T left = file->meta->size - offset;
-		ssize_t n = tsk_fs_file_read(file, offset, w->piece, left < PIECE ? (size_t)left : PIECE,
+		ssize_t n = tsk_fs_file_read(file, offset, w->piece,
+					     left < PIECE ? (size_t)left : PIECE,
 					     TSK_FS_FILE_READ_FLAG_NONE);
 		int r;
 
@@ -128,14 +130,16 @@ static int report(struct walk *w, TSK_FS_FILE *file, const char *path)
 	};
 	int r;
 
-	if (file->meta->size < 0 || (uint64_t)file->meta->size > volume_channel_size(reader_volume(w->reader))) {
+	if (file->meta->size < 0 ||
+	    (uint64_t)file->meta->size > volume_channel_size(reader_volume(w->reader))) {
 		entry.flags |= READER_UNREADABLE;
 		entry.reason = "its size is larger than the volume";
 	}
 	r = reader_begin(w->reader, &entry, w->err);
 	if (r < 0)
 		return r;
-	return entry.flags & READER_UNREADABLE ? reader_end(w->reader, w->err) : give_content(w, file);
+	return entry.flags & READER_UNREADABLE ? reader_end(w->reader, w->err)
+					       : give_content(w, file);
 }
 
 static int take_entry(struct walk *w, const struct folder *folder, TSK_FS_FILE *file)
@@ -152,7 +156,9 @@ static int take_entry(struct walk *w, const struct folder *folder, TSK_FS_FILE *
 	if (!path)
 		return err_set(w->err, ENOMEM, "put a path together");
 	if (!file->meta) {
-		r = deleted ? 0 : reader_incomplete(w->reader, "an entry of a folder has no description", w->err);
+		r = deleted ? 0
+			    : reader_incomplete(w->reader,
+						"an entry of a folder has no description", w->err);
 		free(path);
 		return r;
 	}
@@ -189,7 +195,9 @@ static int walk_all(struct walk *w)
 	int r = 0;
 
 	if (w->fs->last_block != w->fs->last_block_act)
-		r = reader_incomplete(w->reader, "truncated: the file system is larger than its partition", w->err);
+		r = reader_incomplete(w->reader,
+				      "truncated: the file system is larger than its partition",
+				      w->err);
 	if (r == 0)
 		r = add_folder(w, w->fs->root_inum, strdup(""));
 	while (r == 0 && w->next < w->count) {
@@ -210,8 +218,8 @@ int reader_walk(struct reader *reader, struct err *err)
 	if (!image || !piece)
 		return err_set(err, ENOMEM, "start to read FAT");
 	image->volume = reader_volume(reader);
-	if (!tsk_img_open_external(image, (TSK_OFF_T)volume_channel_size(image->volume), 512, image_read, image_close,
-				   image_stat))
+	if (!tsk_img_open_external(image, (TSK_OFF_T)volume_channel_size(image->volume), 512,
+				   image_read, image_close, image_stat))
 		return err_say(err, EINVAL, "open the volume: %s", reason_of_tsk());
 	w.fs = tsk_fs_open_img(&image->info, 0, TSK_FS_TYPE_FAT_DETECT);
 	if (!w.fs)

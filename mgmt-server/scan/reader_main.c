@@ -82,7 +82,8 @@ int reader_begin(struct reader *r, const struct reader_file *file, struct err *e
 		.mtime = file->mtime,
 		.ctime = file->ctime,
 		.path = r->path,
-		.path_len = file->path_len < ENTRY_CHANNEL_PATH_MAX ? file->path_len : ENTRY_CHANNEL_PATH_MAX,
+		.path_len = file->path_len < ENTRY_CHANNEL_PATH_MAX ? file->path_len
+								    : ENTRY_CHANNEL_PATH_MAX,
 		.stream = r->stream,
 		.reason = r->reason,
 		.content = -1,
@@ -100,7 +101,8 @@ int reader_begin(struct reader *r, const struct reader_file *file, struct err *e
 		base_close(r->open.content);
 		r->open.content = -1;
 		r->open.flags |= READER_UNREADABLE;
-		r->open.reason_len = copy_text(r->reason, sizeof(r->reason), "the file's size is impossible");
+		r->open.reason_len =
+			copy_text(r->reason, sizeof(r->reason), "the file's size is impossible");
 	}
 	return 0;
 }
@@ -120,7 +122,8 @@ int reader_data(struct reader *r, const void *buf, size_t len, uint64_t offset, 
 int reader_end(struct reader *r, struct err *err)
 {
 	if (r->open.content >= 0 &&
-	    fcntl(r->open.content, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
+	    fcntl(r->open.content, F_ADD_SEALS,
+		  F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
 		return err_set(err, errno, "seal a file's content");
 	return send_open(r, err);
 }
@@ -136,7 +139,10 @@ int reader_end_unreadable(struct reader *r, const char *reason, struct err *err)
 
 static int say(enum entry_kind kind, const char *reason, struct err *err)
 {
-	struct entry e = { .kind = kind, .reason = reason, .reason_len = strnlen(reason, ENTRY_CHANNEL_TEXT_MAX), .content = -1 };
+	struct entry e = { .kind = kind,
+			   .reason = reason,
+			   .reason_len = strnlen(reason, ENTRY_CHANNEL_TEXT_MAX),
+			   .content = -1 };
 
 	return entry_channel_send(ENTRY_FD, &e, err);
 }
@@ -183,7 +189,9 @@ static int run(int argc, char **argv, struct err *err)
 	int done;
 
 	if (argc < 3 || parse_number(argv[1], &offset) < 0 || parse_number(argv[2], &size) < 0)
-		return err_say(err, EINVAL, "usage: %s OFFSET LENGTH [deleted]; started by godwit-scan", argv[0]);
+		return err_say(err, EINVAL,
+			       "usage: %s OFFSET LENGTH [deleted]; started by godwit-scan",
+			       argv[0]);
 	r.deleted = argc > 3 && !strcmp(argv[3], "deleted");
 
 	done = sandbox_enter(&box, err);

@@ -14,12 +14,12 @@
 
 enum {
 	PIECE = 1 << 20,
-	ROOT = 5,               /* record number of the root folder */
-	FIRST_FREE = 24,        /* below are the file system's own files */
-	RECORD_BITS = 48,       /* of a file reference: the rest counts reuses */
+	ROOT = 5,         /* record number of the root folder */
+	FIRST_FREE = 24,  /* below are the file system's own files */
+	RECORD_BITS = 48, /* of a file reference: the rest counts reuses */
 	ATTRIBUTE_ENCRYPTED = 0x4000,
-	NAME_SPACE_DOS = 2,     /* the 8.3 name of a file that has a long one too */
-	NAME_LEN_MAX = 1024,    /* 255 UTF-16 units as UTF-8 */
+	NAME_SPACE_DOS = 2,  /* the 8.3 name of a file that has a long one too */
+	NAME_LEN_MAX = 1024, /* 255 UTF-16 units as UTF-8 */
 	FILETIME_TO_1970_S = 11644473600,
 };
 
@@ -34,8 +34,8 @@ struct walk {
 
 /* A content: the main data of a file or one of its streams. libfsntfs has a set of functions for each. */
 struct content {
-	libfsntfs_file_entry_t *entry;    /* main data */
-	libfsntfs_data_stream_t *stream;  /* or this */
+	libfsntfs_file_entry_t *entry;   /* main data */
+	libfsntfs_data_stream_t *stream; /* or this */
 	uint64_t size;
 };
 
@@ -44,12 +44,14 @@ static uint64_t record_of(uint64_t reference)
 	return reference & ((1ULL << RECORD_BITS) - 1);
 }
 
-static int incomplete_record(struct walk *w, uint64_t record, const char *what, libfsntfs_error_t **error)
+static int incomplete_record(struct walk *w, uint64_t record, const char *what,
+			     libfsntfs_error_t **error)
 {
 	char reason[512], text[700];
 
 	ntfs_volume_reason(error, reason, sizeof(reason));
-	snprintf(text, sizeof(text), "%s of record %llu: %s", what, (unsigned long long)record, reason);
+	snprintf(text, sizeof(text), "%s of record %llu: %s", what, (unsigned long long)record,
+		 reason);
 	return reader_incomplete(w->reader, text, w->err);
 }
 
@@ -61,9 +63,12 @@ static int add_name(struct walk *w, uint64_t record, libfsntfs_attribute_t *attr
 	uint64_t parent;
 	size_t len;
 
-	if (libfsntfs_file_name_attribute_get_name_space(attribute, &space, NULL) != 1 || space == NAME_SPACE_DOS ||
-	    libfsntfs_file_name_attribute_get_parent_file_reference(attribute, &parent, NULL) != 1 ||
-	    libfsntfs_file_name_attribute_get_utf8_name_size(attribute, &len, NULL) != 1 || len < 2 || len > sizeof(name) ||
+	if (libfsntfs_file_name_attribute_get_name_space(attribute, &space, NULL) != 1 ||
+	    space == NAME_SPACE_DOS ||
+	    libfsntfs_file_name_attribute_get_parent_file_reference(attribute, &parent, NULL) !=
+		    1 ||
+	    libfsntfs_file_name_attribute_get_utf8_name_size(attribute, &len, NULL) != 1 ||
+	    len < 2 || len > sizeof(name) ||
 	    libfsntfs_file_name_attribute_get_utf8_name(attribute, name, len, NULL) != 1)
 		return 0;
 	if (name_tree_add(w->names, record, record_of(parent), (const char *)name, len - 1) < 0)
@@ -93,10 +98,13 @@ static int add_names(struct walk *w, uint64_t record, libfsntfs_file_entry_t *en
 
 /* ---- pass two: contents ---- */
 
-static ssize_t content_read(struct content *c, void *buf, size_t len, uint64_t offset, libfsntfs_error_t **error)
+static ssize_t content_read(struct content *c, void *buf, size_t len, uint64_t offset,
+			    libfsntfs_error_t **error)
 {
-	return c->stream ? libfsntfs_data_stream_read_buffer_at_offset(c->stream, buf, len, (off64_t)offset, error)
-			 : libfsntfs_file_entry_read_buffer_at_offset(c->entry, buf, len, (off64_t)offset, error);
+	return c->stream ? libfsntfs_data_stream_read_buffer_at_offset(c->stream, buf, len,
+								       (off64_t)offset, error)
+			 : libfsntfs_file_entry_read_buffer_at_offset(c->entry, buf, len,
+								      (off64_t)offset, error);
 }
 
 static int content_extents(struct content *c)
@@ -114,10 +122,13 @@ static uint64_t content_extent(struct content *c, int i, bool *hole)
 	off64_t at;
 	size64_t len = 0;
 	uint32_t flags = 0;
-	int r = c->stream ? libfsntfs_data_stream_get_extent_by_index(c->stream, i, &at, &len, &flags, NULL)
-			  : libfsntfs_file_entry_get_extent_by_index(c->entry, i, &at, &len, &flags, NULL);
+	int r = c->stream ? libfsntfs_data_stream_get_extent_by_index(c->stream, i, &at, &len,
+								      &flags, NULL)
+			  : libfsntfs_file_entry_get_extent_by_index(c->entry, i, &at, &len, &flags,
+								     NULL);
 
-	*hole = r == 1 && flags & LIBFSNTFS_EXTENT_FLAG_IS_SPARSE && !(flags & LIBFSNTFS_EXTENT_FLAG_IS_COMPRESSED);
+	*hole = r == 1 && flags & LIBFSNTFS_EXTENT_FLAG_IS_SPARSE &&
+		!(flags & LIBFSNTFS_EXTENT_FLAG_IS_COMPRESSED);
 	return r == 1 ? len : 0;
 }
 
@@ -190,13 +201,15 @@ static int report_streams(struct walk *w, struct reader_file *file, libfsntfs_fi
 		size_t len = 0;
 		size64_t size = 0;
 
-		if (libfsntfs_file_entry_get_alternate_data_stream_by_index(entry, i, &stream, &error) != 1 ||
+		if (libfsntfs_file_entry_get_alternate_data_stream_by_index(entry, i, &stream,
+									    &error) != 1 ||
 		    libfsntfs_data_stream_get_size(stream, &size, &error) != 1) {
 			r = incomplete_record(w, file->inode, "a stream", &error);
 			libfsntfs_data_stream_free(&stream, NULL);
 			continue;
 		}
-		if (libfsntfs_data_stream_get_utf8_name_size(stream, &len, NULL) != 1 || len < 1 || len > sizeof(name) ||
+		if (libfsntfs_data_stream_get_utf8_name_size(stream, &len, NULL) != 1 || len < 1 ||
+		    len > sizeof(name) ||
 		    libfsntfs_data_stream_get_utf8_name(stream, name, len, NULL) != 1)
 			snprintf((char *)name, sizeof(name), "<stream %d>", i);
 		content = (struct content){ .stream = stream, .size = size };
@@ -247,7 +260,8 @@ static int report_entry(struct walk *w, uint64_t record, libfsntfs_file_entry_t 
 	return report_streams(w, &file, entry);
 }
 
-static int each_record(struct walk *w, bool first_pass, int (*fn)(struct walk *, uint64_t, libfsntfs_file_entry_t *))
+static int each_record(struct walk *w, bool first_pass,
+		       int (*fn)(struct walk *, uint64_t, libfsntfs_file_entry_t *))
 {
 	libfsntfs_error_t *error = NULL;
 	uint64_t count = 0, base;
@@ -258,15 +272,18 @@ static int each_record(struct walk *w, bool first_pass, int (*fn)(struct walk *,
 	for (uint64_t record = 0; r == 0 && record < count; record++) {
 		libfsntfs_file_entry_t *entry = NULL;
 
-		if (libfsntfs_volume_get_file_entry_by_index(w->volume, record, &entry, &error) != 1) {
-			r = first_pass ? incomplete_record(w, record, "the description", &error) : 0;
+		if (libfsntfs_volume_get_file_entry_by_index(w->volume, record, &entry, &error) !=
+		    1) {
+			r = first_pass ? incomplete_record(w, record, "the description", &error)
+				       : 0;
 			libfsntfs_error_free(&error);
 			continue;
 		}
 		/* Records with a base are continuations of another; they were read with it. */
 		if (libfsntfs_file_entry_is_empty(entry, NULL) != 1 &&
 		    libfsntfs_file_entry_is_allocated(entry, NULL) == 1 &&
-		    (libfsntfs_file_entry_get_base_record_file_reference(entry, &base, NULL) != 1 || !base)) {
+		    (libfsntfs_file_entry_get_base_record_file_reference(entry, &base, NULL) != 1 ||
+		     !base)) {
 			if (first_pass && libfsntfs_file_entry_is_corrupted(entry, NULL) == 1)
 				r = incomplete_record(w, record, "the damaged description", &error);
 			if (r == 0)
@@ -282,7 +299,9 @@ int reader_walk(struct reader *reader, struct err *err)
 	CLEANUP(name_tree_free) struct name_tree *names = name_tree_new();
 	CLEANUP_FREE uint8_t *piece = malloc(PIECE);
 	CLEANUP_FREE char *path = malloc(READER_PATH_MAX);
-	struct walk w = { .reader = reader, .err = err, .names = names, .piece = piece, .path = path };
+	struct walk w = {
+		.reader = reader, .err = err, .names = names, .piece = piece, .path = path
+	};
 	int r;
 
 	if (!names || !piece || !path)

@@ -27,41 +27,76 @@ static const struct {
 	int syscall;
 	unsigned roles;
 } allowed[] = {
-	{ SCMP_SYS(read), FOR_BOTH },           { SCMP_SYS(write), FOR_BOTH },
-	{ SCMP_SYS(readv), FOR_BOTH },          { SCMP_SYS(writev), FOR_BOTH },
-	{ SCMP_SYS(pread64), FOR_BOTH },        { SCMP_SYS(pwrite64), FOR_BOTH },
-	{ SCMP_SYS(sendmsg), FOR_BOTH },        { SCMP_SYS(recvmsg), FOR_BOTH },
-	{ SCMP_SYS(sendto), FOR_BOTH },         { SCMP_SYS(recvfrom), FOR_BOTH },
-	{ SCMP_SYS(close), FOR_BOTH },          { SCMP_SYS(lseek), FOR_BOTH },
-	{ SCMP_SYS(fstat), FOR_BOTH },          { SCMP_SYS(newfstatat), FOR_BOTH },
-	{ SCMP_SYS(ftruncate), FOR_BOTH },      { SCMP_SYS(memfd_create), FOR_BOTH },
-	{ SCMP_SYS(brk), FOR_BOTH },            { SCMP_SYS(munmap), FOR_BOTH },
-	{ SCMP_SYS(mremap), FOR_BOTH },         { SCMP_SYS(madvise), FOR_BOTH },
-	{ SCMP_SYS(futex), FOR_BOTH },          { SCMP_SYS(poll), FOR_BOTH },
-	{ SCMP_SYS(ppoll), FOR_BOTH },          { SCMP_SYS(exit), FOR_BOTH },
-	{ SCMP_SYS(exit_group), FOR_BOTH },     { SCMP_SYS(rt_sigreturn), FOR_BOTH },
-	{ SCMP_SYS(rt_sigprocmask), FOR_BOTH }, { SCMP_SYS(rt_sigaction), FOR_BOTH },
-	{ SCMP_SYS(sigaltstack), FOR_BOTH },    { SCMP_SYS(clock_gettime), FOR_BOTH },
-	{ SCMP_SYS(clock_nanosleep), FOR_BOTH },{ SCMP_SYS(gettimeofday), FOR_BOTH },
-	{ SCMP_SYS(getpid), FOR_BOTH },         { SCMP_SYS(gettid), FOR_BOTH },
-	{ SCMP_SYS(tgkill), FOR_BOTH },         { SCMP_SYS(getrandom), FOR_BOTH },
-	{ SCMP_SYS(sched_yield), FOR_BOTH },    { SCMP_SYS(restart_syscall), FOR_BOTH },
-	{ SCMP_SYS(getrusage), FOR_BOTH },      { SCMP_SYS(prlimit64), FOR_BOTH },
-	{ SCMP_SYS(sysinfo), FOR_BOTH },        { SCMP_SYS(umask), FOR_BOTH },
-	{ SCMP_SYS(geteuid), FOR_BOTH },        { SCMP_SYS(getuid), FOR_BOTH },
-	{ SCMP_SYS(getegid), FOR_BOTH },        { SCMP_SYS(getgid), FOR_BOTH },
-	{ SCMP_SYS(fadvise64), FOR_BOTH },      { SCMP_SYS(uname), FOR_BOTH },
-	{ SCMP_SYS(open), FOR_ENGINE },         { SCMP_SYS(openat), FOR_ENGINE },
-	{ SCMP_SYS(unlink), FOR_ENGINE },       { SCMP_SYS(unlinkat), FOR_ENGINE },
-	{ SCMP_SYS(mkdir), FOR_ENGINE },        { SCMP_SYS(mkdirat), FOR_ENGINE },
-	{ SCMP_SYS(rmdir), FOR_ENGINE },        { SCMP_SYS(rename), FOR_ENGINE },
-	{ SCMP_SYS(stat), FOR_ENGINE },         { SCMP_SYS(lstat), FOR_ENGINE },
-	{ SCMP_SYS(access), FOR_ENGINE },       { SCMP_SYS(faccessat), FOR_ENGINE },
-	{ SCMP_SYS(faccessat2), FOR_ENGINE },   { SCMP_SYS(getdents64), FOR_ENGINE },
-	{ SCMP_SYS(dup), FOR_ENGINE },          { SCMP_SYS(fcntl), FOR_BOTH },
-	{ SCMP_SYS(chmod), FOR_ENGINE },        { SCMP_SYS(fchmod), FOR_ENGINE },
-	{ SCMP_SYS(statfs), FOR_ENGINE },       { SCMP_SYS(fstatfs), FOR_ENGINE },
-	{ SCMP_SYS(readlink), FOR_ENGINE },     { SCMP_SYS(getcwd), FOR_ENGINE },
+	{ SCMP_SYS(read), FOR_BOTH },
+	{ SCMP_SYS(write), FOR_BOTH },
+	{ SCMP_SYS(readv), FOR_BOTH },
+	{ SCMP_SYS(writev), FOR_BOTH },
+	{ SCMP_SYS(pread64), FOR_BOTH },
+	{ SCMP_SYS(pwrite64), FOR_BOTH },
+	{ SCMP_SYS(sendmsg), FOR_BOTH },
+	{ SCMP_SYS(recvmsg), FOR_BOTH },
+	{ SCMP_SYS(sendto), FOR_BOTH },
+	{ SCMP_SYS(recvfrom), FOR_BOTH },
+	{ SCMP_SYS(close), FOR_BOTH },
+	{ SCMP_SYS(lseek), FOR_BOTH },
+	{ SCMP_SYS(fstat), FOR_BOTH },
+	{ SCMP_SYS(newfstatat), FOR_BOTH },
+	{ SCMP_SYS(ftruncate), FOR_BOTH },
+	{ SCMP_SYS(memfd_create), FOR_BOTH },
+	{ SCMP_SYS(brk), FOR_BOTH },
+	{ SCMP_SYS(munmap), FOR_BOTH },
+	{ SCMP_SYS(mremap), FOR_BOTH },
+	{ SCMP_SYS(madvise), FOR_BOTH },
+	{ SCMP_SYS(futex), FOR_BOTH },
+	{ SCMP_SYS(poll), FOR_BOTH },
+	{ SCMP_SYS(ppoll), FOR_BOTH },
+	{ SCMP_SYS(exit), FOR_BOTH },
+	{ SCMP_SYS(exit_group), FOR_BOTH },
+	{ SCMP_SYS(rt_sigreturn), FOR_BOTH },
+	{ SCMP_SYS(rt_sigprocmask), FOR_BOTH },
+	{ SCMP_SYS(rt_sigaction), FOR_BOTH },
+	{ SCMP_SYS(sigaltstack), FOR_BOTH },
+	{ SCMP_SYS(clock_gettime), FOR_BOTH },
+	{ SCMP_SYS(clock_nanosleep), FOR_BOTH },
+	{ SCMP_SYS(gettimeofday), FOR_BOTH },
+	{ SCMP_SYS(getpid), FOR_BOTH },
+	{ SCMP_SYS(gettid), FOR_BOTH },
+	{ SCMP_SYS(tgkill), FOR_BOTH },
+	{ SCMP_SYS(getrandom), FOR_BOTH },
+	{ SCMP_SYS(sched_yield), FOR_BOTH },
+	{ SCMP_SYS(restart_syscall), FOR_BOTH },
+	{ SCMP_SYS(getrusage), FOR_BOTH },
+	{ SCMP_SYS(prlimit64), FOR_BOTH },
+	{ SCMP_SYS(sysinfo), FOR_BOTH },
+	{ SCMP_SYS(umask), FOR_BOTH },
+	{ SCMP_SYS(geteuid), FOR_BOTH },
+	{ SCMP_SYS(getuid), FOR_BOTH },
+	{ SCMP_SYS(getegid), FOR_BOTH },
+	{ SCMP_SYS(getgid), FOR_BOTH },
+	{ SCMP_SYS(fadvise64), FOR_BOTH },
+	{ SCMP_SYS(uname), FOR_BOTH },
+	{ SCMP_SYS(open), FOR_ENGINE },
+	{ SCMP_SYS(openat), FOR_ENGINE },
+	{ SCMP_SYS(unlink), FOR_ENGINE },
+	{ SCMP_SYS(unlinkat), FOR_ENGINE },
+	{ SCMP_SYS(mkdir), FOR_ENGINE },
+	{ SCMP_SYS(mkdirat), FOR_ENGINE },
+	{ SCMP_SYS(rmdir), FOR_ENGINE },
+	{ SCMP_SYS(rename), FOR_ENGINE },
+	{ SCMP_SYS(stat), FOR_ENGINE },
+	{ SCMP_SYS(lstat), FOR_ENGINE },
+	{ SCMP_SYS(access), FOR_ENGINE },
+	{ SCMP_SYS(faccessat), FOR_ENGINE },
+	{ SCMP_SYS(faccessat2), FOR_ENGINE },
+	{ SCMP_SYS(getdents64), FOR_ENGINE },
+	{ SCMP_SYS(dup), FOR_ENGINE },
+	{ SCMP_SYS(fcntl), FOR_BOTH },
+	{ SCMP_SYS(chmod), FOR_ENGINE },
+	{ SCMP_SYS(fchmod), FOR_ENGINE },
+	{ SCMP_SYS(statfs), FOR_ENGINE },
+	{ SCMP_SYS(fstatfs), FOR_ENGINE },
+	{ SCMP_SYS(readlink), FOR_ENGINE },
+	{ SCMP_SYS(getcwd), FOR_ENGINE },
 };
 
 static const struct {
@@ -78,7 +113,7 @@ static const struct {
 static int limit(const struct sandbox *box, struct err *err)
 {
 	for (size_t i = 0; i < ARRAY_LEN(limits); i++) {
-		rlim_t n = limits[i].resource == RLIMIT_AS	 ? box->memory_max
+		rlim_t n = limits[i].resource == RLIMIT_AS    ? box->memory_max
 			   : limits[i].resource == RLIMIT_CPU ? box->cpu_seconds
 							      : limits[i].fixed;
 		struct rlimit rl = { .rlim_cur = n, .rlim_max = n };
@@ -110,7 +145,8 @@ static int leave_namespaces(struct err *err)
 	int r;
 
 	if (unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWNS | CLONE_NEWUTS) < 0)
-		return err_set(err, errno, "sandbox: make namespaces (is kernel.unprivileged_userns_clone 0?)");
+		return err_set(err, errno,
+			       "sandbox: make namespaces (is kernel.unprivileged_userns_clone 0?)");
 
 	r = write_once("/proc/self/setgroups", "deny", err);
 	if (r < 0)
@@ -129,8 +165,10 @@ static int mount_temp(const struct sandbox *box, struct err *err)
 
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return err_set(err, errno, "sandbox: make mounts private");
-	snprintf(options, sizeof(options), "size=%llu,mode=0700", (unsigned long long)box->temp_max);
-	if (mount("tmpfs", box->temp_folder, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, options) < 0)
+	snprintf(options, sizeof(options), "size=%llu,mode=0700",
+		 (unsigned long long)box->temp_max);
+	if (mount("tmpfs", box->temp_folder, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, options) <
+	    0)
 		return err_set(err, errno, "sandbox: mount a tmpfs on %s", box->temp_folder);
 	return 0;
 }
@@ -144,22 +182,29 @@ static int landlock(const struct sandbox *box, struct err *err)
 
 	abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
 	if (abi < 1)
-		return err_say(err, ENOTSUP, "sandbox: this kernel has no Landlock (boot it with lsm=landlock,…)");
-	attr.handled_access_fs = abi >= 3 ? (1ULL << 15) - 1 : abi == 2 ? (1ULL << 14) - 1 : (1ULL << 13) - 1;
+		return err_say(
+			err, ENOTSUP,
+			"sandbox: this kernel has no Landlock (boot it with lsm=landlock,…)");
+	attr.handled_access_fs = abi >= 3   ? (1ULL << 15) - 1
+				 : abi == 2 ? (1ULL << 14) - 1
+					    : (1ULL << 13) - 1;
 
-	ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr.handled_access_fs), 0);
+	ruleset =
+		(int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr.handled_access_fs), 0);
 	if (ruleset < 0)
 		return err_set(err, errno, "sandbox: make a Landlock ruleset");
 	if (box->role == SANDBOX_ENGINE) {
 		CLEANUP_FD int folder = open(box->temp_folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
 		struct landlock_path_beneath_attr beneath = {
-			.allowed_access = attr.handled_access_fs & ~(__u64)LANDLOCK_ACCESS_FS_EXECUTE,
+			.allowed_access =
+				attr.handled_access_fs & ~(__u64)LANDLOCK_ACCESS_FS_EXECUTE,
 			.parent_fd = folder,
 		};
 
 		if (folder < 0)
 			return err_set(err, errno, "sandbox: open %s", box->temp_folder);
-		if (syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &beneath, 0) < 0)
+		if (syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &beneath,
+			    0) < 0)
 			return err_set(err, errno, "sandbox: allow %s", box->temp_folder);
 	}
 	if (syscall(SYS_landlock_restrict_self, ruleset, 0) < 0)

@@ -18,10 +18,11 @@ enum sandbox_role {
 
 struct sandbox {
 	enum sandbox_role role;
-	uint64_t memory_max;    /* bytes of address space */
+	uint64_t memory_max; /* bytes of address space */
 	uint64_t cpu_seconds;
-	const char *temp_folder; /* SANDBOX_ENGINE: an empty folder on which a private tmpfs is mounted */
-	uint64_t temp_max;      /* bytes */
+	const char *
+		temp_folder; /* SANDBOX_ENGINE: an empty folder on which a private tmpfs is mounted */
+	uint64_t temp_max;   /* bytes */
 };
 
 /* Enter for good. A layer that the kernel does not offer is an error, never skipped in silence: -ENOTSUP names it. */

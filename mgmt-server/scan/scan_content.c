@@ -15,9 +15,9 @@
 
 /* The engine takes no more at once. Longer contents are scanned in windows that overlap, and are incomplete all the same:
  * a signature for the whole file could not match. */
-#define ENGINE_MAX	((2ULL << 30) - 4096)
-#define WINDOW		(512ULL << 20)
-#define WINDOW_OVERLAP	(16ULL << 20)
+#define ENGINE_MAX     ((2ULL << 30) - 4096)
+#define WINDOW         (512ULL << 20)
+#define WINDOW_OVERLAP (16ULL << 20)
 
 void scan_content_free(struct scan_content *c)
 {
@@ -59,13 +59,15 @@ void scan_incomplete(struct scan *s, const char *format, ...)
 static void report_reply(const struct scan_content *c, const struct engine_reply *reply)
 {
 	struct scan *s = c->scan;
-	const struct scan_finding finding = {
-		.volume = c->volume, .partition = c->partition, .path = c->path, .stream = c->stream, .signature = reply->text
-	};
+	const struct scan_finding finding = { .volume = c->volume,
+					      .partition = c->partition,
+					      .path = c->path,
+					      .stream = c->stream,
+					      .signature = reply->text };
 
 	if (reply->verdict == ENGINE_UNFINISHED)
-		scan_incomplete(s, "unfinished: %s %s %s%s%s: %s", c->volume, c->partition, c->path, c->stream[0] ? ":" : "",
-				c->stream, reply->text);
+		scan_incomplete(s, "unfinished: %s %s %s%s%s: %s", c->volume, c->partition, c->path,
+				c->stream[0] ? ":" : "", c->stream, reply->text);
 	if (reply->verdict != ENGINE_INFECTED)
 		return;
 	pthread_mutex_lock(&s->lock);
@@ -92,7 +94,8 @@ static int copy_window(int fd, uint64_t offset, uint64_t len)
 			break;
 		done = (uint64_t)data - offset;
 		n = len - done < 1 << 20 ? (size_t)(len - done) : 1 << 20;
-		if (io_pread_full(fd, buf, n, offset + done) || io_pwrite_full(window, buf, n, done) < 0)
+		if (io_pread_full(fd, buf, n, offset + done) ||
+		    io_pwrite_full(window, buf, n, done) < 0)
 			return -1;
 		done += n;
 	}
@@ -122,7 +125,8 @@ static void scan_windows(const struct scan_content *c, struct engine_reply *repl
 	}
 	if (reply->verdict != ENGINE_INFECTED) {
 		reply->verdict = ENGINE_UNFINISHED;
-		snprintf(reply->text, sizeof(reply->text), "larger than the engine takes at once; scanned in pieces");
+		snprintf(reply->text, sizeof(reply->text),
+			 "larger than the engine takes at once; scanned in pieces");
 	}
 }
 
@@ -166,8 +170,10 @@ int scan_content_task(void *arg, struct err *err)
 		r = content_hash(c->fd, c->size, file.sha256);
 		file.has_sha256 = r == 0;
 		if (r < 0)
-			scan_incomplete(s, "unfinished: %s %s %s: its %llu bytes were not hashed: %s", c->volume, c->partition,
-					c->path, (unsigned long long)c->size, strerror(-r));
+			scan_incomplete(s,
+					"unfinished: %s %s %s: its %llu bytes were not hashed: %s",
+					c->volume, c->partition, c->path,
+					(unsigned long long)c->size, strerror(-r));
 		scan_file_seen(s, &file);
 		if (s->engine && c->size)
 			scan_bytes(c, file.has_sha256 ? file.sha256 : NULL);

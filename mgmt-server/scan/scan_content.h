@@ -12,21 +12,22 @@
 /* A scan under way. The callbacks of the order are called under `lock`, one at a time. */
 struct scan {
 	const struct scan_order *order;
-	struct scan_result *result;    /* under lock */
+	struct scan_result *result; /* under lock */
 	pthread_mutex_t lock;
-	bool infected, incomplete;     /* under lock */
+	bool infected, incomplete; /* under lock */
 	struct task_pool *pool;
-	struct engine_client *engine;  /* NULL: list only */
+	struct engine_client *engine; /* NULL: list only */
 	struct content_cache *cache;
 };
 
 struct scan_content {
 	struct scan *scan;
-	char *volume, *partition, *path, *stream; /* heap, terminated; a NUL in a name became a newline before */
+	char *volume, *partition, *path,
+		*stream; /* heap, terminated; a NUL in a name became a newline before */
 	uint64_t inode, size;
 	unsigned flags;
-	int fd;         /* sealed memfd, owned */
-	int credit_fd;  /* entry channel that gets a credit when this is done; -1: none */
+	int fd;        /* sealed memfd, owned */
+	int credit_fd; /* entry channel that gets a credit when this is done; -1: none */
 };
 
 void scan_content_free(struct scan_content *content);
@@ -36,6 +37,7 @@ int scan_content_task(void *arg, struct err *err);
 
 /* Report under the lock. scan_incomplete: "WHAT: volume V partition P path: detail". */
 void scan_file_seen(struct scan *scan, const struct scan_file *file);
-void scan_incomplete(struct scan *scan, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void scan_incomplete(struct scan *scan, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
 
 #endif

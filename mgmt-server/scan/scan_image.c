@@ -14,10 +14,10 @@
 #include "snapshot/nbd_input.h"
 
 struct scan_image {
-	int fd;          /* raw */
+	int fd; /* raw */
 	uint64_t size;
 	struct nbd_child server; /* qemu-nbd, when there is need of it */
-	char *path;      /* of the image, absolute */
+	char *path;              /* of the image, absolute */
 	struct nbd_input *nbd;
 };
 
@@ -38,7 +38,9 @@ enum { QCOW2_MAGIC = 0x514649fb, QCOW2_EXTERNAL_DATA = 4 };
 static int check_qcow2(const struct qcow2_head *head, const char *path, struct err *err)
 {
 	if (head->backing_offset)
-		return err_say(err, ENOTSUP, "%s has a backing file: flatten it first with 'qemu-img convert'", path);
+		return err_say(err, ENOTSUP,
+			       "%s has a backing file: flatten it first with 'qemu-img convert'",
+			       path);
 	if (head->crypt_method)
 		return err_say(err, ENOTSUP, "%s is encrypted", path);
 	if (be32toh(head->version) >= 3 && be64toh(head->incompatible) & QCOW2_EXTERNAL_DATA)
@@ -50,8 +52,9 @@ static int check_qcow2(const struct qcow2_head *head, const char *path, struct e
 static int start_server(struct scan_image *image, const char *format, struct err *err)
 {
 	char program[64];
-	const char *argv[] = { program, "--read-only", "--persistent", "--shared=8", "--format", format, "--socket",
-			       image->server.socket, image->path, NULL };
+	const char *argv[] = { program,     "--read-only", "--persistent", "--shared=8",
+			       "--format",  format,        "--socket",     image->server.socket,
+			       image->path, NULL };
 	int r;
 
 	r = nbd_child_program("qemu-nbd", "qemu-utils", program, sizeof(program), err);
@@ -66,7 +69,9 @@ static int open_qcow2(struct scan_image *image, struct err *err)
 
 	if (r == 0)
 		r = nbd_input_open(&image->nbd,
-				   &(struct nbd_input_options){ .socket_path = image->server.socket, .export_name = "" }, err);
+				   &(struct nbd_input_options){ .socket_path = image->server.socket,
+								.export_name = "" },
+				   err);
 	return r;
 }
 
@@ -152,7 +157,8 @@ static int read_image(void *ctx, uint8_t *buf, size_t len, uint64_t offset, stru
 	r = io_pread_full(image->fd, buf, len, offset);
 
 	if (r)
-		return err_set(err, r < 0 ? -r : EIO, "read the image at %llu", (unsigned long long)offset);
+		return err_set(err, r < 0 ? -r : EIO, "read the image at %llu",
+			       (unsigned long long)offset);
 	return 0;
 }
 
@@ -175,5 +181,7 @@ static int extent_image(void *ctx, uint64_t offset, uint64_t *len, bool *zero, s
 
 struct volume_input scan_image_input(struct scan_image *image)
 {
-	return (struct volume_input){ .ctx = image, .size = image->size, .read = read_image, .extent = extent_image };
+	return (struct volume_input){
+		.ctx = image, .size = image->size, .read = read_image, .extent = extent_image
+	};
 }

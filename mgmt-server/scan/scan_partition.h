@@ -7,7 +7,7 @@ enum scan_way {
 	SCAN_WAY_RAW,        /* no files by design: scanned as one content */
 	SCAN_WAY_VM,         /* the kernel's drivers, in a virtual machine */
 	SCAN_WAY_VM_GROUP,   /* the same, together with all others of its type on this volume */
-	SCAN_WAY_ZEROS,    /* zeros, it seems: nothing but zeros is clean */
+	SCAN_WAY_ZEROS,      /* zeros, it seems: nothing but zeros is clean */
 	SCAN_WAY_INCOMPLETE, /* nobody can say what is in it */
 };
 

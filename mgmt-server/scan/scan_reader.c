@@ -23,7 +23,7 @@ struct running {
 	const struct scan_reader *order;
 	int volume_fd, entry_fd; /* our ends */
 	pid_t pid;
-	bool finished;           /* ENTRY_DONE or ENTRY_FAILED came */
+	bool finished; /* ENTRY_DONE or ENTRY_FAILED came */
 };
 
 struct server {
@@ -47,7 +47,8 @@ static int start(struct running *run, struct err *err)
 	const struct scan_reader *o = run->order;
 	CLEANUP_FREE char *program = io_printf("%s/%s", o->scan->order->libexec, o->program);
 	char offset[24], length[24];
-	const char *argv[] = { program, offset, length, o->scan->order->deleted ? "deleted" : NULL, NULL };
+	const char *argv[] = { program, offset, length, o->scan->order->deleted ? "deleted" : NULL,
+			       NULL };
 	struct timeval silence = { .tv_sec = SILENCE_MAX_S };
 	int volume[2], entry[2], fds[2];
 
@@ -127,9 +128,10 @@ static int file_seen(const struct running *run, struct entry *e, struct err *err
 	if (!c)
 		return err_set(err, ENOMEM, "take in a file");
 	if (c->flags & (READER_UNREADABLE | READER_TRUNCATED | READER_ENCRYPTED))
-		scan_incomplete(s, "%s: %s %s %s%s%s: %.*s", c->flags & READER_ENCRYPTED ? "encrypted" : "unreadable",
-				c->volume, c->partition, c->path, c->stream[0] ? ":" : "", c->stream, (int)e->reason_len,
-				e->reason);
+		scan_incomplete(s, "%s: %s %s %s%s%s: %.*s",
+				c->flags & READER_ENCRYPTED ? "encrypted" : "unreadable", c->volume,
+				c->partition, c->path, c->stream[0] ? ":" : "", c->stream,
+				(int)e->reason_len, e->reason);
 	if (c->fd >= 0) {
 		r = task_pool_submit(s->pool, scan_content_task, c);
 		if (r < 0)
@@ -157,16 +159,16 @@ static int entry_seen(struct running *run, struct entry *e, struct err *err)
 	case ENTRY_PARTITION:
 		if (o->partition_seen)
 			return o->partition_seen(o->arg, e, err);
-		scan_incomplete(o->scan, "unreadable: %s %s: %s reported a partition", o->volume->name, o->partition,
-				o->program);
+		scan_incomplete(o->scan, "unreadable: %s %s: %s reported a partition",
+				o->volume->name, o->partition, o->program);
 		return 0;
 	case ENTRY_INCOMPLETE:
-		scan_incomplete(o->scan, "unreadable: %s %s: %.*s", o->volume->name, o->partition, (int)e->reason_len,
-				e->reason);
+		scan_incomplete(o->scan, "unreadable: %s %s: %.*s", o->volume->name, o->partition,
+				(int)e->reason_len, e->reason);
 		return 0;
 	case ENTRY_FAILED:
-		scan_incomplete(o->scan, "unreadable: %s %s: %s: %.*s", o->volume->name, o->partition, o->program,
-				(int)e->reason_len, e->reason);
+		scan_incomplete(o->scan, "unreadable: %s %s: %s: %.*s", o->volume->name,
+				o->partition, o->program, (int)e->reason_len, e->reason);
 		run->finished = true;
 		return 0;
 	case ENTRY_DONE:
@@ -191,7 +193,8 @@ static int take_entries(struct running *run, struct err *err)
 		if (r == ENTRY_CHANNEL_CLOSED)
 			return 0;
 		if (r < 0) {
-			scan_incomplete(o->scan, "unreadable: %s %s: %s: %s", o->volume->name, o->partition, o->program,
+			scan_incomplete(o->scan, "unreadable: %s %s: %s: %s", o->volume->name,
+					o->partition, o->program,
 					r == -EAGAIN ? "it hung and was ended" : err_text(&fault));
 			run->finished = true; /* the reason is said */
 			return 0;
@@ -210,11 +213,13 @@ static void say_how_it_ended(const struct running *run, int status)
 	const struct scan_reader *o = run->order;
 
 	if (WIFSIGNALED(status))
-		scan_incomplete(o->scan, "unreadable: %s %s: %s was ended by signal %d (%s)", o->volume->name, o->partition,
-				o->program, WTERMSIG(status), strsignal(WTERMSIG(status)));
+		scan_incomplete(o->scan, "unreadable: %s %s: %s was ended by signal %d (%s)",
+				o->volume->name, o->partition, o->program, WTERMSIG(status),
+				strsignal(WTERMSIG(status)));
 	else
-		scan_incomplete(o->scan, "unreadable: %s %s: %s ended with status %d before it was done", o->volume->name,
-				o->partition, o->program, WEXITSTATUS(status));
+		scan_incomplete(o->scan,
+				"unreadable: %s %s: %s ended with status %d before it was done",
+				o->volume->name, o->partition, o->program, WEXITSTATUS(status));
 }
 
 int scan_reader_run(const struct scan_reader *order, struct err *err)

@@ -16,9 +16,11 @@ static size_t utf8_len(const unsigned char *s)
 		unsigned char first_min, first_max, second_min, second_max;
 		size_t len;
 	} forms[] = {
-		{ 0x20, 0x7e, 0, 0, 1 },       { 0xc2, 0xdf, 0x80, 0xbf, 2 }, { 0xe0, 0xe0, 0xa0, 0xbf, 3 },
-		{ 0xe1, 0xec, 0x80, 0xbf, 3 }, { 0xed, 0xed, 0x80, 0x9f, 3 }, { 0xee, 0xef, 0x80, 0xbf, 3 },
-		{ 0xf0, 0xf0, 0x90, 0xbf, 4 }, { 0xf1, 0xf3, 0x80, 0xbf, 4 }, { 0xf4, 0xf4, 0x80, 0x8f, 4 },
+		{ 0x20, 0x7e, 0, 0, 1 },       { 0xc2, 0xdf, 0x80, 0xbf, 2 },
+		{ 0xe0, 0xe0, 0xa0, 0xbf, 3 }, { 0xe1, 0xec, 0x80, 0xbf, 3 },
+		{ 0xed, 0xed, 0x80, 0x9f, 3 }, { 0xee, 0xef, 0x80, 0xbf, 3 },
+		{ 0xf0, 0xf0, 0x90, 0xbf, 4 }, { 0xf1, 0xf3, 0x80, 0xbf, 4 },
+		{ 0xf4, 0xf4, 0x80, 0x8f, 4 },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(forms); i++) {
@@ -66,7 +68,9 @@ static void set_text(json_t *object, const char *key, const char *bytes)
 
 int scan_report_init(struct scan_report *r, bool as_json, struct err *err)
 {
-	*r = (struct scan_report){ .as_json = as_json, .findings = json_array(), .reasons = json_array() };
+	*r = (struct scan_report){ .as_json = as_json,
+				   .findings = json_array(),
+				   .reasons = json_array() };
 	return r->findings && r->reasons ? 0 : err_set(err, ENOMEM, "start a report");
 }
 
@@ -125,8 +129,9 @@ void scan_report_file(void *arg, const struct scan_file *f)
 	if (!r->as_json) {
 		CLEANUP_FREE char *path = scan_report_text(f->path);
 
-		printf("%-64s %12llu %s %s%s%s\n", f->has_sha256 ? sha256 : "-", (unsigned long long)f->size,
-		       f->partition[0] ? f->partition : "-", path ? path : "?", f->stream[0] ? ":" : "", f->stream);
+		printf("%-64s %12llu %s %s%s%s\n", f->has_sha256 ? sha256 : "-",
+		       (unsigned long long)f->size, f->partition[0] ? f->partition : "-",
+		       path ? path : "?", f->stream[0] ? ":" : "", f->stream);
 		return;
 	}
 	set_text(item, "volume", f->volume);
@@ -148,7 +153,8 @@ void scan_report_progress(void *arg, const struct scan_file *f)
 	if (now - r->said_ms < 1000)
 		return;
 	r->said_ms = now;
-	printf("{\"files\":%llu,\"bytes\":%llu}\n", (unsigned long long)r->files, (unsigned long long)r->bytes);
+	printf("{\"files\":%llu,\"bytes\":%llu}\n", (unsigned long long)r->files,
+	       (unsigned long long)r->bytes);
 	fflush(stdout);
 }
 
@@ -161,11 +167,15 @@ const char *scan_report_verdict_name(enum scan_verdict verdict)
 
 static void print_json(const struct scan_report *r, const struct scan_result *result)
 {
-	CLEANUP(json_decref) json_t *all = json_pack(
-		"{s:s, s:O, s:I, s:I, s:I, s:I, s:O, s:I, s:s, s:s}", "verdict", scan_report_verdict_name(result->verdict),
-		"reasons", r->reasons, "more_reasons", (json_int_t)r->more_reasons, "files", (json_int_t)result->files,
-		"bytes", (json_int_t)result->bytes, "scanned_contents", (json_int_t)result->scanned_contents, "findings",
-		r->findings, "more_findings", (json_int_t)r->more_findings, "engine", result->engine, "signature_version", result->signature_version);
+	CLEANUP(json_decref)
+	json_t *all =
+		json_pack("{s:s, s:O, s:I, s:I, s:I, s:I, s:O, s:I, s:s, s:s}", "verdict",
+			  scan_report_verdict_name(result->verdict), "reasons", r->reasons,
+			  "more_reasons", (json_int_t)r->more_reasons, "files",
+			  (json_int_t)result->files, "bytes", (json_int_t)result->bytes,
+			  "scanned_contents", (json_int_t)result->scanned_contents, "findings",
+			  r->findings, "more_findings", (json_int_t)r->more_findings, "engine",
+			  result->engine, "signature_version", result->signature_version);
 
 	print_line(all);
 }
@@ -180,7 +190,8 @@ void scan_report_print(const struct scan_report *r, const struct scan_result *re
 		return;
 	}
 	json_array_foreach (r->findings, i, item)
-		printf("INFECTED %s %s %s%s%s: %s\n", json_string_value(json_object_get(item, "volume")),
+		printf("INFECTED %s %s %s%s%s: %s\n",
+		       json_string_value(json_object_get(item, "volume")),
 		       json_string_value(json_object_get(item, "partition")),
 		       json_string_value(json_object_get(item, "path")),
 		       json_string_length(json_object_get(item, "stream")) ? ":" : "",

@@ -18,7 +18,7 @@ struct scan_report {
 	json_t *findings, *reasons;
 	uint64_t more_reasons, more_findings; /* not kept */
 	uint64_t finding_bytes;               /* of those that are */
-	uint64_t files, bytes, said_ms; /* of the progress */
+	uint64_t files, bytes, said_ms;       /* of the progress */
 };
 
 int scan_report_init(struct scan_report *report, bool as_json, struct err *err);

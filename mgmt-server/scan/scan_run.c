@@ -16,7 +16,7 @@
 enum { PARTITIONS_MAX = 256, RAW_PIECE = 32 << 20, RAW_OVERLAP = 1 << 20, ZERO_PIECE = 1 << 20 };
 
 struct partition {
-	char name[16];  /* as in reports: the kernel's number, "" for a volume without a table */
+	char name[16]; /* as in reports: the kernel's number, "" for a volume without a table */
 	char type[48], table_type[48];
 	uint64_t offset, length;
 };
@@ -49,8 +49,8 @@ static int partition_seen(void *arg, const struct entry *e, struct err *err)
 }
 
 /* A partition without files: its bytes in pieces, each a content. The overlap finds what lies across a border. */
-static int scan_raw_piece(struct scan *s, const struct scan_volume *v, const struct partition *p, const char *what,
-			  uint64_t at, uint64_t len, struct err *err)
+static int scan_raw_piece(struct scan *s, const struct scan_volume *v, const struct partition *p,
+			  const char *what, uint64_t at, uint64_t len, struct err *err)
 {
 	CLEANUP_FREE uint8_t *buf = malloc(len);
 	struct scan_content *c = calloc(1, sizeof(*c));
@@ -80,8 +80,8 @@ static int scan_raw_piece(struct scan *s, const struct scan_volume *v, const str
 	return r;
 }
 
-static int scan_raw(struct scan *s, const struct scan_volume *v, const struct partition *p, const char *what,
-		    struct err *err)
+static int scan_raw(struct scan *s, const struct scan_volume *v, const struct partition *p,
+		    const char *what, struct err *err)
 {
 	for (uint64_t at = 0; at < p->length;) {
 		uint64_t len = p->length - at < RAW_PIECE ? p->length - at : RAW_PIECE;
@@ -98,7 +98,8 @@ static int scan_raw(struct scan *s, const struct scan_volume *v, const struct pa
 }
 
 /* The reader looked at the ends only; here it is made sure. */
-static int scan_zeros(struct scan *s, const struct scan_volume *v, const struct partition *p, struct err *err)
+static int scan_zeros(struct scan *s, const struct scan_volume *v, const struct partition *p,
+		      struct err *err)
 {
 	CLEANUP_FREE uint8_t *buf = malloc(ZERO_PIECE);
 
@@ -128,17 +129,23 @@ static int scan_zeros(struct scan *s, const struct scan_volume *v, const struct 
 	return 0;
 }
 
-static int scan_in_vm(struct scan *s, const struct scan_volume *v, const struct partition *p, struct err *err)
+static int scan_in_vm(struct scan *s, const struct scan_volume *v, const struct partition *p,
+		      struct err *err)
 {
 	struct scan_vm_disk disk = { .type = p->type, .offset = p->offset, .length = p->length };
 
-	return scan_vm_run(&(struct scan_vm){ .scan = s, .volume = v, .partition = p->name, .disks = &disk, .disk_count = 1 },
+	return scan_vm_run(&(struct scan_vm){ .scan = s,
+					      .volume = v,
+					      .partition = p->name,
+					      .disks = &disk,
+					      .disk_count = 1 },
 			   err);
 }
 
 /* All partitions of @p's type, when @p is the first of them: a volume group may lie across several. */
-static int scan_group_in_vm(struct scan *s, const struct scan_volume *v, const struct partition_list *list,
-			    const struct partition *p, struct err *err)
+static int scan_group_in_vm(struct scan *s, const struct scan_volume *v,
+			    const struct partition_list *list, const struct partition *p,
+			    struct err *err)
 {
 	struct scan_vm_disk disks[SCAN_VM_DISKS_MAX];
 	size_t count = 0;
@@ -151,17 +158,25 @@ static int scan_group_in_vm(struct scan *s, const struct scan_volume *v, const s
 		if (!count && q != p)
 			return 0;
 		if (count == SCAN_VM_DISKS_MAX) {
-			scan_incomplete(s, "no reader: %s: more than %d parts of volume groups", v->name, SCAN_VM_DISKS_MAX);
+			scan_incomplete(s, "no reader: %s: more than %d parts of volume groups",
+					v->name, SCAN_VM_DISKS_MAX);
 			return 0;
 		}
-		disks[count++] = (struct scan_vm_disk){ .type = q->type, .offset = q->offset, .length = q->length };
+		disks[count++] = (struct scan_vm_disk){ .type = q->type,
+							.offset = q->offset,
+							.length = q->length };
 	}
-	return scan_vm_run(&(struct scan_vm){ .scan = s, .volume = v, .partition = p->name, .disks = disks, .disk_count = count },
+	return scan_vm_run(&(struct scan_vm){ .scan = s,
+					      .volume = v,
+					      .partition = p->name,
+					      .disks = disks,
+					      .disk_count = count },
 			   err);
 }
 
-static int scan_partition(struct scan *s, const struct scan_volume *v, const struct partition_list *list,
-			  const struct partition *p, struct err *err)
+static int scan_partition(struct scan *s, const struct scan_volume *v,
+			  const struct partition_list *list, const struct partition *p,
+			  struct err *err)
 {
 	const struct scan_partition_rule *rule = scan_partition_rule(p->type, p->table_type);
 
@@ -183,7 +198,8 @@ static int scan_partition(struct scan *s, const struct scan_volume *v, const str
 	case SCAN_WAY_ZEROS:
 		return scan_zeros(s, v, p, err);
 	case SCAN_WAY_INCOMPLETE:
-		scan_incomplete(s, "%s: %s%s%s: %s", rule->detail, v->name, p->name[0] ? " partition " : "", p->name,
+		scan_incomplete(s, "%s: %s%s%s: %s", rule->detail, v->name,
+				p->name[0] ? " partition " : "", p->name,
 				p->type[0] ? p->type : "no file system that is known");
 		return 0;
 	}
@@ -222,7 +238,8 @@ static int start_engine(struct scan *s, struct err *err)
 
 	if (!program)
 		return err_set(err, ENOMEM, "start the scan engine");
-	r = engine_client_start(&s->engine, program, s->order->signatures, task_pool_threads(s->pool), err);
+	r = engine_client_start(&s->engine, program, s->order->signatures,
+				task_pool_threads(s->pool), err);
 	if (r < 0) {
 		/* No signatures, no space for its temp files, whatever: nothing is scanned, and the verdict says so. */
 		scan_incomplete(s, "no engine: %s", err_text(err));
@@ -230,7 +247,8 @@ static int start_engine(struct scan *s, struct err *err)
 	}
 	hello = engine_client_hello(s->engine);
 	snprintf(s->result->engine, sizeof(s->result->engine), "%.63s", hello->version);
-	snprintf(s->result->signature_version, sizeof(s->result->signature_version), "%.63s", hello->signature_version);
+	snprintf(s->result->signature_version, sizeof(s->result->signature_version), "%.63s",
+		 hello->signature_version);
 	return 0;
 }
 

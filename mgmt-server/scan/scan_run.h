@@ -14,17 +14,17 @@
 enum scan_verdict { SCAN_CLEAN, SCAN_INFECTED, SCAN_INCOMPLETE };
 
 struct scan_volume {
-	const char *name;             /* disk0 … */
+	const char *name; /* disk0 … */
 	struct volume_input input;
 	/* The same bytes as a read-only NBD export on a unix socket (default export name), for file systems that need the
 	 * kernel; called with input.ctx, at most once. NULL: those are incomplete. */
 	int (*nbd_socket)(void *ctx, const char **path, struct err *err);
 };
 
-struct scan_file {                    /* one file as it was seen; strings live during the call */
+struct scan_file { /* one file as it was seen; strings live during the call */
 	const char *volume, *partition, *path, *stream;
 	uint64_t inode, size;
-	unsigned flags;               /* enum reader_flags */
+	unsigned flags; /* enum reader_flags */
 	bool has_sha256;
 	uint8_t sha256[32];
 };
@@ -36,14 +36,14 @@ struct scan_finding {
 struct scan_order {
 	const struct scan_volume *volumes;
 	size_t volume_count;
-	const char *signatures;       /* folder; NULL: list only */
-	bool deleted;                 /* report deleted files too */
-	unsigned workers;             /* 0: one per processor */
-	const char *libexec;          /* where the readers and the engine are */
+	const char *signatures; /* folder; NULL: list only */
+	bool deleted;           /* report deleted files too */
+	unsigned workers;       /* 0: one per processor */
+	const char *libexec;    /* where the readers and the engine are */
 	void *arg;
-	void (*file)(void *arg, const struct scan_file *file);           /* may be NULL */
+	void (*file)(void *arg, const struct scan_file *file); /* may be NULL */
 	void (*finding)(void *arg, const struct scan_finding *finding);
-	void (*reason)(void *arg, const char *text);                     /* why not clean */
+	void (*reason)(void *arg, const char *text); /* why not clean */
 	const atomic_bool *cancel;
 };
 

@@ -47,16 +47,19 @@ static void command_free(struct command *c)
 
 struct run {
 	const struct scan_vm *order;
-	char folder[64];  /* private: the overlays */
-	char *images;     /* where vmlinuz and initrd are */
-	const char *nbd;  /* socket of the volume */
+	char folder[64]; /* private: the overlays */
+	char *images;    /* where vmlinuz and initrd are */
+	const char *nbd; /* socket of the volume */
 };
 
 static int make_overlay(const struct run *run, size_t i, struct err *err)
 {
 	CLEANUP_FREE char *path = io_printf("%s/%zu.qcow2", run->folder, i);
-	CLEANUP_FREE char *size = io_printf("%llu", (unsigned long long)run->order->disks[i].length);
-	const char *argv[] = { "/usr/bin/qemu-img", "create", "-q", "-f", "qcow2", path, size, NULL };
+	CLEANUP_FREE char *size =
+		io_printf("%llu", (unsigned long long)run->order->disks[i].length);
+	const char *argv[] = {
+		"/usr/bin/qemu-img", "create", "-q", "-f", "qcow2", path, size, NULL
+	};
 	pid_t pid;
 	int status;
 
@@ -66,7 +69,8 @@ static int make_overlay(const struct run *run, size_t i, struct err *err)
 	if (pid < 0)
 		return (int)pid;
 	status = child_end(pid, 0);
-	return status ? err_say(err, EIO, "qemu-img could not make an overlay in %s", run->folder) : 0;
+	return status ? err_say(err, EIO, "qemu-img could not make an overlay in %s", run->folder)
+		      : 0;
 }
 
 static void add_disk(struct command *c, const struct run *run, size_t i)
@@ -74,11 +78,13 @@ static void add_disk(struct command *c, const struct run *run, size_t i)
 	const struct scan_vm_disk *d = &run->order->disks[i];
 
 	add(c, strdup("-blockdev"));
-	add(c, io_printf("{\"driver\":\"raw\",\"node-name\":\"part%zu\",\"file\":\"volume\",\"read-only\":true,"
+	add(c, io_printf("{\"driver\":\"raw\",\"node-name\":\"part%zu\",\"file\":\"volume\",\"read-"
+			 "only\":true,"
 			 "\"offset\":%llu,\"size\":%llu}",
 			 i, (unsigned long long)d->offset, (unsigned long long)d->length));
 	add(c, strdup("-blockdev"));
-	add(c, io_printf("{\"driver\":\"qcow2\",\"node-name\":\"disk%zu\",\"backing\":\"part%zu\",\"file\":{\"driver\":"
+	add(c, io_printf("{\"driver\":\"qcow2\",\"node-name\":\"disk%zu\",\"backing\":\"part%zu\","
+			 "\"file\":{\"driver\":"
 			 "\"file\",\"filename\":\"%s/%zu.qcow2\"}}",
 			 i, i, run->folder, i));
 	add(c, strdup("-device"));
@@ -103,11 +109,28 @@ static void build_command(struct command *c, const struct run *run)
 	/* TCG also where KVM works: the guest parses hostile bytes, and emulation is the smaller surface. Descriptor 3 is
 	 * the port's other end. */
 	static const char *const fixed[] = {
-		"/usr/bin/qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-		"-machine", "q35,usb=off", "-accel", "tcg,thread=multi", "-cpu", "qemu64", "-smp", "2",
-		"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
-		"-chardev", "socket,id=out,fd=3", "-device", "virtio-serial-pci",
-		"-device", "virtserialport,chardev=out,nr=1",
+		"/usr/bin/qemu-system-x86_64",
+		"-nodefaults",
+		"-no-user-config",
+		"-display",
+		"none",
+		"-no-reboot",
+		"-machine",
+		"q35,usb=off",
+		"-accel",
+		"tcg,thread=multi",
+		"-cpu",
+		"qemu64",
+		"-smp",
+		"2",
+		"-sandbox",
+		"on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+		"-chardev",
+		"socket,id=out,fd=3",
+		"-device",
+		"virtio-serial-pci",
+		"-device",
+		"virtserialport,chardev=out,nr=1",
 	};
 
 	add_fixed(c, fixed, ARRAY_LEN(fixed));
@@ -120,7 +143,8 @@ static void build_command(struct command *c, const struct run *run)
 	add(c, strdup("-append"));
 	add(c, types_argument(run->order));
 	add(c, strdup("-blockdev"));
-	add(c, io_printf("{\"driver\":\"nbd\",\"node-name\":\"volume\",\"read-only\":true,\"server\":{\"type\":\"unix\","
+	add(c, io_printf("{\"driver\":\"nbd\",\"node-name\":\"volume\",\"read-only\":true,"
+			 "\"server\":{\"type\":\"unix\","
 			 "\"path\":\"%s\"}}",
 			 run->nbd));
 	for (size_t i = 0; i < run->order->disk_count; i++)
@@ -131,9 +155,10 @@ static int run_vm(const struct run *run, struct err *err)
 {
 	const struct scan_vm *o = run->order;
 	struct command command = { 0 };
-	struct scan_reader reader = {
-		.scan = o->scan, .volume = o->volume, .program = "godwit-scan-vm", .partition = o->partition
-	};
+	struct scan_reader reader = { .scan = o->scan,
+				      .volume = o->volume,
+				      .program = "godwit-scan-vm",
+				      .partition = o->partition };
 	int pair[2], r = 0;
 	pid_t qemu = -1;
 
@@ -188,12 +213,15 @@ int scan_vm_run(const struct scan_vm *order, struct err *err)
 	if (!images)
 		return err_set(err, ENOMEM, "start the virtual machine");
 	if (!images_there(images)) {
-		scan_incomplete(order->scan, "no reader: %s %s: %s needs the virtual machine (run: make scan-vm)",
-				order->volume->name, order->partition, order->disks[0].type);
+		scan_incomplete(
+			order->scan,
+			"no reader: %s %s: %s needs the virtual machine (run: make scan-vm)",
+			order->volume->name, order->partition, order->disks[0].type);
 		return 0;
 	}
 	if (!order->volume->nbd_socket) {
-		scan_incomplete(order->scan, "no reader: %s %s: %s cannot be read from this kind of volume",
+		scan_incomplete(order->scan,
+				"no reader: %s %s: %s cannot be read from this kind of volume",
 				order->volume->name, order->partition, order->disks[0].type);
 		return 0;
 	}

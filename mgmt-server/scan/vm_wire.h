@@ -10,11 +10,11 @@
 #include <stdint.h>
 
 enum vm_frame_kind {
-	VM_FRAME_FILE = 1,   /* a: inode, b: size, c: mtime; text: path */
-	VM_FRAME_DATA,       /* a: offset; the bytes */
+	VM_FRAME_FILE = 1, /* a: inode, b: size, c: mtime; text: path */
+	VM_FRAME_DATA,     /* a: offset; the bytes */
 	VM_FRAME_END,
 	VM_FRAME_UNREADABLE, /* text: why the file that is open could not be read */
-	VM_FRAME_LOST,       /* text: something that could not be looked at: a folder, a file system */
+	VM_FRAME_LOST, /* text: something that could not be looked at: a folder, a file system */
 	VM_FRAME_DONE,
 };
 

@@ -22,7 +22,8 @@ struct reply {
 
 static int answer(int fd, int status, const void *data, size_t len)
 {
-	struct reply reply = { .status = (int32_t)htole32((uint32_t)status), .len = htole32((uint32_t)len) };
+	struct reply reply = { .status = (int32_t)htole32((uint32_t)status),
+			       .len = htole32((uint32_t)len) };
 	int r;
 
 	r = io_write_full(fd, &reply, sizeof(reply));
@@ -31,8 +32,8 @@ static int answer(int fd, int status, const void *data, size_t len)
 	return len ? io_write_full(fd, data, len) : 0;
 }
 
-static int serve_one(int fd, const struct volume_input *input, uint8_t *buf, const struct request *q,
-		     struct err *err)
+static int serve_one(int fd, const struct volume_input *input, uint8_t *buf,
+		     const struct request *q, struct err *err)
 {
 	uint64_t offset = le64toh(q->offset);
 	uint32_t len = le32toh(q->len);

@@ -25,7 +25,8 @@ static void test_content_cache_remembers_verdicts(void **state)
 
 	(void)state;
 	for (unsigned n = 0; n < 5000; n++) {
-		reply = (struct engine_reply){ .verdict = n % 2 ? ENGINE_INFECTED : ENGINE_CLEAN, .text = "Bad" };
+		reply = (struct engine_reply){ .verdict = n % 2 ? ENGINE_INFECTED : ENGINE_CLEAN,
+					       .text = "Bad" };
 		hash_of(n, sha256);
 		content_cache_add(cache, sha256, n + 1, &reply);
 	}

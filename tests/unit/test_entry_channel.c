@@ -103,7 +103,8 @@ static void test_entry_channel_takes_only_contents_that_cannot_change(void **sta
 		assert_int_equal(entry_channel_send(p.reader, &out, &err), 0);
 		r = entry_channel_receive(p.parent, buf, &in, &err);
 		if (r != content_cases[i].want)
-			fail_msg("%s: got %d, want %d", content_cases[i].name, r, content_cases[i].want);
+			fail_msg("%s: got %d, want %d", content_cases[i].name, r,
+				 content_cases[i].want);
 		if (r == 0)
 			base_close(in.content);
 		base_close(out.content);
@@ -125,7 +126,9 @@ static const struct {
 } wire_cases[] = {
 	{ "shorter than a header", { 0 }, 10 },
 	{ "path longer than the message", { .path_len = 100 }, sizeof(struct header) + 4 },
-	{ "lengths that overflow", { .path_len = UINT32_MAX, .stream_len = 1 }, sizeof(struct header) },
+	{ "lengths that overflow",
+	  { .path_len = UINT32_MAX, .stream_len = 1 },
+	  sizeof(struct header) },
 	{ "bytes nobody owns", { .path_len = 2 }, sizeof(struct header) + 4 },
 	{ "unknown kind", { .kind = 99 }, sizeof(struct header) },
 	{ "a content that did not come along", { .has_content = 1 }, sizeof(struct header) },
@@ -142,7 +145,8 @@ static void test_entry_channel_refuses_messages_that_do_not_add_up(void **state)
 		int r;
 
 		memcpy(message, &wire_cases[i].header, sizeof(struct header));
-		assert_int_equal(send(p.reader, message, wire_cases[i].send, 0), (ssize_t)wire_cases[i].send);
+		assert_int_equal(send(p.reader, message, wire_cases[i].send, 0),
+				 (ssize_t)wire_cases[i].send);
 		r = entry_channel_receive(p.parent, buf, &in, &err);
 		if (r != -EBADMSG)
 			fail_msg("%s: got %d, want -EBADMSG", wire_cases[i].name, r);

@@ -17,8 +17,8 @@ static const struct {
 	uint64_t inode, parent;
 	const char *name;
 } names[] = {
-	{ 10, ROOT, "home" }, { 11, 10, "anna" },  { 12, 11, "letter" }, { 12, ROOT, "second-name" },
-	{ 20, 21, "a" },      { 21, 20, "b" },     { 30, 99, "orphan" }, { 40, 40, "self" },
+	{ 10, ROOT, "home" }, { 11, 10, "anna" }, { 12, 11, "letter" }, { 12, ROOT, "second-name" },
+	{ 20, 21, "a" },      { 21, 20, "b" },    { 30, 99, "orphan" }, { 40, 40, "self" },
 };
 
 static const struct {
@@ -41,7 +41,9 @@ static void test_name_tree_puts_paths_together(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
-		assert_int_equal(name_tree_add(tree, names[i].inode, names[i].parent, names[i].name, strlen(names[i].name)), 0);
+		assert_int_equal(name_tree_add(tree, names[i].inode, names[i].parent, names[i].name,
+					       strlen(names[i].name)),
+				 0);
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
 		size_t len = name_tree_path(tree, cases[i].inode, ROOT, path, sizeof(path) - 1);
 

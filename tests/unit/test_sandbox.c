@@ -21,7 +21,9 @@
 #include "mgmt-server/scan/sandbox.h"
 
 #if defined(__SANITIZE_ADDRESS__)
-enum { SANITIZED = 1 }; /* its runtime needs the system calls that are forbidden, and terabytes of address space */
+enum {
+	SANITIZED = 1
+}; /* its runtime needs the system calls that are forbidden, and terabytes of address space */
 #else
 enum { SANITIZED = 0 };
 #endif
@@ -85,14 +87,17 @@ static int do_ptrace(void)
 
 static int do_map_code(void)
 {
-	return mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED
+	return mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		    0) != MAP_FAILED
 		       ? DONE
 		       : REFUSED;
 }
 
 static int do_eat_memory(void)
 {
-	return mmap(NULL, 8ULL << 30, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED ? DONE : REFUSED;
+	return mmap(NULL, 8ULL << 30, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED
+		       ? DONE
+		       : REFUSED;
 }
 
 enum { KILLED = -SIGSYS };
@@ -145,7 +150,8 @@ static void check(enum sandbox_role role, size_t i, int want)
 	if (got == NO_SANDBOX)
 		fail_msg("the sandbox could not be entered");
 	if (got != want)
-		fail_msg("%s: %s: got %d, want %d", role == SANDBOX_READER ? "reader" : "engine", cases[i].name, got, want);
+		fail_msg("%s: %s: got %d, want %d", role == SANDBOX_READER ? "reader" : "engine",
+			 cases[i].name, got, want);
 }
 
 static void test_sandbox_lets_a_reader_do_nothing_else(void **state)

@@ -67,8 +67,9 @@ static int run(const char *const *argv)
 }
 
 /* What a device holds, tried in this order: the most particular signatures first. */
-static const char *const any_type[] = { "xfs",	    "btrfs", "ext4",   "f2fs", "jfs",	 "reiserfs", "squashfs", "erofs",
-					"iso9660", "udf",   "exfat", "vfat", "ntfs3", "hfsplus",   "hfs" };
+static const char *const any_type[] = { "xfs",      "btrfs",    "ext4",  "f2fs",    "jfs",
+					"reiserfs", "squashfs", "erofs", "iso9660", "udf",
+					"exfat",    "vfat",     "ntfs3", "hfsplus", "hfs" };
 
 static const struct {
 	const char *type, *options;
@@ -121,8 +122,8 @@ static void scan_device(struct vm_walk *w, const char *device, const char *type,
 			vm_walk_device(w, device, prefix);
 			return;
 		}
-		snprintf(why, sizeof(why), "%s%s does not mount: %s", prefix, type ? type : "an unknown file system",
-			 strerror(errno));
+		snprintf(why, sizeof(why), "%s%s does not mount: %s", prefix,
+			 type ? type : "an unknown file system", strerror(errno));
 		vm_walk_lost(w, why);
 		return;
 	}
@@ -132,9 +133,11 @@ static void scan_device(struct vm_walk *w, const char *device, const char *type,
 
 static void activate_volume_groups(struct vm_walk *w)
 {
-	static const char config[] = "activation{udev_sync=0 udev_rules=0 monitoring=0} backup{backup=0 archive=0} "
-				     "global{locking_type=1 use_lvmpolld=0} devices{use_devicesfile=0}";
-	const char *const activate[] = { "/sbin/lvm", "vgchange", "-ay", "--sysinit", "--config", config, NULL };
+	static const char config[] =
+		"activation{udev_sync=0 udev_rules=0 monitoring=0} backup{backup=0 archive=0} "
+		"global{locking_type=1 use_lvmpolld=0} devices{use_devicesfile=0}";
+	const char *const activate[] = { "/sbin/lvm", "vgchange", "-ay", "--sysinit",
+					 "--config",  config,     NULL };
 	const char *const nodes[] = { "/sbin/lvm", "vgmknodes", "--config", config, NULL };
 
 	if (run(activate))
@@ -145,8 +148,9 @@ static void activate_volume_groups(struct vm_walk *w)
 /* Inner volumes (of a mirror, a pool) are seen through the outer ones. */
 static int is_inner(const char *name)
 {
-	static const char *const ends[] = { "_tdata", "_tmeta", "_tpool", "-tpool", "_pmspare", "_cdata", "_cmeta",
-					    "-real",  "-cow",	"_corig", "_vdata" };
+	static const char *const ends[] = { "_tdata",   "_tmeta", "_tpool", "-tpool",
+					    "_pmspare", "_cdata", "_cmeta", "-real",
+					    "-cow",     "_corig", "_vdata" };
 
 	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
 		size_t n = strlen(name), k = strlen(ends[i]);
@@ -154,7 +158,8 @@ static int is_inner(const char *name)
 		if (n > k && !strcmp(name + n - k, ends[i]))
 			return 1;
 	}
-	return strstr(name, "_rimage_") || strstr(name, "_rmeta_") || strstr(name, "_mimage_") || strstr(name, "_mlog");
+	return strstr(name, "_rimage_") || strstr(name, "_rmeta_") || strstr(name, "_mimage_") ||
+	       strstr(name, "_mlog");
 }
 
 static void scan_volume_groups(struct vm_walk *w)
@@ -180,13 +185,15 @@ static void scan_disks(struct vm_walk *w)
 	char line[2048] = "", device[] = "/dev/vda", *types, *type, *rest;
 	int fd = open("/proc/cmdline", O_RDONLY | O_CLOEXEC), groups = 0;
 
-	if (fd < 0 || read(fd, line, sizeof(line) - 1) < 0 || !(types = strstr(line, "godwit.types="))) {
+	if (fd < 0 || read(fd, line, sizeof(line) - 1) < 0 ||
+	    !(types = strstr(line, "godwit.types="))) {
 		vm_walk_lost(w, "the virtual machine was not told what to read");
 		return;
 	}
 	types += strlen("godwit.types=");
 	types[strcspn(types, " \n")] = 0;
-	for (type = strtok_r(types, ",", &rest); type && device[7] <= 'z'; type = strtok_r(NULL, ",", &rest)) {
+	for (type = strtok_r(types, ",", &rest); type && device[7] <= 'z';
+	     type = strtok_r(NULL, ",", &rest)) {
 		if (!strcmp(type, "LVM2_member"))
 			groups = 1;
 		else
@@ -202,7 +209,8 @@ int main(void)
 	struct vm_walk *w;
 	int port;
 
-	mkdir("/proc", 0755), mkdir("/sys", 0755), mkdir("/dev", 0755), mkdir("/mnt", 0755), mkdir("/run", 0755);
+	mkdir("/proc", 0755), mkdir("/sys", 0755), mkdir("/dev", 0755), mkdir("/mnt", 0755),
+		mkdir("/run", 0755);
 	mkdir("/etc", 0755), mkdir("/tmp", 0755);
 	mount("proc", "/proc", "proc", 0, NULL);
 	mount("sysfs", "/sys", "sysfs", 0, NULL);

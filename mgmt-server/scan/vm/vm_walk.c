@@ -53,10 +53,12 @@ static void put(struct vm_walk *w, const void *bytes, size_t len)
 	}
 }
 
-static void frame(struct vm_walk *w, enum vm_frame_kind kind, const void *bytes, size_t len, uint64_t a, uint64_t b,
-		  uint64_t c)
+static void frame(struct vm_walk *w, enum vm_frame_kind kind, const void *bytes, size_t len,
+		  uint64_t a, uint64_t b, uint64_t c)
 {
-	struct vm_frame f = { .magic = VM_FRAME_MAGIC, .kind = kind, .len = (uint32_t)len, .a = a, .b = b, .c = c };
+	struct vm_frame f = {
+		.magic = VM_FRAME_MAGIC, .kind = kind, .len = (uint32_t)len, .a = a, .b = b, .c = c
+	};
 
 	put(w, &f, sizeof(f));
 	put(w, bytes, len);
@@ -81,7 +83,8 @@ void vm_walk_done(struct vm_walk *w)
 static int stream_run(struct vm_walk *w, int fd, off_t offset, off_t end)
 {
 	while (offset < end) {
-		size_t want = end - offset < VM_FRAME_DATA_MAX ? (size_t)(end - offset) : VM_FRAME_DATA_MAX;
+		size_t want = end - offset < VM_FRAME_DATA_MAX ? (size_t)(end - offset)
+							       : VM_FRAME_DATA_MAX;
 		ssize_t n = pread(fd, w->data, want, offset);
 
 		if (n < 0)
@@ -117,21 +120,25 @@ static int stream_data(struct vm_walk *w, int fd, off_t size)
 	return 0;
 }
 
-static void stream_open(struct vm_walk *w, int fd, size_t path_len, const struct stat *st, off_t size)
+static void stream_open(struct vm_walk *w, int fd, size_t path_len, const struct stat *st,
+			off_t size)
 {
 	int r;
 
-	frame(w, VM_FRAME_FILE, w->path, path_len, st->st_ino, (uint64_t)size, (uint64_t)st->st_mtime);
+	frame(w, VM_FRAME_FILE, w->path, path_len, st->st_ino, (uint64_t)size,
+	      (uint64_t)st->st_mtime);
 	r = fd < 0 ? -errno : stream_data(w, fd, size);
 	text_frame(w, r < 0 ? VM_FRAME_UNREADABLE : VM_FRAME_END, r < 0 ? strerror(-r) : "");
 }
 
-static void stream_file(struct vm_walk *w, int folder, const char *name, size_t path_len, const struct stat *st)
+static void stream_file(struct vm_walk *w, int folder, const char *name, size_t path_len,
+			const struct stat *st)
 {
 	int fd;
 
 	/* Inode numbers repeat in other subvolumes, so the device counts too. */
-	if (st->st_nlink > 1 && inode_set_add(&w->links, st->st_ino * 0x9E3779B97F4A7C15ULL ^ st->st_dev) == INODE_SET_SEEN)
+	if (st->st_nlink > 1 && inode_set_add(&w->links, st->st_ino * 0x9E3779B97F4A7C15ULL ^
+								 st->st_dev) == INODE_SET_SEEN)
 		return;
 	fd = openat(folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	stream_open(w, fd, path_len, st, st->st_size);
@@ -143,7 +150,8 @@ static void lost_here(struct vm_walk *w, size_t path_len, const char *what)
 {
 	char why[512];
 
-	snprintf(why, sizeof(why), "%s %.*s: %s", what, (int)(path_len < 300 ? path_len : 300), w->path, strerror(errno));
+	snprintf(why, sizeof(why), "%s %.*s: %s", what, (int)(path_len < 300 ? path_len : 300),
+		 w->path, strerror(errno));
 	vm_walk_lost(w, why);
 }
 
@@ -236,7 +244,8 @@ void vm_walk_tree(struct vm_walk *w, const char *root, const char *prefix)
 
 void vm_walk_device(struct vm_walk *w, const char *device, const char *prefix)
 {
-	int fd = open(device, O_RDONLY | O_CLOEXEC), len = snprintf(w->path, PATH_CAP, "%s<swap>", prefix);
+	int fd = open(device, O_RDONLY | O_CLOEXEC),
+	    len = snprintf(w->path, PATH_CAP, "%s<swap>", prefix);
 	struct stat st = { 0 };
 	uint64_t size = 0;
 
