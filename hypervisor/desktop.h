@@ -41,6 +41,7 @@ struct desktop {
 	bool capture_hold;           /* that capture keeps the guest paused */
 	const void *capture_owner;   /* the connection that asked for it */
 	uint64_t stop_us, resume_us; /* QEMU's clock at its last STOP and RESUME event */
+	unsigned io_errors; /* events so far: an answer from before one says nothing about it */
 	unsigned exports_deleted;    /* BLOCK_EXPORT_DELETED events so far */
 	uint64_t fill_complained_ms; /* the watch thread's own */
 	uint64_t resumed_ms;         /* clock_now_ms() when it first ran; 0: not yet */

@@ -44,6 +44,7 @@ static void on_io_error(struct desktop *d, const json_t *data, uint64_t time_us)
 	(void)time_us;
 	if (!action || strcmp(action, "stop") != 0)
 		return;
+	d->io_errors++;
 	snprintf(d->reason, sizeof(d->reason), "%s of %s failed: %.160s",
 		 operation ? operation : "an operation", node && node[0] ? node : "a disk",
 		 text ? text : "unknown");
@@ -161,6 +162,7 @@ static void follow_arrival(struct desktop *d)
 /* Ask unless a capture holds the guest: its commands must not wait behind ours. */
 static void refresh(struct desktop *d)
 {
+	unsigned io_errors;
 	bool arriving, ask;
 	char status[64];
 	int r;
@@ -171,6 +173,7 @@ static void refresh(struct desktop *d)
 	if (ask)
 		d->refresh = false;
 	arriving = d->record.arriving;
+	io_errors = d->io_errors;
 	pthread_mutex_unlock(&d->lock);
 	if (!ask)
 		return;
@@ -182,7 +185,7 @@ static void refresh(struct desktop *d)
 		d->facts.qemu = desktop_state_parse_qemu(status);
 	if (r == 0 && d->facts.qemu == DESKTOP_QEMU_BROKEN)
 		snprintf(d->reason, sizeof(d->reason), "QEMU says %.60s: it cannot go on", status);
-	else if (r == 0 && d->facts.qemu == DESKTOP_QEMU_RUNNING)
+	else if (r == 0 && d->facts.qemu == DESKTOP_QEMU_RUNNING && d->io_errors == io_errors)
 		d->reason[0] = '\0';
 	pthread_cond_broadcast(&d->changed);
 	pthread_mutex_unlock(&d->lock);

@@ -99,6 +99,12 @@ state_is() {
 	[ "$(state_of "$1")" = "$2" ]
 }
 
+# status_says DESKTOP TEXT: does the reason of its state contain that?
+status_says() {
+	ask "{\"op\":\"status\",\"desktop\":\"$1\"}"
+	[[ $(field .reason) == *"$2"* ]]
+}
+
 console() {
 	echo "$state/desktops/$1/serial.log"
 }
