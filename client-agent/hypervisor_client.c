@@ -125,6 +125,8 @@ static void set_connection(struct hypervisor_client *c, int fd)
 	pthread_mutex_lock(&c->lock);
 	if (fd < 0)
 		base_close(c->fd);
+	else if (c->stop) /* whoever stops us saw the connection before this one */
+		shutdown(fd, SHUT_RDWR);
 	c->fd = fd;
 	for (w = fd < 0 ? c->waiting : NULL; w; w = next) {
 		next = w->next;
