@@ -66,17 +66,10 @@ start=$(sed -n 's/^load disk start=\([0-9]*\) .*/\1/p' "$text")
 check "no acknowledged block was lost ($start from $acked on)" test "$start" -ge "$acked"
 check "the writer goes on behind them" wait_for 20 acked_more_than "$((start + 5))"
 is "$(field disk_bad)" 0 "and finds its blocks on the disk"
-echo 'poweroff' >&5
-check "the command poweroff ends it" wait_for 30 tap_gone "$qemu"
-check "... with its file system closed" says 'off clean'
 
 # A self-check that can't fail proves nothing: damage a block behind the guest's back, and a bit of its memory.
-boot third 256
-check "it boots a third time" wait_for 60 says 'n=3 '
-header=$(($(sed -n 's/^load disk start=\([0-9]*\) .*/\1/p' "$text") + 0))
-check "it writes again" wait_for 20 acked_more_than "$((header + 5))"
 echo '{"execute":"stop"}' >&6
-check "it is stopped" wait_for 10 grep -q '"STOP"' "$(log_of third-qmp)"
+check "it is stopped" wait_for 10 grep -q '"STOP"' "$(log_of second-qmp)"
 # All blocks it has written: one alone may be rewritten before it is looked at again.
 dd if=/dev/urandom of="$disk" bs=4096 seek=$(((1 + 128) * 256)) count=$(($(field acked) + 2)) conv=notrunc status=none
 echo '{"execute":"cont"}' >&6
@@ -84,4 +77,7 @@ check "a foreign disk block is noticed" wait_for 20 says 'baddisk what='
 echo 'damage' >&5
 check "a flipped bit in memory is noticed" wait_for 30 says 'badpage index='
 check "... and counted" wait_for 10 says 'n=.* bad=[1-9]'
+echo 'poweroff' >&5
+check "the command poweroff ends it" wait_for 30 tap_gone "$qemu"
+check "... with its file system closed" says 'off clean'
 done_testing

@@ -9,7 +9,7 @@
 appliance_init "$1" "$TAP_DIR/g"
 LEASE_TTL=15s
 GUEST_LOAD='mem=80 hot=8 rate=200'
-begin appliance_server_start '[limits]' 'download_bytes_per_s = 4M'
+begin appliance_server_start '[limits]' 'download_bytes_per_s = 6M'
 begin appliance_login
 begin appliance_endpoint_start a
 begin appliance_endpoint_start b
