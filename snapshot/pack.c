@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/le.h"
 #include "common/hex.h"
 #include "common/io.h"
 #include "snapshot/crc32c.h"
@@ -27,34 +28,6 @@ enum {
 	TRAILER_CRC = 28,
 	ENTRY_RAW_LEN = 32, ENTRY_LEN = 36, ENTRY_TYPE = 40, ENTRY_CODEC = 41,
 };
-
-static void put32(uint8_t *p, uint32_t v)
-{
-	v = htole32(v);
-	memcpy(p, &v, 4);
-}
-
-static uint32_t get32(const uint8_t *p)
-{
-	uint32_t v;
-
-	memcpy(&v, p, 4);
-	return le32toh(v);
-}
-
-static void put64(uint8_t *p, uint64_t v)
-{
-	v = htole64(v);
-	memcpy(p, &v, 8);
-}
-
-static uint64_t get64(const uint8_t *p)
-{
-	uint64_t v;
-
-	memcpy(&v, p, 8);
-	return le64toh(v);
-}
 
 void pack_name_text(const struct pack_name *name, char text[PACK_NAME_TEXT_LEN])
 {
@@ -90,11 +63,11 @@ int pack_header_make(struct pack *pack, const struct store_key *key,
 
 	memset(pack->header, 0, sizeof(pack->header));
 	memcpy(pack->header, header_magic, 8);
-	put32(pack->header + HEADER_VERSION, PACK_VERSION);
+	le_put32(pack->header + HEADER_VERSION, PACK_VERSION);
 	memcpy(pack->header + HEADER_STORE, store_id, PACK_STORE_ID_LEN);
 	memcpy(pack->header + HEADER_NAME, pack->name.bytes, PACK_NAME_LEN);
 	memcpy(pack->header + HEADER_KEY, key->id, STORE_KEY_ID_LEN);
-	put32(pack->header + HEADER_CRC, crc32c(0, pack->header, HEADER_CRC));
+	le_put32(pack->header + HEADER_CRC, crc32c(0, pack->header, HEADER_CRC));
 	memcpy(pack->key_id, key->id, STORE_KEY_ID_LEN);
 	r = derive(pack, key, err);
 	if (r < 0)
@@ -108,11 +81,11 @@ static int header_check(const uint8_t *bytes, const uint8_t *store_id, struct er
 {
 	if (memcmp(bytes, header_magic, 8) != 0)
 		return err_say(err, EBADMSG, "the header is damaged: no pack begins like this");
-	if (get32(bytes + HEADER_CRC) != crc32c(0, bytes, HEADER_CRC))
+	if (le_get32(bytes + HEADER_CRC) != crc32c(0, bytes, HEADER_CRC))
 		return err_say(err, EBADMSG, "the header is damaged: its checksum is wrong");
-	if (get32(bytes + HEADER_VERSION) != PACK_VERSION)
+	if (le_get32(bytes + HEADER_VERSION) != PACK_VERSION)
 		return err_say(err, EBADMSG, "format version %u is not known, only %d",
-			       get32(bytes + HEADER_VERSION), PACK_VERSION);
+			       le_get32(bytes + HEADER_VERSION), PACK_VERSION);
 	if (store_id && memcmp(bytes + HEADER_STORE, store_id, PACK_STORE_ID_LEN) != 0)
 		return err_say(err, EBADMSG, "it belongs to another store");
 	return 0;
@@ -167,14 +140,14 @@ size_t pack_footer_len(uint32_t count)
 void pack_footer_make(const struct pack *pack, uint8_t *bytes)
 {
 	memset(bytes, 0, pack_footer_len(pack->count));
-	put32(bytes, pack->count);
+	le_put32(bytes, pack->count);
 	for (uint32_t i = 0; i < pack->count; i++) {
 		const struct pack_entry *e = &pack->entries[i];
 		uint8_t *p = bytes + pack_footer_len(i);
 
 		memcpy(p, e->id.bytes, CHUNK_ID_LEN);
-		put32(p + ENTRY_RAW_LEN, e->raw_len);
-		put32(p + ENTRY_LEN, e->len);
+		le_put32(p + ENTRY_RAW_LEN, e->raw_len);
+		le_put32(p + ENTRY_LEN, e->len);
 		p[ENTRY_TYPE] = e->type;
 		p[ENTRY_CODEC] = e->codec;
 	}
@@ -194,7 +167,7 @@ int pack_footer_parse(struct pack *pack, const uint8_t *bytes, size_t len, uint6
 
 	if (len < PACK_FOOTER_HEAD_LEN)
 		return err_say(err, EBADMSG, "the footer is too short");
-	count = get32(bytes);
+	count = le_get32(bytes);
 	if (count > PACK_RECORDS_MAX || len != pack_footer_len(count))
 		return err_say(err, EBADMSG, "the footer counts %u records in %zu bytes", count, len);
 	pack->entries = calloc(count + 1, sizeof(*pack->entries));
@@ -205,8 +178,8 @@ int pack_footer_parse(struct pack *pack, const uint8_t *bytes, size_t len, uint6
 		struct pack_entry *e = &pack->entries[i];
 
 		memcpy(e->id.bytes, p, CHUNK_ID_LEN);
-		e->raw_len = get32(p + ENTRY_RAW_LEN);
-		e->len = get32(p + ENTRY_LEN);
+		e->raw_len = le_get32(p + ENTRY_RAW_LEN);
+		e->len = le_get32(p + ENTRY_LEN);
 		e->type = p[ENTRY_TYPE];
 		e->codec = p[ENTRY_CODEC];
 		e->offset = (uint32_t)offset;
@@ -224,11 +197,11 @@ int pack_footer_parse(struct pack *pack, const uint8_t *bytes, size_t len, uint6
 void pack_trailer_make(const struct pack_trailer *trailer, uint8_t bytes[PACK_TRAILER_LEN])
 {
 	memcpy(bytes, trailer_magic, 8);
-	put64(bytes + TRAILER_OFFSET, trailer->footer_offset);
-	put32(bytes + TRAILER_LEN, trailer->footer_len);
-	put32(bytes + TRAILER_FOOTER_CRC, trailer->footer_crc);
-	put32(bytes + TRAILER_COUNT, trailer->count);
-	put32(bytes + TRAILER_CRC, crc32c(0, bytes, TRAILER_CRC));
+	le_put64(bytes + TRAILER_OFFSET, trailer->footer_offset);
+	le_put32(bytes + TRAILER_LEN, trailer->footer_len);
+	le_put32(bytes + TRAILER_FOOTER_CRC, trailer->footer_crc);
+	le_put32(bytes + TRAILER_COUNT, trailer->count);
+	le_put32(bytes + TRAILER_CRC, crc32c(0, bytes, TRAILER_CRC));
 }
 
 int pack_trailer_parse(struct pack_trailer *t, const uint8_t bytes[PACK_TRAILER_LEN],
@@ -236,12 +209,12 @@ int pack_trailer_parse(struct pack_trailer *t, const uint8_t bytes[PACK_TRAILER_
 {
 	if (memcmp(bytes, trailer_magic, 8) != 0)
 		return err_say(err, EBADMSG, "it has no trailer: the file was cut off");
-	if (get32(bytes + TRAILER_CRC) != crc32c(0, bytes, TRAILER_CRC))
+	if (le_get32(bytes + TRAILER_CRC) != crc32c(0, bytes, TRAILER_CRC))
 		return err_say(err, EBADMSG, "the trailer is damaged: its checksum is wrong");
-	t->footer_offset = get64(bytes + TRAILER_OFFSET);
-	t->footer_len = get32(bytes + TRAILER_LEN);
-	t->footer_crc = get32(bytes + TRAILER_FOOTER_CRC);
-	t->count = get32(bytes + TRAILER_COUNT);
+	t->footer_offset = le_get64(bytes + TRAILER_OFFSET);
+	t->footer_len = le_get32(bytes + TRAILER_LEN);
+	t->footer_crc = le_get32(bytes + TRAILER_FOOTER_CRC);
+	t->count = le_get32(bytes + TRAILER_COUNT);
 	if (t->footer_offset < PACK_HEADER_LEN || t->footer_offset > UINT32_MAX ||
 	    t->count > PACK_RECORDS_MAX ||
 	    t->footer_len != pack_footer_len(t->count) + PACK_CRYPT_TAG_LEN ||
@@ -267,14 +240,14 @@ int pack_record_make(const struct pack *pack, const struct pack_entry *entry, co
 	memcpy(out, record_magic, 4);
 	out[RECORD_TYPE] = entry->type;
 	out[RECORD_CODEC] = entry->codec;
-	put32(out + RECORD_RAW_LEN, entry->raw_len);
-	put32(out + RECORD_LEN, entry->len);
+	le_put32(out + RECORD_RAW_LEN, entry->raw_len);
+	le_put32(out + RECORD_LEN, entry->len);
 	r = pack_crypt_seal(&how, &in, body, err);
 	if (r < 0)
 		return r;
-	put32(out + RECORD_BODY_CRC,
+	le_put32(out + RECORD_BODY_CRC,
 	      crc32c(0, body, CHUNK_ID_LEN + (size_t)entry->len + PACK_CRYPT_TAG_LEN));
-	put32(out + RECORD_CRC, crc32c(0, out, RECORD_CRC));
+	le_put32(out + RECORD_CRC, crc32c(0, out, RECORD_CRC));
 	return 0;
 }
 
@@ -299,13 +272,13 @@ int pack_record_parse(const struct pack *pack, const struct pack_entry *entry, u
 	int r;
 
 	if (memcmp(bytes, record_magic, 4) != 0 ||
-	    get32(bytes + RECORD_CRC) != crc32c(0, bytes, RECORD_CRC))
+	    le_get32(bytes + RECORD_CRC) != crc32c(0, bytes, RECORD_CRC))
 		return bad_record(pack, entry, err, "the record's header is damaged");
 	if (bytes[RECORD_TYPE] != entry->type || bytes[RECORD_CODEC] != entry->codec ||
-	    get32(bytes + RECORD_RAW_LEN) != entry->raw_len ||
-	    get32(bytes + RECORD_LEN) != entry->len)
+	    le_get32(bytes + RECORD_RAW_LEN) != entry->raw_len ||
+	    le_get32(bytes + RECORD_LEN) != entry->len)
 		return bad_record(pack, entry, err, "the record and the footer disagree");
-	if (get32(bytes + RECORD_BODY_CRC) != crc32c(0, body, body_len + PACK_CRYPT_TAG_LEN))
+	if (le_get32(bytes + RECORD_BODY_CRC) != crc32c(0, body, body_len + PACK_CRYPT_TAG_LEN))
 		return bad_record(pack, entry, err, "the record's checksum is wrong");
 	r = pack_crypt_open(&how, body, body_len, err);
 	if (r == PACK_CRYPT_FORGED)

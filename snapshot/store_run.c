@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/le.h"
 #include "common/io.h"
 #include "snapshot/crc32c.h"
 
@@ -26,34 +27,6 @@ _Static_assert((int)PAGE_HEAD + (int)STORE_RUN_PAGE_ENTRIES * (int)ENTRY_LEN <= 
 
 static const char magic[8] = "GODWRUN1";
 
-static void put32(uint8_t *p, uint32_t v)
-{
-	v = htole32(v);
-	memcpy(p, &v, 4);
-}
-
-static uint32_t get32(const uint8_t *p)
-{
-	uint32_t v;
-
-	memcpy(&v, p, 4);
-	return le32toh(v);
-}
-
-static void put64(uint8_t *p, uint64_t v)
-{
-	v = htole64(v);
-	memcpy(p, &v, 8);
-}
-
-static uint64_t get64(const uint8_t *p)
-{
-	uint64_t v;
-
-	memcpy(&v, p, 8);
-	return le64toh(v);
-}
-
 /* ---- Filter: one cache line an entry ------------------------------------------------------------------------ */
 
 static uint64_t filter_blocks(uint64_t entries)
@@ -64,13 +37,13 @@ static uint64_t filter_blocks(uint64_t entries)
 /* Which line: the tag's second half. Which bits in it: nine at a time of its first half. */
 static uint8_t *filter_line(uint8_t *filter, uint64_t blocks, const uint8_t *tag)
 {
-	return filter + (size_t)((unsigned __int128)get64(tag + 8) * blocks >> 64) * BLOCK_BYTES;
+	return filter + (size_t)((unsigned __int128)le_get64(tag + 8) * blocks >> 64) * BLOCK_BYTES;
 }
 
 static void filter_set(uint8_t *filter, uint64_t blocks, const uint8_t *tag)
 {
 	uint8_t *line = filter_line(filter, blocks, tag);
-	uint64_t bits = get64(tag);
+	uint64_t bits = le_get64(tag);
 
 	for (int i = 0; i < PROBES; i++, bits >>= 9)
 		line[bits % BLOCK_BITS / 8] |= (uint8_t)(1u << (bits % 8));
@@ -79,7 +52,7 @@ static void filter_set(uint8_t *filter, uint64_t blocks, const uint8_t *tag)
 static bool filter_has(const uint8_t *filter, uint64_t blocks, const uint8_t *tag)
 {
 	const uint8_t *line = filter_line((uint8_t *)(uintptr_t)filter, blocks, tag);
-	uint64_t bits = get64(tag);
+	uint64_t bits = le_get64(tag);
 
 	for (int i = 0; i < PROBES; i++, bits >>= 9)
 		if (!(line[bits % BLOCK_BITS / 8] >> (bits % 8) & 1))
@@ -153,8 +126,8 @@ static int page_end(struct store_run_writer *w, struct err *err)
 {
 	uint8_t *page = w->buffer[w->full];
 
-	put32(page + 4, (uint32_t)w->in_page);
-	put32(page, crc32c(0, page + 4, STORE_RUN_PAGE - 4));
+	le_put32(page + 4, (uint32_t)w->in_page);
+	le_put32(page, crc32c(0, page + 4, STORE_RUN_PAGE - 4));
 	w->in_page = 0;
 	w->pages++;
 	if (++w->full < BUFFER_PAGES)
@@ -170,8 +143,8 @@ int store_run_writer_add(struct store_run_writer *w, const struct store_index_en
 	if (w->in_page == 0)
 		memset(page, 0, STORE_RUN_PAGE);
 	memcpy(p, entry->tag, STORE_INDEX_TAG_LEN);
-	put32(p + 16, entry->pack);
-	put32(p + 20, entry->record);
+	le_put32(p + 16, entry->pack);
+	le_put32(p + 20, entry->record);
 	filter_set(w->filter, w->blocks, entry->tag);
 	w->count++;
 	return ++w->in_page == STORE_RUN_PAGE_ENTRIES ? page_end(w, err) : 0;
@@ -190,11 +163,11 @@ static int finish(struct store_run_writer *w, struct err *err)
 	if (r < 0)
 		return r;
 	memcpy(header, magic, 8);
-	put64(header + HEADER_COUNT, w->count);
-	put64(header + HEADER_PAGES, w->pages);
-	put64(header + HEADER_FILTER_BLOCKS, w->blocks);
-	put32(header + HEADER_FILTER_CRC, crc32c(0, w->filter, filter_len));
-	put32(header + HEADER_CRC, crc32c(0, header, HEADER_CRC));
+	le_put64(header + HEADER_COUNT, w->count);
+	le_put64(header + HEADER_PAGES, w->pages);
+	le_put64(header + HEADER_FILTER_BLOCKS, w->blocks);
+	le_put32(header + HEADER_FILTER_CRC, crc32c(0, w->filter, filter_len));
+	le_put32(header + HEADER_CRC, crc32c(0, header, HEADER_CRC));
 	r = io_pwrite_full(w->fd, w->filter, filter_len, HEADER_LEN + w->pages * STORE_RUN_PAGE);
 	if (r == 0)
 		r = io_pwrite_full(w->fd, header, sizeof(header), 0);
@@ -255,12 +228,12 @@ static int header_read(struct store_run *run, struct err *err)
 	if (fstat(run->fd, &st) < 0)
 		return err_set(err, errno, "open %s", run->path);
 	if (io_pread_full(run->fd, header, sizeof(header), 0) || memcmp(header, magic, 8) != 0 ||
-	    get32(header + HEADER_CRC) != crc32c(0, header, HEADER_CRC))
+	    le_get32(header + HEADER_CRC) != crc32c(0, header, HEADER_CRC))
 		return damaged(run, err, "its header is damaged");
 	run->bytes = (uint64_t)st.st_size;
-	run->count = get64(header + HEADER_COUNT);
-	run->pages = get64(header + HEADER_PAGES);
-	run->blocks = get64(header + HEADER_FILTER_BLOCKS);
+	run->count = le_get64(header + HEADER_COUNT);
+	run->pages = le_get64(header + HEADER_PAGES);
+	run->blocks = le_get64(header + HEADER_FILTER_BLOCKS);
 	/* Each bound first on its own, so that no sum can wrap. */
 	if (run->pages > run->bytes / STORE_RUN_PAGE || !run->blocks ||
 	    run->blocks > run->bytes / BLOCK_BYTES ||
@@ -273,7 +246,7 @@ static int header_read(struct store_run *run, struct err *err)
 	if (io_pread_full(run->fd, run->filter, (size_t)run->blocks * BLOCK_BYTES,
 			  HEADER_LEN + run->pages * STORE_RUN_PAGE) ||
 	    crc32c(0, run->filter, (size_t)run->blocks * BLOCK_BYTES) !=
-		    get32(header + HEADER_FILTER_CRC))
+		    le_get32(header + HEADER_FILTER_CRC))
 		return damaged(run, err, "its filter is damaged");
 	return 0;
 }
@@ -323,17 +296,17 @@ const char *store_run_path(const struct store_run *run)
 int store_run_parse_page(const uint8_t page[STORE_RUN_PAGE], struct store_index_entry *out,
 			 size_t *count)
 {
-	uint32_t n = get32(page + 4);
+	uint32_t n = le_get32(page + 4);
 
-	if (get32(page) != crc32c(0, page + 4, STORE_RUN_PAGE - 4) || !n ||
+	if (le_get32(page) != crc32c(0, page + 4, STORE_RUN_PAGE - 4) || !n ||
 	    n > STORE_RUN_PAGE_ENTRIES)
 		return -EBADMSG;
 	for (uint32_t i = 0; i < n; i++) {
 		const uint8_t *p = page + PAGE_HEAD + (size_t)i * ENTRY_LEN;
 
 		memcpy(out[i].tag, p, STORE_INDEX_TAG_LEN);
-		out[i].pack = get32(p + 16);
-		out[i].record = get32(p + 20);
+		out[i].pack = le_get32(p + 16);
+		out[i].record = le_get32(p + 20);
 		if (i && memcmp(out[i - 1].tag, out[i].tag, STORE_INDEX_TAG_LEN) > 0)
 			return -EBADMSG;
 	}
@@ -351,8 +324,8 @@ static int page_read(const struct store_run *run, uint64_t i, uint8_t page[STORE
 	r = io_pread_full(run->fd, page, STORE_RUN_PAGE, HEADER_LEN + i * STORE_RUN_PAGE);
 	if (r < 0)
 		return err_set(err, -r, "read %s", run->path);
-	*count = get32(page + 4);
-	if (r == IO_SHORT || get32(page) != crc32c(0, page + 4, STORE_RUN_PAGE - 4) || !*count ||
+	*count = le_get32(page + 4);
+	if (r == IO_SHORT || le_get32(page) != crc32c(0, page + 4, STORE_RUN_PAGE - 4) || !*count ||
 	    *count > STORE_RUN_PAGE_ENTRIES)
 		return err_say(err, EBADMSG, "index run %s: page %llu is damaged", run->path,
 			       (unsigned long long)i);
@@ -458,8 +431,8 @@ int store_run_find(struct store_run *run, const uint8_t tag[STORE_INDEX_TAG_LEN]
 			if (*n == max || memcmp(p, tag, STORE_INDEX_TAG_LEN) != 0)
 				return 0;
 			memcpy(out[*n].tag, p, STORE_INDEX_TAG_LEN);
-			out[*n].pack = get32(p + 16);
-			out[(*n)++].record = get32(p + 20);
+			out[*n].pack = le_get32(p + 16);
+			out[(*n)++].record = le_get32(p + 20);
 		}
 		if (++number == run->pages)
 			return 0;

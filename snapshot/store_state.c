@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/le.h"
 #include "common/io.h"
 #include "snapshot/crc32c.h"
 
@@ -18,34 +19,6 @@ enum {
 };
 
 static const char magic[8] = "GODWIDX1";
-
-static void put32(uint8_t *p, uint32_t v)
-{
-	v = htole32(v);
-	memcpy(p, &v, 4);
-}
-
-static uint32_t get32(const uint8_t *p)
-{
-	uint32_t v;
-
-	memcpy(&v, p, 4);
-	return le32toh(v);
-}
-
-static void put64(uint8_t *p, uint64_t v)
-{
-	v = htole64(v);
-	memcpy(p, &v, 8);
-}
-
-static uint64_t get64(const uint8_t *p)
-{
-	uint64_t v;
-
-	memcpy(&v, p, 8);
-	return le64toh(v);
-}
 
 static char *state_path(const struct store *store)
 {
@@ -69,20 +42,20 @@ static void pack_write(const struct store *store, const struct store_pack *pack,
 	/* What GC had in mind ends with the process: the next GC finds out again. */
 	memcpy(p, pack->name.bytes, PACK_NAME_LEN);
 	p[16] = (uint8_t)(pack->state == STORE_PACK_CONDEMNED ? STORE_PACK_LIVE : pack->state);
-	put32(p + 20, pack->records);
-	put32(p + 24, domain_number(store, pack->domain));
-	put64(p + 32, pack->size);
-	put64(p + 40, pack->verified_wall_ms);
+	le_put32(p + 20, pack->records);
+	le_put32(p + 24, domain_number(store, pack->domain));
+	le_put64(p + 32, pack->size);
+	le_put64(p + 40, pack->verified_wall_ms);
 }
 
 static void snapshot_write(const struct store_snapshot *s, uint8_t *p)
 {
 	memcpy(p, s->id, MANIFEST_ID_LEN);
 	p[25] = (uint8_t)((s->forgotten ? FLAG_FORGOTTEN : 0) | (s->pinned ? FLAG_PINNED : 0));
-	put32(p + 28, s->pack);
-	put32(p + 32, s->record);
-	put64(p + 40, s->created_wall_ms);
-	put64(p + 48, s->noted_at_ms);
+	le_put32(p + 28, s->pack);
+	le_put32(p + 32, s->record);
+	le_put64(p + 40, s->created_wall_ms);
+	le_put64(p + 48, s->noted_at_ms);
 }
 
 /* The first @packs rows and what belongs to them, as bytes; under store->lock. */
@@ -102,7 +75,7 @@ static uint8_t *encode(struct store *store, uint32_t packs, const uint64_t *runs
 	for (const struct store_domain *d = store->domains; d; d = d->next, p += PACK_DOMAIN_LEN)
 		memcpy(p, d->name, PACK_DOMAIN_LEN);
 	for (size_t i = 0; i < run_count; i++, p += RUN_LEN)
-		put64(p, runs[i]);
+		le_put64(p, runs[i]);
 	for (uint32_t i = 0; i < packs; i++, p += PACK_LEN)
 		pack_write(store, &store->packs[i], p);
 	for (size_t i = 0; i < store->snapshot_count; i++) {
@@ -114,12 +87,12 @@ static uint8_t *encode(struct store *store, uint32_t packs, const uint64_t *runs
 	}
 	memcpy(bytes, magic, 8);
 	memcpy(bytes + HEADER_KEY, store->index_key->id, STORE_KEY_ID_LEN);
-	put32(bytes + HEADER_PACKS, packs);
-	put32(bytes + HEADER_SNAPSHOTS, snapshots);
-	put32(bytes + HEADER_RUNS, (uint32_t)run_count);
-	put32(bytes + HEADER_DOMAINS, domains);
+	le_put32(bytes + HEADER_PACKS, packs);
+	le_put32(bytes + HEADER_SNAPSHOTS, snapshots);
+	le_put32(bytes + HEADER_RUNS, (uint32_t)run_count);
+	le_put32(bytes + HEADER_DOMAINS, domains);
 	*len = (size_t)(p - bytes) + 4;
-	put32(p, crc32c(0, bytes, (size_t)(p - bytes)));
+	le_put32(p, crc32c(0, bytes, (size_t)(p - bytes)));
 	return bytes;
 }
 
@@ -189,13 +162,13 @@ static bool take_apart(struct store *store, const uint8_t *bytes, size_t len, st
 	uint64_t need;
 
 	if (len < HEADER_LEN + 4 || memcmp(bytes, magic, 8) != 0 ||
-	    get32(bytes + len - 4) != crc32c(0, bytes, len - 4))
+	    le_get32(bytes + len - 4) != crc32c(0, bytes, len - 4))
 		return false;
 	store->index_key = store_key_find(&store->keys, bytes + HEADER_KEY);
-	parts->packs = get32(bytes + HEADER_PACKS);
-	parts->snapshots = get32(bytes + HEADER_SNAPSHOTS);
-	parts->runs = get32(bytes + HEADER_RUNS);
-	parts->domains = get32(bytes + HEADER_DOMAINS);
+	parts->packs = le_get32(bytes + HEADER_PACKS);
+	parts->snapshots = le_get32(bytes + HEADER_SNAPSHOTS);
+	parts->runs = le_get32(bytes + HEADER_RUNS);
+	parts->domains = le_get32(bytes + HEADER_DOMAINS);
 	need = HEADER_LEN + (uint64_t)parts->packs * PACK_LEN +
 	       (uint64_t)parts->snapshots * SNAPSHOT_LEN + (uint64_t)parts->runs * RUN_LEN +
 	       (uint64_t)parts->domains * PACK_DOMAIN_LEN + 4;
@@ -225,14 +198,14 @@ static bool packs_take(struct store *store, const struct parts *parts, struct er
 	for (uint32_t i = 0; i < parts->packs; i++) {
 		const uint8_t *p = parts->pack + (size_t)i * PACK_LEN;
 		struct store_pack *row = &store->packs[i];
-		const char *domain = domain_name(parts, get32(p + 24));
+		const char *domain = domain_name(parts, le_get32(p + 24));
 
 		memcpy(row->name.bytes, p, PACK_NAME_LEN);
 		row->state = p[16] <= STORE_PACK_GONE ? (enum store_pack_state)p[16]
 							 : STORE_PACK_GONE;
-		row->records = get32(p + 20);
-		row->size = get64(p + 32);
-		row->verified_wall_ms = get64(p + 40);
+		row->records = le_get32(p + 20);
+		row->size = le_get64(p + 32);
+		row->verified_wall_ms = le_get64(p + 40);
 		if (row->state != STORE_PACK_LIVE)
 			continue;
 		row->domain = domain ? store_domain_get(store, domain, err) : NULL;
@@ -257,10 +230,10 @@ static bool snapshots_take(struct store *store, const struct parts *parts)
 		row->id[MANIFEST_ID_LEN - 1] = '\0';
 		row->forgotten = p[25] & FLAG_FORGOTTEN;
 		row->pinned = p[25] & FLAG_PINNED;
-		row->pack = get32(p + 28);
-		row->record = get32(p + 32);
-		row->created_wall_ms = get64(p + 40);
-		row->noted_at_ms = get64(p + 48);
+		row->pack = le_get32(p + 28);
+		row->record = le_get32(p + 32);
+		row->created_wall_ms = le_get64(p + 40);
+		row->noted_at_ms = le_get64(p + 48);
 		if (!manifest_id_valid(row->id) ||
 		    (row->pack != UINT32_MAX && row->pack >= parts->packs) ||
 		    (i && strcmp(store->snapshots[i - 1].id, row->id) >= 0))
@@ -303,7 +276,7 @@ int store_state_load(struct store *store, struct err *err)
 	ok = take_apart(store, bytes, len, &parts) && packs_take(store, &parts, &why) &&
 	     snapshots_take(store, &parts);
 	for (uint32_t i = 0; ok && i < parts.runs; i++)
-		ok = store_index_add_run(store->index, get64(parts.run + (size_t)i * RUN_LEN), &why) == 0;
+		ok = store_index_add_run(store->index, le_get64(parts.run + (size_t)i * RUN_LEN), &why) == 0;
 	if (ok)
 		return 0;
 	take_nothing(store);
