@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/le.h"
+#include "mgmt-server/scan/ext_journal_sums.h"
+
 /* Everything in a journal is big-endian. Source: include/linux/jbd2.h. */
 enum {
 	MAGIC = 0xC03B3998u,
@@ -27,6 +30,9 @@ enum {
 	TAG_LAST = 8,
 	UUID_LEN = 16,
 	FAST_COMMIT_BLOCKS_PRESET = 256,
+	FAST_HEAD = 9 | 8 << 16,
+
+	COMMIT_SECONDS_AT = 48,
 };
 
 struct version {
@@ -47,7 +53,11 @@ struct cursor {
 	uint8_t *block;                 /* blocksize bytes */
 	uint32_t features, first, last; /* log blocks [first, last) in a ring */
 	uint32_t start, sequence;
+	uint32_t end;  /* the first transaction that is not replayed */
+	uint8_t *data; /* blocksize bytes: a data block behind the descriptor in @block */
+	struct ext_journal_sums sums;
 	struct ext_journal *journal;
+	const char **why; /* what could not be replayed */
 };
 
 static uint32_t be32(const uint8_t *p)
@@ -122,13 +132,18 @@ void ext_journal_free(struct ext_journal *j)
 	free(j);
 }
 
-static int read_log(struct cursor *c, uint32_t log_block)
+static uint64_t be64(const uint8_t *p)
+{
+	return (uint64_t)be32(p) << 32 | be32(p + 4);
+}
+
+static int read_log(struct cursor *c, uint32_t log_block, uint8_t *block)
 {
 	unsigned got;
 
 	if (ext2fs_file_llseek(c->file, (uint64_t)log_block * c->fs->blocksize, EXT2_SEEK_SET,
 			       NULL) ||
-	    ext2fs_file_read(c->file, c->block, c->fs->blocksize, &got) || got != c->fs->blocksize)
+	    ext2fs_file_read(c->file, block, c->fs->blocksize, &got) || got != c->fs->blocksize)
 		return -EIO;
 	return 0;
 }
@@ -149,10 +164,40 @@ static size_t tag_len(uint32_t features)
 	return features & FEATURE_64BIT ? len : len - 4;
 }
 
+/* One data block: @tag says for which block of the file system. */
+static int keep_version(struct cursor *c, const uint8_t *tag, uint32_t flags, uint32_t log_block,
+			uint32_t sequence)
+{
+	uint64_t block = be32(tag);
+	struct version *v;
+	blk64_t physical;
+
+	if (c->features & (FEATURE_CSUM_V3 | FEATURE_64BIT))
+		block |= (uint64_t)be32(tag + 8) << 32;
+	if (block >= ext2fs_blocks_count(c->fs->super))
+		return 0;
+	if (!ext_journal_sums_data(&c->sums, tag, sequence, c->data)) {
+		/* As e2fsck: the rest is replayed, this block stays as it was. */
+		*c->why = "a block in its journal has a wrong checksum";
+		return 0;
+	}
+	if (ext2fs_bmap2(c->fs, c->fs->super->s_journal_inum, NULL, NULL, 0, log_block, NULL,
+			 &physical))
+		return -EIO;
+	v = version_of(c->journal, block);
+	if (!v)
+		return -ENOMEM;
+	v->at = physical;
+	v->sequence = sequence;
+	v->escaped = flags & TAG_ESCAPED;
+	return 0;
+}
+
 /* Visit a descriptor's tags; each stands for one log block behind it. Return how many, or -errno. */
 static int64_t each_tag(struct cursor *c, uint32_t descriptor, uint32_t sequence, bool apply)
 {
 	size_t len = tag_len(c->features), end = c->fs->blocksize, at = HEADER_LEN;
+	bool read_data = apply ? c->sums.v2 || c->sums.v3 : c->sums.transaction;
 	uint32_t log_block = descriptor;
 	int64_t count = 0;
 
@@ -160,26 +205,19 @@ static int64_t each_tag(struct cursor *c, uint32_t descriptor, uint32_t sequence
 		end -= 4;
 	while (at + len <= end) {
 		const uint8_t *tag = c->block + at;
-		uint64_t block = be32(tag);
 		uint32_t flags =
 			c->features & FEATURE_CSUM_V3 ? be32(tag + 4) : be32(tag + 4) & 0xffff;
+		int r = 0;
 
-		if (c->features & FEATURE_CSUM_V3 || c->features & FEATURE_64BIT)
-			block |= (uint64_t)be32(tag + 8) << 32;
 		log_block = next(c, log_block);
-		if (apply && block < ext2fs_blocks_count(c->fs->super)) {
-			struct version *v = version_of(c->journal, block);
-			blk64_t physical;
-
-			if (!v)
-				return -ENOMEM;
-			if (ext2fs_bmap2(c->fs, c->fs->super->s_journal_inum, NULL, NULL, 0,
-					 log_block, NULL, &physical))
-				return -EIO;
-			v->at = physical;
-			v->sequence = sequence;
-			v->escaped = flags & TAG_ESCAPED;
-		}
+		if (read_data)
+			r = read_log(c, log_block, c->data);
+		if (r == 0 && apply)
+			r = keep_version(c, tag, flags, log_block, sequence);
+		else if (r == 0 && read_data)
+			ext_journal_sums_add(&c->sums, c->data);
+		if (r < 0)
+			return r;
 		count++;
 		at += len + (flags & TAG_SAME_UUID ? 0 : UUID_LEN);
 		if (flags & TAG_LAST)
@@ -210,22 +248,50 @@ static int revoke(struct cursor *c, uint32_t sequence)
 	return 0;
 }
 
-/* One transaction from *log_block on. Pass one (apply false) only finds out whether it was committed: 1 yes, 0 no.
- * Revoke records count when they are applied: ext_journal_find compares sequences, so their order does not matter. */
-static int transaction(struct cursor *c, uint32_t *log_block, uint32_t sequence, bool apply)
+enum {
+	LOG_ENDS,
+	COMMITTED,
+	STALE,
+	FAILED
+}; /* what a transaction's blocks are, seen from the first */
+
+/* A commit block in the first pass. @suspicious: a block before it had a wrong checksum. */
+static int judge_commit(struct cursor *c, bool suspicious, uint64_t *newest)
+{
+	uint64_t seconds = be64(c->block + COMMIT_SECONDS_AT);
+	bool right = ext_journal_sums_commit(&c->sums, c->block);
+
+	if (suspicious)
+		/* Left over from an earlier use of these blocks, or damaged. */
+		return seconds >= *newest ? -EBADMSG : STALE;
+	if (!right)
+		return seconds < *newest ? STALE : FAILED;
+	*newest = seconds;
+	return COMMITTED;
+}
+
+/* One transaction from *log_block on, which is moved behind it. Pass one (apply false) only judges it. Revoke records
+ * count when they are applied: ext_journal_find compares sequences, so their order does not matter.
+ * Source: fs/jbd2/recovery.c, do_one_pass. */
+static int transaction(struct cursor *c, uint32_t *log_block, uint32_t sequence, bool apply,
+		       uint64_t *newest)
 {
 	uint32_t seen = 0, size = c->last - c->first;
+	bool suspicious = false;
 
 	while (seen++ <= size) {
 		int64_t n;
-		int r = read_log(c, *log_block);
+		int r = read_log(c, *log_block, c->block);
 
 		if (r < 0)
 			return r;
 		if (be32(c->block) != MAGIC || be32(c->block + 8) != sequence)
-			return 0;
+			return LOG_ENDS;
 		switch (be32(c->block + 4)) {
 		case TYPE_DESCRIPTOR:
+			suspicious |= !ext_journal_sums_tail(&c->sums, c->block);
+			if (!apply)
+				ext_journal_sums_add(&c->sums, c->block);
 			n = each_tag(c, *log_block, sequence, apply);
 			if (n < 0)
 				return (int)n;
@@ -233,44 +299,78 @@ static int transaction(struct cursor *c, uint32_t *log_block, uint32_t sequence,
 				*log_block = next(c, *log_block);
 			break;
 		case TYPE_REVOKE:
+			suspicious |= !ext_journal_sums_tail(&c->sums, c->block);
 			r = apply ? revoke(c, sequence) : 0;
 			if (r < 0)
 				return r;
 			break;
 		case TYPE_COMMIT:
 			*log_block = next(c, *log_block);
-			return 1;
+			return apply ? COMMITTED : judge_commit(c, suspicious, newest);
 		default:
-			return 0;
+			return LOG_ENDS;
 		}
 		*log_block = next(c, *log_block);
 	}
+	return LOG_ENDS;
+}
+
+/* Find the first transaction that does not count. */
+static int find_end(struct cursor *c)
+{
+	uint32_t at = c->start, budget = c->last - c->first;
+	uint64_t newest = 0;
+
+	c->end = c->sequence;
+	while (budget--) {
+		int r = transaction(c, &at, c->end, false, &newest);
+
+		if (r == FAILED)
+			*c->why = "a transaction in its journal has a wrong checksum; it and "
+				  "those after it are not replayed";
+		if (r != COMMITTED)
+			return r < 0 ? r : 0;
+		c->end++;
+	}
+	return 0;
+}
+
+/* Behind the log lie the fast commits since the last transaction, if there are any. */
+static int look_for_fast_commits(struct cursor *c)
+{
+	const uint8_t *p = c->block;
+	int r;
+
+	if (!(c->features & FEATURE_FAST_COMMIT))
+		return 0;
+	r = read_log(c, c->last, c->block);
+	if (r < 0)
+		return r;
+	/* This area is little-endian: tag, length (16 bits each), features, transaction. */
+	if (le_get32(p) == FAST_HEAD && le_get32(p + 8) == c->end)
+		*c->why = "its journal holds fast commits, which are not replayed";
 	return 0;
 }
 
 static int replay(struct cursor *c)
 {
-	uint32_t at = c->start, sequence = c->sequence, budget = c->last - c->first;
+	uint32_t at = c->start;
+	int r = find_end(c);
 
-	while (budget--) {
-		uint32_t end = at;
-		int r = transaction(c, &end, sequence, false);
-
-		if (r <= 0)
-			return r;
-		r = transaction(c, &at, sequence, true);
-		if (r <= 0)
-			return r;
-		sequence++;
+	if (r == 0)
+		r = look_for_fast_commits(c);
+	for (uint32_t sequence = c->sequence; r == 0 && sequence != c->end; sequence++) {
+		r = transaction(c, &at, sequence, true, NULL);
+		r = r == COMMITTED ? 0 : r < 0 ? r : -EBADMSG;
 	}
-	return 0;
+	return r;
 }
 
 /* The journal's own superblock. Return 1: there is something to replay, 0: there is not, -EBADMSG. */
-static int load_superblock(struct cursor *c, const char **why)
+static int load_superblock(struct cursor *c)
 {
 	uint32_t type, fast = 0;
-	int r = read_log(c, 0);
+	int r = read_log(c, 0, c->block);
 
 	if (r < 0)
 		return r;
@@ -283,12 +383,12 @@ static int load_superblock(struct cursor *c, const char **why)
 	c->sequence = be32(c->block + 24);
 	c->start = be32(c->block + 28);
 	c->features = type == TYPE_SUPERBLOCK_2 ? be32(c->block + 40) : 0;
-	if (c->features & FEATURE_FAST_COMMIT) {
+	if (!ext_journal_sums_init(&c->sums, c->block, c->fs->blocksize))
+		return -EBADMSG;
+	if (c->features & FEATURE_FAST_COMMIT)
 		fast = be32(c->block + 84) ? be32(c->block + 84) : FAST_COMMIT_BLOCKS_PRESET;
-		*why = "the journal may hold fast commits, which are not replayed";
-	}
 	if (c->features & ~(uint32_t)FEATURES_KNOWN)
-		*why = "the journal has features that are not known";
+		*c->why = "the journal has features that are not known";
 	if (fast >= c->last)
 		return -EBADMSG;
 	c->last -= fast;
@@ -302,13 +402,14 @@ static int load_superblock(struct cursor *c, const char **why)
 int ext_journal_load(struct ext_journal **out, ext2_filsys fs, const char **why, struct err *err)
 {
 	CLEANUP(ext_journal_free) struct ext_journal *journal = calloc(1, sizeof(*journal));
-	CLEANUP_FREE uint8_t *block = malloc(fs->blocksize);
-	struct cursor c = { .fs = fs, .block = block, .journal = journal };
+	CLEANUP_FREE uint8_t *block = malloc(2 * (size_t)fs->blocksize);
+	struct cursor c = { .fs = fs, .block = block, .journal = journal, .why = why };
 	int r;
 
 	*out = NULL;
 	if (!journal || !block || grow(journal) < 0)
 		return err_set(err, ENOMEM, "replay the journal");
+	c.data = block + fs->blocksize;
 	if (!ext2fs_has_feature_journal_needs_recovery(fs->super))
 		return 0;
 	if (!fs->super->s_journal_inum) {
@@ -319,7 +420,7 @@ int ext_journal_load(struct ext_journal **out, ext2_filsys fs, const char **why,
 		*why = "its journal cannot be opened";
 		return 0;
 	}
-	r = load_superblock(&c, why);
+	r = load_superblock(&c);
 	if (r == 1)
 		r = replay(&c);
 	ext2fs_file_close(c.file);

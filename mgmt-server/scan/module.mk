@@ -6,7 +6,7 @@ SCAN_LIB := volume_channel entry_channel sandbox name_tree inode_set content_cac
 	scan_content scan_partition scan_reader scan_run scan_vm
 $(eval $(call library,scan,$(SCAN_LIB:%=$(scan)/%.c),libseccomp openssl))
 # What tests and fuzz targets reach into. Each ends in one program; their licences go together.
-$(eval $(call library,scan-ext,$(addprefix $(scan)/,reader_ext.c ext_volume.c ext_journal.c),ext2fs com_err))
+$(eval $(call library,scan-ext,$(addprefix $(scan)/,reader_ext.c ext_volume.c ext_journal.c ext_journal_sums.c),ext2fs com_err))
 $(eval $(call library,scan-parts,$(addprefix $(scan)/,reader_parts.c part_probe.c),blkid))
 $(eval $(call library,scan-vm,$(addprefix $(scan)/,reader_vm.c vm_stream.c),))
 

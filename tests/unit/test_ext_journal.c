@@ -23,14 +23,27 @@ enum {
 	JOURNAL_INODE = 8,
 	TARGET = 4000,
 	MAGIC = (int)0xC03B3998,
+	TYPE_DESCRIPTOR = 1,
 	TYPE_COMMIT = 2,
+	TYPE_REVOKE = 5,
 	START_AT = 28
 };
 
 static char folder[] = "/tmp/godwit-journal-XXXXXX";
 
 /* What is done to the journal beyond what debugfs can. */
-enum harm { NONE, TORN, WRAPPED, NO_MAGIC };
+/* From BAD_COMMIT on it has to be said that something was not replayed. */
+enum harm {
+	NONE,
+	TORN,
+	WRAPPED,
+	NO_MAGIC,
+	BAD_COMMIT,
+	BAD_DATA,
+	BAD_DESCRIPTOR,
+	BAD_REVOKE,
+	BAD_SUPERBLOCK
+};
 
 static const struct {
 	const char *name, *features, *open; /* mkfs -O, debugfs's journal_open */
@@ -123,6 +136,48 @@ static const struct {
 	  "jo -c -v 3",
 	  { "jw -b 4000,4001 A" },
 	  NO_MAGIC,
+	  false },
+	{ "the last commit's checksum is wrong",
+	  "64bit,metadata_csum",
+	  "jo -c -v 3",
+	  { "jw -b 4001,4002 A", "jw -b 4000,4003 B" },
+	  BAD_COMMIT,
+	  false },
+	{ "the last commit's checksum is wrong, v2",
+	  "64bit,metadata_csum",
+	  "jo -c -v 2",
+	  { "jw -b 4000,4001 A", "jw -b 4001,4003 B" },
+	  BAD_COMMIT,
+	  true },
+	{ "the last data block's checksum is wrong",
+	  "64bit,metadata_csum",
+	  "jo -c -v 3",
+	  { "jw -b 4000,4001 A", "jw -b 4002,4000 B" },
+	  BAD_DATA,
+	  true },
+	{ "the last data block's checksum is wrong, v2",
+	  "^64bit,metadata_csum",
+	  "jo -c -v 2",
+	  { "jw -b 4001,4000 A" },
+	  BAD_DATA,
+	  false },
+	{ "the last descriptor's checksum is wrong",
+	  "64bit,metadata_csum",
+	  "jo -c -v 3",
+	  { "jw -b 4000,4001 A", "jw -b 4002,4003 B" },
+	  BAD_DESCRIPTOR,
+	  false },
+	{ "a revocation's checksum is wrong",
+	  "64bit,metadata_csum",
+	  "jo -c -v 3",
+	  { "jw -b 4000,4001 A", "jw -r 4000" },
+	  BAD_REVOKE,
+	  false },
+	{ "the superblock's checksum is wrong",
+	  "64bit,metadata_csum",
+	  "jo -c -v 3",
+	  { "jw -b 4000,4001 A" },
+	  BAD_SUPERBLOCK,
 	  false },
 };
 
@@ -222,19 +277,62 @@ static void write_log(const struct log *log, uint32_t at, const void *block)
 	assert_int_equal(io_pwrite_full(log->fd, block, BLOCK, log->blocks[at] * BLOCK), 0);
 }
 
-/* The last commit never reached the disk. */
-static void tear(const struct log *log)
+/* Where the last block of that type is. */
+static uint32_t last_of(const struct log *log, uint32_t type)
 {
 	uint32_t block[BLOCK / 4], last = 0;
 
 	for (uint32_t at = 1; at < log->count; at++) {
 		read_log(log, at, block);
-		if (be32toh(block[0]) == (uint32_t)MAGIC && be32toh(block[1]) == TYPE_COMMIT)
+		if (be32toh(block[0]) == (uint32_t)MAGIC && be32toh(block[1]) == type)
 			last = at;
 	}
 	assert_true(last > 0);
-	memset(block, 0, sizeof(block));
-	write_log(log, last, block);
+	return last;
+}
+
+/* The last commit never reached the disk. */
+static void tear(const struct log *log)
+{
+	uint32_t block[BLOCK / 4] = { 0 };
+
+	write_log(log, last_of(log, TYPE_COMMIT), block);
+}
+
+static void flip(const struct log *log, uint32_t at, size_t byte)
+{
+	uint8_t block[BLOCK];
+
+	read_log(log, at, block);
+	block[byte] ^= 1;
+	write_log(log, at, block);
+}
+
+enum { COMMIT_SUM_AT = 16, LAST_BYTE = BLOCK - 1, ERRNO_AT = 32 + 3 };
+
+static void harm_commit(const struct log *log)
+{
+	flip(log, last_of(log, TYPE_COMMIT), COMMIT_SUM_AT);
+}
+
+static void harm_data(const struct log *log)
+{
+	flip(log, last_of(log, TYPE_COMMIT) - 1, LAST_BYTE);
+}
+
+static void harm_descriptor(const struct log *log)
+{
+	flip(log, last_of(log, TYPE_DESCRIPTOR), LAST_BYTE);
+}
+
+static void harm_revoke(const struct log *log)
+{
+	flip(log, last_of(log, TYPE_REVOKE), LAST_BYTE);
+}
+
+static void harm_superblock(const struct log *log)
+{
+	flip(log, 0, ERRNO_AT);
 }
 
 /* The same log, begun so near the journal's end that it goes on at its begin. */
@@ -269,8 +367,14 @@ static void strip(const struct log *log)
 
 static void harm_image(enum harm harm)
 {
-	static void (*const harms[])(
-		const struct log *) = { [TORN] = tear, [WRAPPED] = wrap, [NO_MAGIC] = strip };
+	static void (*const harms[])(const struct log *) = { [TORN] = tear,
+							     [WRAPPED] = wrap,
+							     [NO_MAGIC] = strip,
+							     [BAD_COMMIT] = harm_commit,
+							     [BAD_DATA] = harm_data,
+							     [BAD_DESCRIPTOR] = harm_descriptor,
+							     [BAD_REVOKE] = harm_revoke,
+							     [BAD_SUPERBLOCK] = harm_superblock };
 	struct log log;
 
 	open_log(&log);
@@ -356,8 +460,8 @@ static void try_case(size_t i)
 	assert_int_equal(pthread_create(&thread, NULL, serve, &s), 0);
 	assert_int_equal(volume_channel_open(&channel, pair[1], 0, s.size, &err), 0);
 	assert_int_equal(ext_volume_open(&v, channel, &err), 0);
-	if (v.unreplayed)
-		fail_msg("%s: %s", cases[i].name, v.unreplayed);
+	if (!v.unreplayed != (cases[i].harm < BAD_COMMIT))
+		fail_msg("%s: %s", cases[i].name, v.unreplayed ? v.unreplayed : "nothing is said");
 	compare(&v, i);
 	ext_volume_close(&v);
 	volume_channel_close(channel);
