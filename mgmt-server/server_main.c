@@ -21,6 +21,7 @@
 #include "mgmt-server/core/fleet.h"
 #include "mgmt-server/core/identity.h"
 #include "mgmt-server/core/leases.h"
+#include "mgmt-server/core/marks.h"
 #include "mgmt-server/core/scans.h"
 #include "mgmt-server/core/snapshots.h"
 #include "mgmt-server/core/transfer.h"
@@ -198,7 +199,9 @@ static int open_state(struct server *s, struct err *err)
 		r = scans_new(&s->scans, err);
 	if (r == 0)
 		r = fleet_load(s->fleet, err);
-	return r < 0 ? r : snapshots_adopt(s, err);
+	if (r == 0)
+		r = snapshots_adopt(s, err);
+	return r < 0 ? r : marks_adopt(s, err);
 }
 
 /* ---- Listening ---- */

@@ -52,6 +52,12 @@ void api_desktop_action(struct http_request *request); /* POST /desktops/{name}/
 void api_snapshots(struct http_request *request);
 void api_snapshot(struct http_request *request);
 void api_snapshot_scan(struct http_request *request); /* POST /snapshots/{id}/scan */
+void api_snapshot_pin(struct http_request *request);  /* POST /snapshots/{id}/pin */
+void api_snapshot_unpin(struct http_request *request);
+void api_notices(struct http_request *request);
+void api_notice(struct http_request *request);
+void api_notice_read(struct http_request *request);  /* POST /notices/{id}/read */
+void api_notices_read(struct http_request *request); /* POST /notices/read */
 void api_jobs(struct http_request *request);
 void api_job(struct http_request *request);
 void api_job_cancel(struct http_request *request);

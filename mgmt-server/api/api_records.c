@@ -33,13 +33,19 @@ void api_server(struct http_request *request)
 
 /* ---- Snapshots ---- */
 
+struct snapshot_listing {
+	struct api_page page;
+	struct db_conn *db;
+};
+
 static int list_snapshot(void *arg, const struct catalogue_snapshot *s, struct err *err)
 {
+	struct snapshot_listing *l = arg;
 	char cursor[24];
 
 	(void)err;
 	snprintf(cursor, sizeof(cursor), "%llu", (unsigned long long)s->seq);
-	return api_page_add(arg, objects_snapshot(s), cursor);
+	return api_page_add(&l->page, objects_snapshot(l->db, s), cursor);
 }
 
 void api_snapshots(struct http_request *request)
@@ -47,20 +53,19 @@ void api_snapshots(struct http_request *request)
 	struct server *s = http_request_app(request);
 	const char *desktop = NULL;
 	struct json_field fields[3] = { [2] = { "desktop", JSON_KIND_STRING, true, &desktop } };
-	struct api_page page;
+	struct snapshot_listing l;
 	struct err err = { 0 };
-	struct db_conn *c;
 	uint64_t before = 0;
-	int r = api_page_begin(request, &page, fields, ARRAY_LEN(fields), &err);
+	int r = api_page_begin(request, &l.page, fields, ARRAY_LEN(fields), &err);
 
 	if (r == 0)
-		r = api_page_number(&page, &before, &err);
+		r = api_page_number(&l.page, &before, &err);
 	if (r == 0) {
-		c = db_read(s->db);
-		r = catalogue_snapshot_each(c, desktop, before, list_snapshot, &page, &err);
-		db_read_end(c);
+		l.db = db_read(s->db);
+		r = catalogue_snapshot_each(l.db, desktop, before, list_snapshot, &l, &err);
+		db_read_end(l.db);
 	}
-	api_page_end(request, &page, r, &err);
+	api_page_end(request, &l.page, r, &err);
 }
 
 void api_snapshot(struct http_request *request)

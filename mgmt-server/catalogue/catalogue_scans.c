@@ -77,7 +77,8 @@ int catalogue_scan_newest_good(struct db_conn *c, const char *desktop, catalogue
 	char id[CATALOGUE_ID_LEN] = "";
 	int r = db_each(c, take_id, id,
 			"SELECT id FROM snapshots WHERE desktop = $1 AND branch = 0 AND verdict <> "
-			"'infected' "
+			"'infected' AND NOT EXISTS (SELECT 1 FROM marks WHERE "
+			"marks.snapshot = snapshots.id AND marks.kind = 'hold') "
 			"ORDER BY seq DESC LIMIT 1",
 			DB_VALUES(db_t(desktop)), err);
 

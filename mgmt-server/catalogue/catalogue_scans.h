@@ -22,7 +22,7 @@ typedef int catalogue_scan_fn(void *arg, const struct catalogue_scan *scan, stru
 int catalogue_scan_get(struct db_conn *c, const char *snapshot, catalogue_scan_fn *fn, void *arg,
 		       struct err *err);
 
-/* The newest snapshot on the main line that is not infected. Return 0, CATALOGUE_NONE, -errno. */
+/* The newest snapshot on the main line that is neither infected nor held. Return 0, CATALOGUE_NONE, -errno. */
 int catalogue_scan_newest_good(struct db_conn *c, const char *desktop, catalogue_snapshot_fn *fn,
 			       void *arg, struct err *err);
 

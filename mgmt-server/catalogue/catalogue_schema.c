@@ -79,9 +79,32 @@ static const char schema_2[] =
 	"more_reasons BIGINT NOT NULL, findings TEXT NOT NULL, more_findings BIGINT NOT NULL, "
 	"engine TEXT NOT NULL, signature_version TEXT NOT NULL);";
 
+/* marks: pins and holds, one per source; scan_queue: snapshots that wait for a scan (tries > 0: again); owner: an address
+ * that is mailed; quarantine: why its network is off, '' when it is on */
+static const char schema_3[] =
+	"CREATE TABLE marks (snapshot TEXT NOT NULL REFERENCES snapshots(id) ON DELETE CASCADE, "
+	"kind TEXT NOT NULL, source TEXT NOT NULL, username TEXT NOT NULL, why TEXT NOT NULL, "
+	"created BIGINT NOT NULL, PRIMARY KEY (snapshot, kind, source));"
+
+	"CREATE TABLE notices (seq BIGINT PRIMARY KEY, at BIGINT NOT NULL, severity TEXT NOT NULL, "
+	"kind TEXT NOT NULL, desktop TEXT NOT NULL, snapshot TEXT NOT NULL, job TEXT NOT NULL, "
+	"message TEXT NOT NULL, details TEXT NOT NULL, read BIGINT, reader TEXT NOT NULL, "
+	"mail TEXT NOT NULL, mail_tries BIGINT NOT NULL, mail_due BIGINT NOT NULL, "
+	"mail_error TEXT NOT NULL);"
+	"CREATE INDEX notices_unread ON notices (seq) WHERE read IS NULL;"
+	"CREATE INDEX notices_mail ON notices (mail_due) WHERE mail = 'queued';"
+
+	"CREATE TABLE scan_queue (snapshot TEXT PRIMARY KEY REFERENCES snapshots(id) "
+	"ON DELETE CASCADE, due BIGINT NOT NULL, tries BIGINT NOT NULL, why TEXT NOT NULL);"
+	"CREATE INDEX scan_queue_due ON scan_queue (due);"
+
+	"ALTER TABLE desktops ADD COLUMN owner TEXT NOT NULL DEFAULT '';"
+	"ALTER TABLE desktops ADD COLUMN quarantine TEXT NOT NULL DEFAULT '';";
+
 const struct db_migration catalogue_schema[] = {
 	{ 1, "the first catalogue", schema_1 },
 	{ 2, "verdicts of offline scans", schema_2 },
+	{ 3, "pins, holds, notices, waiting scans, owners, quarantine", schema_3 },
 };
 
 const size_t catalogue_schema_count = ARRAY_LEN(catalogue_schema);

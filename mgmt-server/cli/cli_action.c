@@ -221,3 +221,37 @@ int cli_action_token(struct cli_call *call, struct err *err)
 			when, url);
 	return 0;
 }
+
+int cli_action_show(struct cli_call *call, struct err *err)
+{
+	CLEANUP(json_decref) json_t *object = NULL;
+	struct cli_server server;
+	int r;
+
+	r = cli_server_open(&server, err);
+	if (r < 0)
+		return r;
+	r = request(&server, call, &object, err);
+	cli_server_close(&server);
+	return r < 0 ? r : cli_query_print_object(call, object, err);
+}
+
+int cli_action_read(struct cli_call *call, struct err *err)
+{
+	bool all = strcmp(call->words[0], "all") == 0;
+	CLEANUP_FREE char *path = all ? strdup("/api/v1/notices/read")
+				      : cli_server_path("/api/v1/notices/%s/read", call->words[0]);
+	CLEANUP(json_decref) json_t *reply = NULL;
+	CLEANUP(json_decref) json_t *body = json_object();
+	struct cli_server server;
+	int r;
+
+	if (!path || !body)
+		return err_set(err, ENOMEM, "notice read");
+	r = cli_server_open(&server, err);
+	if (r < 0)
+		return r;
+	r = cli_server_json(&server, "POST", path, body, &reply, err);
+	cli_server_close(&server);
+	return r < 0 || call->output != CLI_OUTPUT_JSON ? r : cli_query_print_json(reply, err);
+}

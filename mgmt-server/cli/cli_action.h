@@ -15,4 +15,8 @@ int cli_action_create(struct cli_call *call, struct err *err);
 /* `endpoint token`: the token alone on stdout, what to do with it on stderr. */
 int cli_action_token(struct cli_call *call, struct err *err);
 
+/* One request whose answer is an object, shown by the command's view. */
+int cli_action_show(struct cli_call *call, struct err *err);
+int cli_action_read(struct cli_call *call, struct err *err); /* notice read */
+
 #endif

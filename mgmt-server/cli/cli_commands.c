@@ -67,6 +67,8 @@ static const struct cli_column snapshot_list[] = {
 	COLUMN("DESKTOP", "desktop", TEXT, .shrinks = true),
 	COLUMN("TAKEN", "created", AGO),
 	COLUMN("VERDICT", "verdict", STATE),
+	COLUMN("HELD", "held", TEXT, .yields = 1),
+	COLUMN("PINNED", "pinned", TEXT, .yields = 2),
 	COLUMN("KIND", "kind", TEXT, .yields = 2),
 	COLUMN("MEMORY", "memory", TEXT, .yields = 3),
 	COLUMN("BRANCH", "branch", TEXT, .yields = 5),
@@ -80,6 +82,8 @@ static const struct cli_column snapshot_record[] = {
 	COLUMN("Taken", "created", TIME),
 	COLUMN("Kind", "kind", TEXT),
 	COLUMN("Verdict", "verdict", STATE),
+	COLUMN("Held", "held", TEXT),
+	COLUMN("Pinned", "pinned", TEXT),
 	COLUMN("Scanned", "scan.ended", TIME),
 	COLUMN("Signatures", "scan.signature_version", TEXT),
 	COLUMN("Parent", "parent", TEXT),
@@ -116,6 +120,30 @@ static const struct cli_column job_record[] = {
 	COLUMN("Started", "started", TIME),
 	COLUMN("Ended", "ended", TIME),
 };
+static const struct cli_column notice_list[] = {
+	COLUMN("NOTICE", "id", TEXT, .right = true),
+	COLUMN("AT", "at", AGO),
+	COLUMN("SEVERITY", "severity", STATE),
+	COLUMN("KIND", "kind", TEXT, .yields = 2),
+	COLUMN("DESKTOP", "desktop", TEXT, .shrinks = true),
+	COLUMN("READ", "read", AGO, .yields = 3),
+	COLUMN("MAIL", "mail", TEXT, .yields = 4),
+	COLUMN("TEXT", "text", TEXT, .shrinks = true),
+};
+static const struct cli_column notice_record[] = {
+	COLUMN("Notice", "id", TEXT),
+	COLUMN("At", "at", TIME),
+	COLUMN("Severity", "severity", STATE),
+	COLUMN("Kind", "kind", TEXT),
+	COLUMN("Desktop", "desktop", TEXT),
+	COLUMN("Snapshot", "snapshot", TEXT),
+	COLUMN("Job", "job", TEXT),
+	COLUMN("Text", "text", TEXT),
+	COLUMN("Read", "read", TIME),
+	COLUMN("By", "reader", TEXT),
+	COLUMN("Mail", "mail", TEXT),
+	COLUMN("Mail error", "mail_error", TEXT),
+};
 static const struct cli_column server_record[] = {
 	COLUMN("Version", "version", TEXT),
 	COLUMN("CA fingerprint", "ca_fingerprint", TEXT),
@@ -136,6 +164,8 @@ VIEW(snapshot_list, "No snapshots.");
 VIEW(snapshot_record, NULL);
 VIEW(job_list, "No jobs.");
 VIEW(job_record, NULL);
+VIEW(notice_list, "No notices.");
+VIEW(notice_record, NULL);
 VIEW(server_record, NULL);
 
 /* ---- Options ---- */
@@ -187,6 +217,17 @@ static const struct cli_option stop_options[] = {
 };
 static const struct cli_option snapshot_options[] = {
 	OPTION("no-memory", FLAG_OFF, NULL, "disks only", .json = "memory"),
+};
+static const struct cli_option pin_options[] = {
+	OPTION("why", TEXT, "TEXT", "shown wherever the pin is", .json = "why"),
+};
+static const struct cli_option unpin_options[] = {
+	OPTION("source", TEXT, "SOURCE", "whose pin (default: person)", .json = "source"),
+};
+static const struct cli_option notice_list_options[] = {
+	DESKTOP_FILTER,
+	OPTION("unread", FLAG, NULL, "only those nobody has read", .json = "unread"),
+	LIMIT,
 };
 static const struct cli_option endpoint_options[] = { TO_ENDPOINT };
 
@@ -251,6 +292,21 @@ const struct cli_command cli_commands[] = {
 	  "Nothing is started or mounted. Status 0 only if it is clean: every file of every disk was looked at\n"
 	  "and nothing was found. An infected snapshot is not chosen by failover, start or resume any more.",
 	  .run = cli_action_scan, .method = "POST", .path = "/api/v1/snapshots/%s/scan", .starts_job = true },
+
+	{ "snapshot", "pin", "SNAPSHOT", "keep it: no retention rule and no command deletes it", OPTIONS(pin_options),
+	  .run = cli_action_show, .method = "POST", .path = "/api/v1/snapshots/%s/pin", .view = &snapshot_record_view },
+	{ "snapshot", "unpin", "SNAPSHOT", "take a pin back",
+	  "What others pinned stays pinned: snapshot show says who and why. The server pins the last clean\n"
+	  "snapshot of a desktop that has an infected one, as source scan.",
+	  OPTIONS(unpin_options), .run = cli_action_show, .method = "POST",
+	  .path = "/api/v1/snapshots/%s/unpin", .view = &snapshot_record_view },
+
+	{ "notice", "list", NULL, "what needs a person's attention, newest first", OPTIONS(notice_list_options),
+	  LIST("/api/v1/notices", notice_list_view) },
+	{ "notice", "show", "NOTICE", "one notice with its details",
+	  SHOW("/api/v1/notices/%s", notice_record_view) },
+	{ "notice", "read", "NOTICE|all", "mark it, or all of them, as read",
+	  .run = cli_action_read, .method = "POST" },
 
 	{ "job", "list", NULL, "jobs, newest first", OPTIONS(job_list_options),
 	  LIST("/api/v1/jobs", job_list_view) },

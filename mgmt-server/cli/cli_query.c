@@ -44,7 +44,8 @@ static char *page_path(const struct cli_call *call, uint64_t limit, const char *
 
 		if (!option->json || !call->values[i].given)
 			continue;
-		text = cli_server_path("%s", call->values[i].text);
+		text = cli_server_path("%s",
+				       option->kind == CLI_FLAG ? "true" : call->values[i].text);
 		if (!text)
 			return NULL;
 		n += snprintf(path + n, sizeof(path) - (size_t)n, "&%s=%s", option->json, text);
@@ -138,6 +139,24 @@ void cli_query_print_finding(const json_t *item)
 	       strcmp(text[3], "-") ? ":" : "", strcmp(text[3], "-") ? text[3] : "", text[4]);
 }
 
+/* Who pinned or holds a snapshot, and why. */
+static void print_marks(const json_t *object, const char *key, const char *title)
+{
+	static const char *const keys[] = { "source", "why", "by" };
+	char text[ARRAY_LEN(keys)][CLI_FORMAT_MAX];
+	const json_t *mark;
+	size_t i, k;
+
+	json_array_foreach (json_object_get(object, key), i, mark) {
+		for (k = 0; k < ARRAY_LEN(keys); k++)
+			cli_format_value(json_object_get(mark, keys[k]), CLI_FORMAT_TEXT, 0,
+					 text[k], sizeof(text[k]));
+		if (i == 0)
+			printf("\n%s\n", title);
+		printf("  %s: %s (by %s)\n", text[0], text[1], text[2]);
+	}
+}
+
 /* Parts of an object that are lists or objects of their own. */
 static int print_parts(const json_t *object, struct err *err)
 {
@@ -158,6 +177,8 @@ static int print_parts(const json_t *object, struct err *err)
 		putchar('\n');
 		r = cli_table_print(&table, list, stdout);
 	}
+	print_marks(object, "pins", "Pins");
+	print_marks(object, "holds", "Holds");
 	if (r == 0 && json_array_size(json_object_get(scan, "findings")) +
 			      json_array_size(json_object_get(scan, "reasons")))
 		puts("\nScan");
@@ -172,13 +193,23 @@ static int print_parts(const json_t *object, struct err *err)
 	return r < 0 ? err_set(err, -r, "write the output") : 0;
 }
 
+int cli_query_print_object(const struct cli_call *call, const json_t *object, struct err *err)
+{
+	struct cli_table table = table_of(call->command->view);
+	int r;
+
+	if (call->output == CLI_OUTPUT_JSON)
+		return cli_query_print_json(object, err);
+	r = cli_table_print_record(&table, object, stdout);
+	return r < 0 ? err_set(err, -r, "write the output") : print_parts(object, err);
+}
+
 int cli_query_show(struct cli_call *call, struct err *err)
 {
 	CLEANUP_FREE char *path =
 		cli_server_path(call->command->path, call->words[0] ? call->words[0] : "");
 	CLEANUP(json_decref) json_t *object = NULL;
 	struct cli_server server;
-	struct cli_table table;
 	int r;
 
 	if (!path)
@@ -190,9 +221,5 @@ int cli_query_show(struct cli_call *call, struct err *err)
 	cli_server_close(&server);
 	if (r < 0)
 		return r;
-	if (call->output == CLI_OUTPUT_JSON)
-		return cli_query_print_json(object, err);
-	table = table_of(call->command->view);
-	r = cli_table_print_record(&table, object, stdout);
-	return r < 0 ? err_set(err, -r, "write the output") : print_parts(object, err);
+	return cli_query_print_object(call, object, err);
 }

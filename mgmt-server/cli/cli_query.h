@@ -15,4 +15,7 @@ int cli_query_print_json(const json_t *value, struct err *err);
 /* A line about what a scan found: an object of its findings, or a string of its reasons. */
 void cli_query_print_finding(const json_t *item);
 
+/* One object by the command's view, or as JSON. */
+int cli_query_print_object(const struct cli_call *call, const json_t *object, struct err *err);
+
 #endif

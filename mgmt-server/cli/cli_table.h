@@ -24,7 +24,7 @@ struct cli_table {
 	bool colour;
 };
 
-enum { CLI_TABLE_COLUMNS_MAX = 16, CLI_TABLE_SHRUNK_MIN = 8 };
+enum { CLI_TABLE_COLUMNS_MAX = 24, CLI_TABLE_SHRUNK_MIN = 8 };
 
 /* The width of the terminal behind @fd, 0 if it is none. */
 size_t cli_table_terminal_width(int fd);

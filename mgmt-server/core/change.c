@@ -7,6 +7,8 @@
 
 #include "common/clock.h"
 #include "mgmt-server/core/events.h"
+#include "mgmt-server/core/marks.h"
+#include "mgmt-server/core/notices.h"
 #include "mgmt-server/core/objects.h"
 #include "mgmt-server/core/work.h"
 
@@ -69,6 +71,8 @@ static json_t *object_of(struct server *s, struct db_conn *c, const struct chang
 		return objects_desktop_named(s, c, topic->name);
 	case CHANGE_SNAPSHOT:
 		return objects_snapshot_named(c, topic->name);
+	case CHANGE_NOTICE:
+		return notices_object_of(c, topic->name);
 	default:
 		return objects_job_named(c, topic->name);
 	}
@@ -76,7 +80,7 @@ static json_t *object_of(struct server *s, struct db_conn *c, const struct chang
 
 static void tell(struct change *change)
 {
-	static const char *const types[] = { "endpoint", "desktop", "snapshot", "job" };
+	static const char *const types[] = { "endpoint", "desktop", "snapshot", "job", "notice" };
 	struct server *s = change->server;
 	struct change_topic *topic;
 	struct db_conn *c;
@@ -86,9 +90,21 @@ static void tell(struct change *change)
 			work_wake(s, topic->name);
 			continue;
 		}
+		if (topic->kind == CHANGE_PIN)
+			continue;
 		c = db_read(s->db);
 		events_publish(s->events, types[topic->kind], object_of(s, c, topic));
 		db_read_end(c);
+	}
+}
+
+static void sync_pins(struct change *change)
+{
+	struct change_topic *topic;
+
+	for (topic = change->topics; topic; topic = topic->next) {
+		if (topic->kind == CHANGE_PIN)
+			marks_sync(change->server, topic->name);
 	}
 }
 
@@ -102,6 +118,7 @@ int change_commit(struct change *change, struct err *err)
 		undo_all(change);
 	else
 		tell(change);
+	sync_pins(change);
 	forget(change);
 	work_due(change->server); /* a change of its own for each poll that gets something now */
 	fleet_unlock(change->server->fleet);
@@ -115,6 +132,7 @@ void change_abort(struct change *change)
 	change->held = false;
 	db_abort(TAKE(change->db));
 	undo_all(change);
+	sync_pins(change);
 	forget(change);
 	fleet_unlock(change->server->fleet);
 }

@@ -17,7 +17,15 @@ struct change {
 	bool held; /* the fleet's lock and @db are ours */
 };
 
-enum change_kind { CHANGE_ENDPOINT, CHANGE_DESKTOP, CHANGE_SNAPSHOT, CHANGE_JOB, CHANGE_WORK };
+enum change_kind {
+	CHANGE_ENDPOINT,
+	CHANGE_DESKTOP,
+	CHANGE_SNAPSHOT,
+	CHANGE_JOB,
+	CHANGE_NOTICE,
+	CHANGE_WORK, /* not published: what it does is said at change_touch() */
+	CHANGE_PIN,
+};
 
 /* @change is the caller's, on his stack; CLEANUP_CHANGE aborts it unless it was committed. */
 int change_begin(struct change *change, struct server *server, struct err *err);
@@ -26,7 +34,8 @@ int change_commit(struct change *change, struct err *err);
 void change_abort(struct change *change);
 #define CLEANUP_CHANGE __attribute__((cleanup(change_abort)))
 
-/* After the commit: publish that object; CHANGE_WORK: @name is an endpoint that has new work. */
+/* After the commit: publish that object; CHANGE_WORK: @name is an endpoint that has new work. CHANGE_PIN:
+ * after the commit, and after an abort too, the store pins what the catalogue pins. */
 void change_touch(struct change *change, enum change_kind kind, const char *name);
 
 /* Remember how @d was, before it is modified. Return 0 or -ENOMEM. */

@@ -5,6 +5,7 @@
 
 #include "common/clock.h"
 #include "mgmt-server/core/fleet.h"
+#include "mgmt-server/core/marks.h"
 
 json_t *objects_time(uint64_t wall_ms)
 {
@@ -182,16 +183,20 @@ uint64_t objects_disk_bytes(const char *volumes_json)
 	return bytes;
 }
 
-json_t *objects_snapshot(const struct catalogue_snapshot *s)
+json_t *objects_snapshot(struct db_conn *c, const struct catalogue_snapshot *s)
 {
-	return json_pack("{ss ss so so ss sb sI sb so so so so so ss}", "id", s->id, "desktop",
-			 s->desktop, "created", objects_time(s->created_ms), "parent",
-			 objects_text(s->parent), "kind", s->kind, "branch", s->branch, "epoch",
-			 (json_int_t)s->epoch, "memory", s->memory, "read_bytes",
-			 figure(s->read_bytes), "new_bytes", figure(s->new_bytes), "stored_bytes",
-			 figure(s->stored_bytes), "pause_ms",
-			 s->pause_ms < 0 ? json_null() : json_real(s->pause_ms), "volumes",
-			 parsed(s->volumes, "volumes"), "verdict", s->verdict);
+	json_t *object = json_pack(
+		"{ss ss so so ss sb sI sb so so so so so ss}", "id", s->id, "desktop", s->desktop,
+		"created", objects_time(s->created_ms), "parent", objects_text(s->parent), "kind",
+		s->kind, "branch", s->branch, "epoch", (json_int_t)s->epoch, "memory", s->memory,
+		"read_bytes", figure(s->read_bytes), "new_bytes", figure(s->new_bytes),
+		"stored_bytes", figure(s->stored_bytes), "pause_ms",
+		s->pause_ms < 0 ? json_null() : json_real(s->pause_ms), "volumes",
+		parsed(s->volumes, "volumes"), "verdict", s->verdict);
+
+	if (object)
+		marks_show(c, s->id, object);
+	return object;
 }
 
 json_t *objects_job(const struct catalogue_job *j)
@@ -222,19 +227,26 @@ json_t *objects_desktop_named(struct server *s, struct db_conn *c, const char *n
 	return catalogue_desktop_get(c, name, &d, NULL) == 0 ? objects_desktop(s, c, &d) : NULL;
 }
 
+struct named {
+	struct db_conn *db;
+	json_t *object;
+};
+
 static int take_snapshot(void *arg, const struct catalogue_snapshot *snapshot, struct err *err)
 {
+	struct named *named = arg;
+
 	(void)err;
-	*(json_t **)arg = objects_snapshot(snapshot);
+	named->object = objects_snapshot(named->db, snapshot);
 	return DB_STOP;
 }
 
 json_t *objects_snapshot_named(struct db_conn *c, const char *id)
 {
-	json_t *object = NULL;
+	struct named named = { .db = c };
 
-	catalogue_snapshot_get(c, NULL, id, take_snapshot, &object, NULL);
-	return object;
+	catalogue_snapshot_get(c, NULL, id, take_snapshot, &named, NULL);
+	return named.object;
 }
 
 json_t *objects_job_named(struct db_conn *c, const char *id)

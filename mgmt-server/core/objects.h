@@ -8,7 +8,7 @@
 
 json_t *objects_endpoint(struct server *s, struct db_conn *c, const struct catalogue_endpoint *e);
 json_t *objects_desktop(struct server *s, struct db_conn *c, const struct catalogue_desktop *d);
-json_t *objects_snapshot(const struct catalogue_snapshot *snapshot);
+json_t *objects_snapshot(struct db_conn *c, const struct catalogue_snapshot *snapshot);
 json_t *objects_job(const struct catalogue_job *job);
 
 /* By name. Return NULL when there is none (or no memory). */

@@ -16,6 +16,7 @@
 #include "mgmt-server/core/jobs.h"
 #include "mgmt-server/core/objects.h"
 #include "mgmt-server/core/scans_child.h"
+#include "mgmt-server/core/verdicts.h"
 
 /* One scan keeps every processor busy; more of them would only wait for each other. */
 enum { SCANS_AT_ONCE = 1, KEPT_FINDINGS = 1000, KEPT_REASONS = 100, END_WAIT_MS = 5000 };
@@ -240,6 +241,8 @@ static int keep(struct change *change, struct catalogue_job *job, const char *ve
 	json_object_set_new(job->result, "bytes", json_integer((json_int_t)scan.bytes));
 	json_object_set_new(job->result, "findings", json_integer((json_int_t)found));
 	r = catalogue_scan_put(change->db, &scan, err);
+	if (r == 0)
+		r = verdicts_apply(change, &scan, err);
 	if (r == 0)
 		r = change_audit(change, "system", "", "verdict", scan.snapshot, job->message, err);
 	change_touch(change, CHANGE_SNAPSHOT, scan.snapshot);

@@ -60,7 +60,7 @@ is "$status $(jq -r '.verdict + " " + .scan.reasons[0]' <<<"$output" | cut -d: -
 api POST /api/v1/snapshots/20200101-000000-00000000/scan '{}'
 is "$http" 404 "an unknown snapshot: 404"
 api GET "/api/v1/audit?limit=50"
-is "$(field "[.items[] | select(.object == \"$bad\") | .action] | sort | join(\" \")")" "scan verdict" "both are in the audit trail"
+is "$(field "[.items[] | select(.object == \"$bad\") | .action] | sort | join(\" \")")" "hold scan verdict" "all of it is in the audit trail"
 
 # ---- Consequences ----------------------------------------------------------------------------------------------
 check "endpoint a enrols" enrol a
@@ -85,6 +85,48 @@ api POST /api/v1/desktops/good/start '{"endpoint":"a"}'
 job=$(field .id)
 is "$(field '.result.snapshot + " " + .result.passed_over')" "$good $newer" "the newest that is not infected is chosen, and the job says so"
 api POST "/api/v1/jobs/$job/cancel" '{}'
+
+# ---- Holds, pins, notices --------------------------------------------------------------------------------------
+api GET "/api/v1/snapshots/$newer"
+is "$(field '"\(.held) \(.holds[0].source) \(.pinned)"')" "true scan false" "an infected snapshot is held"
+api GET "/api/v1/snapshots/$good"
+is "$(field '"\(.held) \(.pinned) \(.pins[0].source)"')" "false true scan" "... and the desktop's last clean one is pinned"
+api GET "/api/v1/notices?unread=true&desktop=good"
+is "$(field '.items | length')" 1 "there is one notice of it"
+notice=$(field '.items[0].id')
+is "$(field '.items[0] | .severity + " " + .kind + " " + .snapshot + " " + .details.findings[0].path + " " + .details.last_clean')" \
+	"alarm infected $newer eicar.com $good" "... an alarm with the file and the last clean snapshot"
+run "$godwit" snapshot scan "$newer" --quiet
+api GET "/api/v1/notices?desktop=good"
+is "$(field '.items | length')" 1 "a second scan of the same snapshot raises no second alarm"
+run "$godwit" notice read "$notice"
+run "$godwit" notice list --unread --desktop good --output json
+is "$(jq length <<<"$output")" 0 "a notice that was read is read"
+api GET "/api/v1/notices/$notice"
+is "$(field .reader)" admin "... by whom"
+api POST /api/v1/notices/999/read '{}'
+is "$http" 404 "an unknown notice: 404"
+run "$godwit" snapshot pin "$good" --why "before the audit"
+like "$output" "person: before the audit \(by admin\)" "a person pins it, too"
+run "$godwit" snapshot unpin "$good" --source scan
+api GET "/api/v1/snapshots/$good"
+is "$(field '[.pins[].source] | join(" ")')" person "each takes back its own pin"
+run "$godwit" snapshot unpin "$unknown"
+like "$status $errors" "^[1-9].*has no pin of 'person'" "... and nothing else"
+stop_server
+run "$build/bin/godwit-store" forget server/store "$good" --key server/store.key
+like "$status $errors" "^[1-9].*pinned" "the store refuses to forget a pinned snapshot"
+check "pinned by godwit-store, without the server" "$build/bin/godwit-store" pin server/store "$unknown" --key server/store.key
+check "the server starts again" start_server "${config[@]}"
+api GET "/api/v1/snapshots/$unknown"
+is "$(field '.pins[0].source')" store "a pin that only the store knew is taken over"
+run "$godwit" snapshot unpin "$good"
+run "$godwit" snapshot unpin "$unknown" --source store
+stop_server
+
+run "$build/bin/godwit-store" forget server/store "$unknown" --key server/store.key
+is "$status" 0 "... by the store, too"
+check "the server starts without it" start_server "${config[@]}"
 
 # ---- Ends that are not verdicts --------------------------------------------------------------------------------
 api POST "/api/v1/snapshots/$bad/scan" '{}'
