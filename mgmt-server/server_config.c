@@ -32,6 +32,15 @@ static const struct config_key keys[] = {
 	    "its master key; empty: the store's path + .key"),
 	KEY("scan", "signatures", CONFIG_STRING, scan_signatures, "/var/lib/clamav",
 	    "folder of the virus signatures, as freshclam keeps them"),
+	KEY("scan", "automatic", CONFIG_BOOL, scan_automatic, "no",
+	    "yes: each new snapshot is scanned"),
+	KEY("scan", "at_once", CONFIG_UINT, scan_at_once, "1",
+	    "so many scans run beside each other; one keeps every processor busy"),
+	KEY("scan", "nice", CONFIG_UINT, scan_nice, "10",
+	    "0 to 19: how far scans stand back behind everything else"),
+	KEY("scan", "retry", CONFIG_DURATION, scan_retry_ms, "2m",
+	    "a scan that could not finish is tried again after so long, then after twice that, "
+	    "... at most 6h"),
 	KEY("lease", "ttl", CONFIG_DURATION, lease_ttl_ms, "6s",
 	    "a desktop may run for so long after its endpoint's last heartbeat"),
 	KEY("lease", "margin", CONFIG_DURATION, lease_margin_ms, "3s",
@@ -76,6 +85,10 @@ int server_config_load(struct server_config *config, const char *path, struct er
 	    config->bulk_workers > 256)
 		return err_say(err, EINVAL,
 			       "[limits] workers must be 2 to 256, bulk_workers 1 to 256");
+	if (config->scan_at_once < 1 || config->scan_at_once > 64 || config->scan_nice > 19)
+		return err_say(err, EINVAL, "[scan] at_once must be 1 to 64, nice 0 to 19");
+	if (config->scan_retry_ms < 1000)
+		return err_say(err, EINVAL, "[scan] retry must be at least 1s");
 	if (config->connections < 16 || config->connections > 100000 ||
 	    config->connections_per_address < 8)
 		return err_say(err, EINVAL,

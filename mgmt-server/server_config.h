@@ -2,6 +2,7 @@
 #ifndef GODWIT_MGMT_SERVER_CONFIG_H
 #define GODWIT_MGMT_SERVER_CONFIG_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -9,7 +10,10 @@
 #include "common/err.h"
 
 struct server_config {
-	char *names, *listen, *agent_listen, *agent_url, *web_root, *store, *store_key, *scan_signatures;
+	char *names, *listen, *agent_listen, *agent_url, *web_root, *store, *store_key,
+		*scan_signatures;
+	bool scan_automatic;
+	uint64_t scan_at_once, scan_nice, scan_retry_ms;
 	uint64_t lease_ttl_ms, lease_margin_ms, heartbeat_ms;
 	uint64_t sign_in_ms, endpoint_days;
 	uint64_t download_bytes_per_s, body_budget, min_free_bytes;

@@ -196,7 +196,7 @@ static int open_state(struct server *s, struct err *err)
 	if (r == 0)
 		r = transfer_new(&s->transfer, s, err);
 	if (r == 0)
-		r = scans_new(&s->scans, err);
+		r = scans_new(&s->scans, s, err);
 	if (r == 0)
 		r = fleet_load(s->fleet, err);
 	if (r == 0)

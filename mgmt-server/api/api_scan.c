@@ -8,6 +8,7 @@ void api_snapshot_scan(struct http_request *request)
 	CLEANUP_CHANGE struct change change = { .held = false };
 	CLEANUP(json_decref) json_t *body = NULL;
 	const char *snapshot = http_param(request, "id"), *user = http_caller(request)->name;
+	struct scans_order order = { .tries = 0 };
 	char id[CATALOGUE_ID_LEN] = "";
 	struct err err = { 0 };
 	int r = api_body(request, NULL, 0, &body, &err);
@@ -18,7 +19,9 @@ void api_snapshot_scan(struct http_request *request)
 		api_failed(request, r, &err);
 		return;
 	}
-	r = scans_order(&change, snapshot, user, id, &err);
+	order.snapshot = snapshot;
+	order.user = user;
+	r = scans_order(&change, &order, id, &err);
 	if (r == 0)
 		r = change_audit(&change, user, http_address(request), "scan", snapshot, id, &err);
 	api_finish(request, &change, r, 202, r == 0 ? objects_job_named(change.db, id) : NULL,

@@ -6,6 +6,7 @@
 #include "common/clock.h"
 #include "mgmt-server/core/fleet.h"
 #include "mgmt-server/core/marks.h"
+#include "mgmt-server/core/scan_queue.h"
 
 json_t *objects_time(uint64_t wall_ms)
 {
@@ -194,8 +195,10 @@ json_t *objects_snapshot(struct db_conn *c, const struct catalogue_snapshot *s)
 		s->pause_ms < 0 ? json_null() : json_real(s->pause_ms), "volumes",
 		parsed(s->volumes, "volumes"), "verdict", s->verdict);
 
-	if (object)
+	if (object) {
 		marks_show(c, s->id, object);
+		scan_queue_show(c, s->id, object);
+	}
 	return object;
 }
 

@@ -15,11 +15,11 @@
 #include "mgmt-server/catalogue/catalogue_scans.h"
 #include "mgmt-server/core/jobs.h"
 #include "mgmt-server/core/objects.h"
+#include "mgmt-server/core/scan_queue.h"
 #include "mgmt-server/core/scans_child.h"
 #include "mgmt-server/core/verdicts.h"
 
-/* One scan keeps every processor busy; more of them would only wait for each other. */
-enum { SCANS_AT_ONCE = 1, KEPT_FINDINGS = 1000, KEPT_REASONS = 100, END_WAIT_MS = 5000 };
+enum { KEPT_FINDINGS = 1000, KEPT_REASONS = 100, END_WAIT_MS = 5000 };
 
 static const char *const verdicts[] = { "clean", "infected",
 					"incomplete" }; /* by godwit-scan's exit status */
@@ -31,12 +31,14 @@ struct running {
 
 struct scans {
 	char *program;
-	struct running running[SCANS_AT_ONCE];
+	size_t places; /* so many run at once */
+	struct running running[];
 };
 
-int scans_new(struct scans **out, struct err *err)
+int scans_new(struct scans **out, struct server *server, struct err *err)
 {
-	struct scans *s = calloc(1, sizeof(*s));
+	size_t places = server->config.scan_at_once;
+	struct scans *s = calloc(1, sizeof(*s) + places * sizeof(s->running[0]));
 	char self[PATH_MAX];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 
@@ -49,6 +51,7 @@ int scans_new(struct scans **out, struct err *err)
 		free(s);
 		return err_set(err, ENOMEM, "prepare scans");
 	}
+	s->places = places;
 	*out = s;
 	return 0;
 }
@@ -58,7 +61,7 @@ void scans_free(struct scans *s)
 	uint64_t end = clock_now_ms() + END_WAIT_MS;
 	int status;
 
-	for (size_t i = 0; i < SCANS_AT_ONCE; i++) {
+	for (size_t i = 0; i < s->places; i++) {
 		struct running *run = &s->running[i];
 
 		if (!run->job[0])
@@ -100,12 +103,12 @@ static int take_same(void *arg, const struct catalogue_job *job, struct err *err
 	return DB_STOP;
 }
 
-int scans_order(struct change *change, const char *snapshot, const char *user, char *id,
-		struct err *err)
+int scans_order(struct change *change, const struct scans_order *scan, char *id, struct err *err)
 {
+	const char *snapshot = scan->snapshot;
 	struct wanted w = { .snapshot = snapshot };
 	struct catalogue_job_filter filter = { .desktop = w.desktop, .active = true };
-	struct jobs_order order = { .kind = "scan", .desktop = w.desktop, .user = user };
+	struct jobs_order order = { .kind = "scan", .desktop = w.desktop, .user = scan->user };
 	int r = catalogue_snapshot_get(change->db, NULL, snapshot, take_desktop, &w, err);
 
 	if (r == CATALOGUE_NONE)
@@ -117,7 +120,8 @@ int scans_order(struct change *change, const char *snapshot, const char *user, c
 	if (w.job[0])
 		return err_say(err, EEXIST, "snapshot %s is being scanned: job %s", snapshot,
 			       w.job);
-	order.arguments = json_pack("{ss}", "snapshot", snapshot);
+	order.arguments =
+		json_pack("{ss sI}", "snapshot", snapshot, "tries", (json_int_t)scan->tries);
 	return jobs_create(change, &order, id, err);
 }
 
@@ -125,7 +129,7 @@ int scans_order(struct change *change, const char *snapshot, const char *user, c
 
 static struct running *find(struct scans *s, const char *job)
 {
-	for (size_t i = 0; i < SCANS_AT_ONCE; i++) {
+	for (size_t i = 0; i < s->places; i++) {
 		if (strcmp(s->running[i].job, job) == 0)
 			return &s->running[i];
 	}
@@ -156,7 +160,7 @@ static int start(struct server *server, struct catalogue_job *job)
 			 "waiting until another scan has ended");
 		return JOBS_WAIT;
 	}
-	if (scans_child_start(&run->child, argv, &err) < 0)
+	if (scans_child_start(&run->child, argv, (int)config->scan_nice, &err) < 0)
 		return fail(job, err_text(&err));
 	memcpy(run->job, job->id, sizeof(run->job));
 	snprintf(job->state, sizeof(job->state), "running");
@@ -205,6 +209,22 @@ static const char *text_of(const json_t *object, const char *key)
 	return json_string_value(json_object_get(object, key)) ?: "";
 }
 
+/* An incomplete scan whose reason may pass is repeated later. */
+static int try_again(struct change *change, const struct catalogue_job *job, const json_t *report,
+		     struct err *err)
+{
+	const json_t *reason;
+	size_t i;
+
+	json_array_foreach (json_object_get(report, "reasons"), i, reason) {
+		const char *text = json_string_value(reason) ?: "";
+
+		if (scan_queue_may_pass(text))
+			return scan_queue_again(change, job, text, err);
+	}
+	return 0;
+}
+
 static int keep(struct change *change, struct catalogue_job *job, const char *verdict,
 		const json_t *report, struct err *err)
 {
@@ -245,6 +265,8 @@ static int keep(struct change *change, struct catalogue_job *job, const char *ve
 		r = verdicts_apply(change, &scan, err);
 	if (r == 0)
 		r = change_audit(change, "system", "", "verdict", scan.snapshot, job->message, err);
+	if (r == 0)
+		r = try_again(change, job, report, err);
 	change_touch(change, CHANGE_SNAPSHOT, scan.snapshot);
 	return r;
 }
@@ -256,10 +278,10 @@ static int take_verdict(struct change *change, struct catalogue_job *job, const 
 	CLEANUP(json_decref) json_t *report = scans_child_line(&run->child);
 	char said[SCANS_CHILD_SAID_MAX], text[sizeof(said) + 64];
 	unsigned code = WIFEXITED(status) ? (unsigned)WEXITSTATUS(status) : 255;
+	int r;
 
 	if (code < ARRAY_LEN(verdicts) && strcmp(text_of(report, "verdict"), verdicts[code]) == 0) {
-		int r = keep(change, job, verdicts[code], report, err);
-
+		r = keep(change, job, verdicts[code], report, err);
 		log_info("scanned snapshot=%s verdict=%s job=%s", jobs_text(job, "snapshot"),
 			 verdicts[code], job->id);
 		return r < 0 ? r : JOBS_NEXT;
@@ -271,7 +293,8 @@ static int take_verdict(struct change *change, struct catalogue_job *job, const 
 	else
 		snprintf(text, sizeof(text), "godwit-scan ended with status %u: %s", code,
 			 said[0] ? said : "it gave no reason");
-	return fail(job, text);
+	r = scan_queue_again(change, job, text, err);
+	return r < 0 ? r : fail(job, text);
 }
 
 int scans_step(struct change *change, struct catalogue_job *job, struct err *err)
@@ -309,7 +332,7 @@ void scans_tick(struct server *server)
 {
 	struct scans *s = server->scans;
 
-	for (size_t i = 0; i < SCANS_AT_ONCE; i++) {
+	for (size_t i = 0; i < s->places; i++) {
 		struct running *run = &s->running[i];
 		int status;
 
@@ -321,6 +344,8 @@ void scans_tick(struct server *server)
 		scans_child_end(&run->child);
 		run->job[0] = '\0';
 	}
+	if (find(s, ""))
+		scan_queue_tick(server);
 }
 
 /* ---- Showing ---- */

@@ -11,18 +11,22 @@
 
 struct scans;
 
-int scans_new(struct scans **out, struct err *err);
+int scans_new(struct scans **out, struct server *server, struct err *err);
 /* Ends the scans that run; their jobs go on when a server starts again. */
 void scans_free(struct scans *scans);
 
+struct scans_order {
+	const char *snapshot, *user;
+	uint64_t tries; /* that failed before this one */
+};
+
 /**
- * scans_order(change, snapshot, user, id, err):
+ * scans_order(change, order, id, err):
  * id  out, char[CATALOGUE_ID_LEN] of the job
  *
  * Return 0; -ENOENT: no such snapshot; -EEXIST: it is being scanned; -errno.
  */
-int scans_order(struct change *change, const char *snapshot, const char *user, char *id,
-		struct err *err);
+int scans_order(struct change *change, const struct scans_order *order, char *id, struct err *err);
 
 /* The step of a job (jobs.h). */
 int scans_step(struct change *change, struct catalogue_job *job, struct err *err);

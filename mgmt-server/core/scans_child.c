@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -17,13 +18,21 @@
 #include "common/io.h"
 
 enum { FIRST_OTHER_FD = 3, END_PATIENCE_MS = 10000, NOT_STARTED = 127 };
+/* ioprio_set(2): class 2 is best effort, 7 its last level. */
+enum { IO_PRIORITY_PROCESS = 1, IO_PRIORITY_LOWEST = (2 << 13) | 7 };
 
 /* Only async-signal-safe calls between fork and exec: this server has threads. */
-static _Noreturn void become(const char *const *argv, int report, int said, pid_t parent)
+static _Noreturn void become(const char *const *argv, int report, int said, int niceness,
+			     pid_t parent)
 {
 	sigset_t none;
 	int in = open("/dev/null", O_RDONLY);
 
+	/* What people wait for (a failover, a backup) comes first. That it cannot be so is no reason not to scan. */
+	if (niceness > 0) {
+		setpriority(PRIO_PROCESS, 0, niceness);
+		syscall(SYS_ioprio_set, IO_PRIORITY_PROCESS, 0, IO_PRIORITY_LOWEST);
+	}
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
@@ -36,7 +45,7 @@ static _Noreturn void become(const char *const *argv, int report, int said, pid_
 	_exit(NOT_STARTED);
 }
 
-int scans_child_start(struct scans_child *c, const char *const *argv, struct err *err)
+int scans_child_start(struct scans_child *c, const char *const *argv, int nice, struct err *err)
 {
 	pid_t parent = getpid();
 	int r;
@@ -48,7 +57,7 @@ int scans_child_start(struct scans_child *c, const char *const *argv, struct err
 	c->said = memfd_create("scan-said", MFD_CLOEXEC);
 	c->pid = c->report < 0 || c->said < 0 ? -1 : fork();
 	if (c->pid == 0)
-		become(argv, c->report, c->said, parent);
+		become(argv, c->report, c->said, nice, parent);
 	if (c->pid > 0)
 		return 0;
 	r = err_set(err, errno, "start %s", argv[0]);

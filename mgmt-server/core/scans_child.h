@@ -17,8 +17,10 @@ struct scans_child {
 		ended_by; /* clock_now_ms() at which it is killed, because it was asked to end; 0: it was not */
 };
 
-/* argv[0] is its path; NULL at the end. It dies with this server. Return 0 or -errno. */
-int scans_child_start(struct scans_child *child, const char *const *argv, struct err *err);
+/* argv[0] is its path; NULL at the end. It dies with this server. nice: 0 to 19, its disk accesses wait for others', too.
+ * Return 0 or -errno. */
+int scans_child_start(struct scans_child *child, const char *const *argv, int nice,
+		      struct err *err);
 
 enum { SCANS_CHILD_RUNS = 1 };
 /* Return 0 with its wait @status once it has ended, or SCANS_CHILD_RUNS. */

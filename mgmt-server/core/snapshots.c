@@ -8,6 +8,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "mgmt-server/core/leases.h"
+#include "mgmt-server/core/scan_queue.h"
 
 static const char *const kind_names[] = {
 	[MANIFEST_IMPORT] = "import", [MANIFEST_COLD] = "cold", [MANIFEST_LIVE] = "live"
@@ -88,6 +89,8 @@ int snapshots_enter(struct change *change, const struct manifest *m,
 		r = update_desktop(change, m, err);
 	if (r == 0)
 		r = catalogue_upload_committed(change->db, m->id, err);
+	if (r == 0)
+		r = scan_queue_new(change, m->id, err);
 	change_touch(change, CHANGE_SNAPSHOT, m->id);
 	change_touch(change, CHANGE_DESKTOP, m->desktop);
 	return r;
