@@ -6,6 +6,14 @@
 #include <stdint.h>
 #include <string.h>
 
+static inline uint16_t le_get16(const uint8_t *p)
+{
+	uint16_t v;
+
+	memcpy(&v, p, 2);
+	return le16toh(v);
+}
+
 static inline void le_put32(uint8_t *p, uint32_t v)
 {
 	v = htole32(v);

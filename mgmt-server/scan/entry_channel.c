@@ -15,6 +15,7 @@ struct entry_header {
 	uint32_t kind, flags;
 	uint64_t inode, size, mtime, ctime;
 	uint32_t path_len, stream_len, reason_len, has_content;
+	uint8_t digest[FILE_DIGEST_LEN];
 };
 
 enum { SEALS = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE };
@@ -47,6 +48,7 @@ int entry_channel_send(int fd, const struct entry *e, struct err *err)
 	union fd_space control = { 0 };
 	struct msghdr msg = { .msg_iov = parts, .msg_iovlen = ARRAY_LEN(parts) };
 
+	memcpy(h.digest, e->digest, sizeof(h.digest));
 	if (e->path_len > ENTRY_CHANNEL_PATH_MAX || e->stream_len > ENTRY_CHANNEL_TEXT_MAX ||
 	    e->reason_len > ENTRY_CHANNEL_TEXT_MAX)
 		return err_say(err, EMSGSIZE, "report a file: its name is too long");
@@ -116,6 +118,7 @@ static int take_apart(const char *buf, size_t len, struct entry *e, struct err *
 		.reason_len = le32toh(h.reason_len),
 		.content = -1,
 	};
+	memcpy(e->digest, h.digest, sizeof(e->digest));
 	need = sizeof(h) + (uint64_t)e->path_len + e->stream_len + e->reason_len;
 	if (need != len || le32toh(h.kind) > ENTRY_FAILED || e->path_len > ENTRY_CHANNEL_PATH_MAX ||
 	    e->stream_len > ENTRY_CHANNEL_TEXT_MAX || e->reason_len > ENTRY_CHANNEL_TEXT_MAX ||

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "common/err.h"
+#include "mgmt-server/scan/file_digest.h"
 
 enum {
 	ENTRY_CHANNEL_PATH_MAX = 64 << 10,
@@ -33,6 +34,7 @@ struct entry {
 	uint32_t flags; /* enum reader_flags */
 	uint64_t inode, size;
 	int64_t mtime, ctime;
+	uint8_t digest[FILE_DIGEST_LEN]; /* with READER_HAS_DIGEST */
 	const char *path, *stream,
 		*reason; /* not terminated; valid until the buffer is used again */
 	size_t path_len, stream_len, reason_len;

@@ -197,3 +197,15 @@ int ext_volume_read(struct ext_volume *v, uint64_t block, unsigned count, void *
 {
 	return read_blocks(v->fs->blocksize, block, count, buf);
 }
+
+bool ext_volume_replayed(const struct ext_volume *v, uint64_t block, uint64_t count)
+{
+	uint64_t at;
+	bool escaped;
+
+	for (uint64_t i = 0; v->overlay && i < count; i++) {
+		if (ext_journal_find(v->overlay, block + i, &at, &escaped))
+			return true;
+	}
+	return false;
+}

@@ -26,4 +26,7 @@ void ext_volume_close(struct ext_volume *v);
 /* @count blocks from @block on, the journal's version where there is one. Return 0 or -errno. */
 int ext_volume_read(struct ext_volume *v, uint64_t block, unsigned count, void *buf);
 
+/* Does the journal hold a newer version of any of these blocks? Then what the volume has there is not what counts. */
+bool ext_volume_replayed(const struct ext_volume *volume, uint64_t block, uint64_t count);
+
 #endif

@@ -2,7 +2,7 @@
 # installed side by side: godwit-scan looks for the others beside itself.
 
 scan := mgmt-server/scan
-SCAN_LIB := volume_channel entry_channel sandbox name_tree inode_set content_cache content_hash child engine_client engine_wire \
+SCAN_LIB := volume_channel entry_channel file_digest known_files sandbox name_tree inode_set content_cache content_hash child engine_client engine_wire \
 	scan_content scan_partition scan_reader scan_run scan_vm
 $(eval $(call library,scan,$(SCAN_LIB:%=$(scan)/%.c),libseccomp openssl))
 # What tests and fuzz targets reach into. Each ends in one program; their licences go together.
@@ -19,7 +19,7 @@ $(eval $(call scan_reader,godwit-scan-parts,,scan-parts,))
 $(eval $(call scan_reader,godwit-scan-ext,,scan-ext,))
 $(eval $(call scan_reader,godwit-scan-vm,,scan-vm,))
 $(eval $(call scan_reader,godwit-scan-fat,reader_fat,,tsk))
-$(eval $(call scan_reader,godwit-scan-ntfs,reader_ntfs ntfs_volume,,libfsntfs libbfio))
+$(eval $(call scan_reader,godwit-scan-ntfs,reader_ntfs ntfs_volume ntfs_mft,,libfsntfs libbfio))
 $(eval $(call program,godwit-scan-engine,$(addprefix $(scan)/,engine.c engine_worker.c engine_canary.c),scan snapshot common,libclamav zlib))
 $(eval $(call program,godwit-scan,$(addprefix $(scan)/,godwit_scan.c scan_report.c scan_image.c scan_snapshot.c nbd_child.c),scan snapshot common,jansson))
 

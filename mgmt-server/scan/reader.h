@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "common/err.h"
+#include "mgmt-server/scan/known_files.h"
 #include "mgmt-server/scan/volume_channel.h"
 
 enum {
@@ -25,6 +26,8 @@ enum reader_flags {
 	READER_UNREADABLE = 2, /* no content: `reason` says why; makes the scan incomplete */
 	READER_ENCRYPTED = 4,  /* EFS and the like; incomplete */
 	READER_TRUNCATED = 8,  /* content is only the part that could be read */
+	READER_UNCHANGED = 16, /* as the earlier scan saw it: no content; all streams of that inode */
+	READER_HAS_DIGEST = 32,
 };
 
 struct reader_file {
@@ -36,6 +39,7 @@ struct reader_file {
 	int64_t mtime, ctime; /* seconds since 1970; 0: unknown */
 	unsigned flags;
 	const char *reason;
+	const uint8_t *digest; /* FILE_DIGEST_LEN bytes; NULL: it must be read the next time too */
 };
 
 struct reader;
@@ -56,6 +60,22 @@ int reader_data(struct reader *r, const void *buf, size_t len, uint64_t offset, 
 int reader_end(struct reader *r, struct err *err);
 /* Instead of reader_end, after a read error in the middle of a file. */
 int reader_end_unreadable(struct reader *r, const char *reason, struct err *err);
+
+/* What is known from an earlier scan of this volume (known_files.h); NULL: nothing, and no digests are wanted. */
+const struct known_files *reader_known(const struct reader *r);
+
+/* Did any of these bytes change since then? Yes, when nothing is known. */
+bool reader_touched(const struct reader *r, uint64_t offset, uint64_t len);
+
+enum reader_need {
+	READER_NEED_CONTENT,
+	READER_NEED_NAME,    /* known and unchanged: reader_unchanged() */
+	READER_NEED_NOTHING, /* nobody asked for this one: leave it out */
+};
+
+/* @digest NULL: it cannot be told whether it changed. */
+enum reader_need reader_need(const struct reader *r, uint64_t inode, const uint8_t *digest);
+int reader_unchanged(struct reader *r, const struct reader_file *file, struct err *err);
 
 /* Something about the volume as a whole makes the scan incomplete: a directory that cannot be read, a bad checksum. */
 int reader_incomplete(struct reader *r, const char *reason, struct err *err);

@@ -1,7 +1,9 @@
 /* reader_ext.c - ext2, ext3 and ext4 by libext2fs, as they are after the journal was replayed (ext_volume.h).
  *
- * Two passes over the inodes: directories give the names, then every regular file is reported. Source: kernel
- * Documentation/filesystems/ext4; libext2fs.
+ * Two passes over the inodes: directories give the names, then every regular file is reported. A file that an earlier
+ * scan knows is looked at in two steps: its block map first, its blocks only when something changed. A block that the
+ * journal has a newer version of is never taken for unchanged, in this scan or the next: what is at its own place may
+ * come back. Source: kernel Documentation/filesystems/ext4; libext2fs.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -14,12 +16,21 @@
 
 enum { PIECE = 1 << 20 };
 
+struct walk;
+
+/* What is done with each run of a file: data at @physical for @blocks blocks from @logical on. */
+typedef int run_fn(struct walk *w, uint64_t physical, uint64_t logical, uint64_t blocks,
+		   uint64_t size);
+
 struct walk {
 	struct reader *reader;
 	struct ext_volume ext;
 	struct name_tree *names;
 	uint8_t *piece; /* PIECE bytes */
 	char *path;     /* READER_PATH_MAX bytes */
+	struct file_digest *digest;
+	bool touched;  /* of the file whose block map is looked at: a block changed since the earlier scan */
+	bool in_journal;/* … or is in the journal */
 	int failed;     /* -errno from inside a libext2fs callback */
 	struct err *err;
 };
@@ -92,7 +103,8 @@ static int give_run(struct walk *w, uint64_t physical, uint64_t logical, uint64_
 	return 0;
 }
 
-static int give_extents(struct walk *w, ext2_ino_t inode, struct ext2_inode *i, uint64_t size)
+static int each_extent(struct walk *w, ext2_ino_t inode, struct ext2_inode *i, uint64_t size,
+		       run_fn *fn)
 {
 	uint64_t blocks_max = ext2fs_blocks_count(w->ext.fs->super), given = 0;
 	struct ext2fs_extent extent;
@@ -121,7 +133,7 @@ static int give_extents(struct walk *w, ext2_ino_t inode, struct ext2_inode *i, 
 		    extent.e_len > blocks_max - extent.e_pblk)
 			r = -EBADMSG;
 		else
-			r = give_run(w, extent.e_pblk, extent.e_lblk, extent.e_len, size);
+			r = fn(w, extent.e_pblk, extent.e_lblk, extent.e_len, size);
 	}
 	ext2fs_extent_free(handle);
 	return r;
@@ -129,6 +141,7 @@ static int give_extents(struct walk *w, ext2_ino_t inode, struct ext2_inode *i, 
 
 struct mapped {
 	struct walk *walk;
+	run_fn *fn;
 	uint64_t size, start, physical, count, given; /* a run that is being collected */
 	int result;
 };
@@ -136,7 +149,7 @@ struct mapped {
 static int flush_run(struct mapped *m)
 {
 	if (m->count && m->result == 0)
-		m->result = give_run(m->walk, m->physical, m->start, m->count, m->size);
+		m->result = m->fn(m->walk, m->physical, m->start, m->count, m->size);
 	m->count = 0;
 	return m->result;
 }
@@ -165,9 +178,9 @@ static int block_seen(ext2_filsys fs, blk64_t *block, e2_blkcnt_t logical, blk64
 	return 0;
 }
 
-static int give_mapped(struct walk *w, ext2_ino_t inode, uint64_t size)
+static int each_mapped(struct walk *w, ext2_ino_t inode, uint64_t size, run_fn *fn)
 {
-	struct mapped m = { .walk = w, .size = size };
+	struct mapped m = { .walk = w, .size = size, .fn = fn };
 	errcode_t e =
 		ext2fs_block_iterate3(w->ext.fs, inode, BLOCK_FLAG_DATA_ONLY | BLOCK_FLAG_READ_ONLY,
 				      NULL, block_seen, &m);
@@ -193,8 +206,49 @@ static int give_content(struct walk *w, ext2_ino_t inode, struct ext2_inode *i, 
 	if (i->i_flags & EXT4_INLINE_DATA_FL)
 		return give_inline(w, inode, size);
 	if (i->i_flags & EXT4_EXTENTS_FL)
-		return give_extents(w, inode, i, size);
-	return give_mapped(w, inode, size);
+		return each_extent(w, inode, i, size, give_run);
+	return each_mapped(w, inode, size, give_run);
+}
+
+/* ---- what changed ---- */
+
+static int weigh_run(struct walk *w, uint64_t physical, uint64_t logical, uint64_t blocks,
+		     uint64_t size)
+{
+	uint64_t blocksize = w->ext.fs->blocksize;
+
+	(void)size;
+	file_digest_number(w->digest, physical);
+	file_digest_number(w->digest, logical);
+	file_digest_number(w->digest, blocks);
+	w->touched |= reader_touched(w->reader, physical * blocksize, blocks * blocksize);
+	w->in_journal |= ext_volume_replayed(&w->ext, physical, blocks);
+	return 0;
+}
+
+/* The file's digest, or NULL when it must be read anyway. Sets w->touched. */
+static const uint8_t *weigh(struct walk *w, ext2_ino_t inode, struct ext2_inode *i,
+			    uint8_t out[FILE_DIGEST_LEN])
+{
+	int r;
+
+	/* Inline data goes on in an attribute, of which libext2fs does not say where it is. */
+	if (!reader_known(w->reader) || i->i_flags & (EXT4_INLINE_DATA_FL | EXT4_ENCRYPT_FL))
+		return NULL;
+	w->touched = w->in_journal = false;
+	file_digest_begin(w->digest, "ext");
+	file_digest_number(w->digest, w->ext.fs->blocksize);
+	file_digest_number(w->digest, EXT2_I_SIZE(i));
+	file_digest_number(w->digest, i->i_mtime);
+	file_digest_number(w->digest, i->i_ctime);
+	file_digest_number(w->digest, i->i_flags);
+	file_digest_number(w->digest, i->i_generation);
+	r = i->i_flags & EXT4_EXTENTS_FL
+		    ? each_extent(w, inode, i, EXT2_I_SIZE(i), weigh_run)
+		    : each_mapped(w, inode, EXT2_I_SIZE(i), weigh_run);
+	if (r < 0 || w->in_journal || file_digest_end(w->digest, out) < 0)
+		return NULL;
+	return out;
 }
 
 static int report(struct walk *w, ext2_ino_t inode, struct ext2_inode *i)
@@ -207,13 +261,21 @@ static int report(struct walk *w, ext2_ino_t inode, struct ext2_inode *i)
 		.mtime = i->i_mtime,
 		.ctime = i->i_ctime,
 	};
+	uint8_t digest[FILE_DIGEST_LEN];
+	enum reader_need need;
 	int r;
 
+	file.digest = weigh(w, inode, i, digest);
+	need = reader_need(w->reader, inode, w->touched ? NULL : file.digest);
+	if (need == READER_NEED_NOTHING)
+		return 0;
 	file.path_len = name_tree_path(w->names, inode, EXT2_ROOT_INO, w->path, READER_PATH_MAX);
 	if (i->i_flags & EXT4_ENCRYPT_FL) {
 		file.flags = READER_UNREADABLE | READER_ENCRYPTED;
 		file.reason = "encrypted";
 	}
+	if (need == READER_NEED_NAME)
+		return reader_unchanged(w->reader, &file, w->err);
 	r = reader_begin(w->reader, &file, w->err);
 	if (r < 0)
 		return r;
@@ -297,12 +359,16 @@ int reader_walk(struct reader *reader, struct err *err)
 	CLEANUP(name_tree_free) struct name_tree *names = name_tree_new();
 	CLEANUP_FREE uint8_t *piece = malloc(PIECE);
 	CLEANUP_FREE char *path = malloc(READER_PATH_MAX);
-	struct walk w = {
-		.reader = reader, .names = names, .piece = piece, .path = path, .err = err
-	};
+	CLEANUP(file_digest_free) struct file_digest *digest = file_digest_new();
+	struct walk w = { .reader = reader,
+			  .names = names,
+			  .piece = piece,
+			  .path = path,
+			  .digest = digest,
+			  .err = err };
 	int r;
 
-	if (!names || !piece || !path)
+	if (!names || !piece || !path || !digest)
 		return err_set(err, ENOMEM, "start to read ext");
 	r = ext_volume_open(&w.ext, reader_volume(reader), err);
 	if (r < 0)

@@ -1,7 +1,7 @@
 /* reader_main.c - what every reader program has in common: descriptors, sandbox, reporting.
  *
- * Started as: READER OFFSET LENGTH [deleted], descriptor 3 the volume channel, 4 the entry channel. A failure before the
- * sandbox is up is reported like any other: nothing is read without it.
+ * Started as: READER OFFSET LENGTH [deleted] [known], descriptor 3 the volume channel, 4 the entry channel, with `known` 5
+ * what an earlier scan saw. A failure before the sandbox is up is reported like any other: nothing is read without it.
  */
 #include "mgmt-server/scan/reader.h"
 
@@ -18,7 +18,7 @@
 #include "mgmt-server/scan/entry_channel.h"
 #include "mgmt-server/scan/sandbox.h"
 
-enum { ENTRY_FD = 4 };
+enum { ENTRY_FD = 4, KNOWN_FD = 5 };
 
 /* A reader holds its own metadata and one file at a time; contents live in memfds, which RLIMIT_AS does not count. */
 static const struct sandbox box = {
@@ -30,6 +30,8 @@ static const struct sandbox box = {
 struct reader {
 	struct volume_channel *volume;
 	bool deleted;
+	bool has_known;
+	struct known_files known;
 	unsigned outstanding; /* contents the parent has not given back */
 	struct entry open;    /* between reader_begin and reader_end; its path is a copy */
 	char *path;
@@ -46,6 +48,28 @@ struct volume_channel *reader_volume(struct reader *r)
 bool reader_wants_deleted(const struct reader *r)
 {
 	return r->deleted;
+}
+
+const struct known_files *reader_known(const struct reader *r)
+{
+	return r->has_known ? &r->known : NULL;
+}
+
+bool reader_touched(const struct reader *r, uint64_t offset, uint64_t len)
+{
+	return !r->has_known ||
+	       volume_diff_meets(r->known.changed, r->known.changed_count, offset, len);
+}
+
+enum reader_need reader_need(const struct reader *r, uint64_t inode, const uint8_t *digest)
+{
+	const struct known_file *file = r->has_known ? known_files_find(&r->known, inode) : NULL;
+
+	if (r->has_known && r->known.mode == KNOWN_FILES_ONLY)
+		return file ? READER_NEED_CONTENT : READER_NEED_NOTHING;
+	return file && digest && !memcmp(file->digest, digest, FILE_DIGEST_LEN)
+		       ? READER_NEED_NAME
+		       : READER_NEED_CONTENT;
 }
 
 static size_t copy_text(char *to, size_t cap, const char *text)
@@ -91,7 +115,11 @@ int reader_begin(struct reader *r, const struct reader_file *file, struct err *e
 	memcpy(r->path, file->path, r->open.path_len);
 	r->open.stream_len = copy_text(r->stream, sizeof(r->stream), file->stream);
 	r->open.reason_len = copy_text(r->reason, sizeof(r->reason), file->reason);
-	if (file->flags & READER_UNREADABLE)
+	if (file->digest) {
+		memcpy(r->open.digest, file->digest, FILE_DIGEST_LEN);
+		r->open.flags |= READER_HAS_DIGEST;
+	}
+	if (r->open.flags & (READER_UNREADABLE | READER_UNCHANGED))
 		return 0;
 
 	r->open.content = memfd_create("content", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -135,6 +163,16 @@ int reader_end_unreadable(struct reader *r, const char *reason, struct err *err)
 	r->open.flags |= READER_UNREADABLE;
 	r->open.reason_len = copy_text(r->reason, sizeof(r->reason), reason);
 	return send_open(r, err);
+}
+
+int reader_unchanged(struct reader *r, const struct reader_file *file, struct err *err)
+{
+	struct reader_file same = *file;
+	int done;
+
+	same.flags |= READER_UNCHANGED;
+	done = reader_begin(r, &same, err);
+	return done < 0 ? done : send_open(r, err);
 }
 
 static int say(enum entry_kind kind, const char *reason, struct err *err)
@@ -190,11 +228,16 @@ static int run(int argc, char **argv, struct err *err)
 
 	if (argc < 3 || parse_number(argv[1], &offset) < 0 || parse_number(argv[2], &size) < 0)
 		return err_say(err, EINVAL,
-			       "usage: %s OFFSET LENGTH [deleted]; started by godwit-scan",
+			       "usage: %s OFFSET LENGTH [deleted] [known]; started by godwit-scan",
 			       argv[0]);
-	r.deleted = argc > 3 && !strcmp(argv[3], "deleted");
+	for (int i = 3; i < argc; i++) {
+		r.deleted |= !strcmp(argv[i], "deleted");
+		r.has_known |= !strcmp(argv[i], "known");
+	}
 
 	done = sandbox_enter(&box, err);
+	if (done == 0 && r.has_known)
+		done = known_files_map(&r.known, KNOWN_FD, err);
 	if (done < 0)
 		return done;
 	r.path = malloc(ENTRY_CHANNEL_PATH_MAX);
@@ -204,6 +247,7 @@ static int run(int argc, char **argv, struct err *err)
 	if (done == 0)
 		done = reader_walk(&r, err);
 	volume_channel_close(r.volume);
+	known_files_unmap(&r.known);
 	free(r.path);
 	return done;
 }

@@ -1,7 +1,9 @@
 /* reader_ntfs.c - NTFS by libfsntfs: contents (resident, sparse, compressed, CompactOS) and alternate data streams.
  *
  * The master file table is read from its first to its last record, so depth, loops and files without a folder cost
- * nothing; names are put together afterwards (name_tree.h). Source: [MS-FSCC]; libfsntfs's format description.
+ * nothing; names are put together afterwards (name_tree.h). When an earlier scan is known, the table is read straight
+ * first (ntfs_mft.h), and libfsntfs opens only the records that changed or are unusual. Source: [MS-FSCC]; libfsntfs's
+ * format description.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -9,6 +11,7 @@
 #include <string.h>
 
 #include "mgmt-server/scan/name_tree.h"
+#include "mgmt-server/scan/ntfs_mft.h"
 #include "mgmt-server/scan/ntfs_volume.h"
 #include "mgmt-server/scan/reader.h"
 
@@ -28,6 +31,7 @@ struct walk {
 	struct err *err;
 	libfsntfs_volume_t *volume;
 	struct name_tree *names;
+	struct ntfs_mft *mft; /* NULL: libfsntfs reads everything */
 	uint8_t *piece;
 	char *path;
 };
@@ -76,10 +80,11 @@ static int add_name(struct walk *w, uint64_t record, libfsntfs_attribute_t *attr
 	return 0;
 }
 
-static int add_names(struct walk *w, uint64_t record, libfsntfs_file_entry_t *entry)
+static int add_names(struct walk *w, uint64_t record, libfsntfs_file_entry_t *entry, bool corrupted)
 {
 	int count = 0, r = 0;
 
+	(void)corrupted;
 	if (libfsntfs_file_entry_get_number_of_attributes(entry, &count, NULL) != 1)
 		return 0;
 	for (int i = 0; r == 0 && i < count; i++) {
@@ -226,9 +231,21 @@ static int64_t seconds(uint64_t filetime)
 	return (int64_t)(filetime / 10000000) - (int64_t)FILETIME_TO_1970_S;
 }
 
-static int report_entry(struct walk *w, uint64_t record, libfsntfs_file_entry_t *entry)
+/* What to remember of the record, unless it is read the next time anyway. */
+static const uint8_t *digest_of(const struct walk *w, uint64_t record)
 {
-	struct reader_file file = { .path = w->path, .stream = "", .inode = record };
+	bool touched;
+
+	return w->mft ? ntfs_mft_digest(w->mft, record, &touched) : NULL;
+}
+
+static int report_entry(struct walk *w, uint64_t record, libfsntfs_file_entry_t *entry,
+			bool corrupted)
+{
+	struct reader_file file = { .path = w->path,
+				    .stream = "",
+				    .inode = record,
+				    .digest = corrupted ? NULL : digest_of(w, record) };
 	struct content content = { .entry = entry };
 	uint64_t modified = 0, changed = 0;
 	uint32_t attributes = 0;
@@ -260,36 +277,99 @@ static int report_entry(struct walk *w, uint64_t record, libfsntfs_file_entry_t 
 	return report_streams(w, &file, entry);
 }
 
-static int each_record(struct walk *w, bool first_pass,
-		       int (*fn)(struct walk *, uint64_t, libfsntfs_file_entry_t *))
+enum pass { PASS_NAMES, PASS_CONTENTS };
+
+/* Need libfsntfs look at the record in this pass? Otherwise it is done with: *r says how that went. */
+static bool look_at(struct walk *w, uint64_t record, enum pass pass, int *r)
+{
+	struct reader_file file = { .path = w->path, .stream = "", .inode = record };
+	bool touched = true;
+
+	*r = 0;
+	if (!w->mft)
+		return pass == PASS_NAMES ||
+		       reader_need(w->reader, record, NULL) != READER_NEED_NOTHING;
+	switch (ntfs_mft_kind(w->mft, record)) {
+	case NTFS_MFT_UNUSED:
+		return false;
+	case NTFS_MFT_ODD:
+		return pass == PASS_NAMES ||
+		       reader_need(w->reader, record, NULL) != READER_NEED_NOTHING;
+	case NTFS_MFT_PLAIN:
+		break;
+	}
+	if (pass == PASS_NAMES)
+		return false; /* ntfs_mft_read found them */
+	file.digest = ntfs_mft_digest(w->mft, record, &touched);
+	switch (reader_need(w->reader, record, touched ? NULL : file.digest)) {
+	case READER_NEED_CONTENT:
+		return true;
+	case READER_NEED_NAME:
+		file.path_len =
+			name_tree_path(w->names, record, ROOT, w->path, READER_PATH_MAX);
+		*r = reader_unchanged(w->reader, &file, w->err);
+		return false;
+	case READER_NEED_NOTHING:
+		return false;
+	}
+	return true;
+}
+
+/* Damage is told once: when the record is opened for the first time. */
+static bool tells_damage(const struct walk *w, uint64_t record, enum pass pass)
+{
+	bool plain = w->mft && ntfs_mft_kind(w->mft, record) == NTFS_MFT_PLAIN;
+
+	return plain ? pass == PASS_CONTENTS : pass == PASS_NAMES;
+}
+
+/* Records with a base are continuations of another; they were read with it. */
+static bool stands_alone(libfsntfs_file_entry_t *entry)
+{
+	uint64_t base;
+
+	return libfsntfs_file_entry_is_empty(entry, NULL) != 1 &&
+	       libfsntfs_file_entry_is_allocated(entry, NULL) == 1 &&
+	       (libfsntfs_file_entry_get_base_record_file_reference(entry, &base, NULL) != 1 ||
+		!base);
+}
+
+static int take_record(struct walk *w, uint64_t record, enum pass pass,
+		       int (*fn)(struct walk *, uint64_t, libfsntfs_file_entry_t *, bool))
+{
+	libfsntfs_file_entry_t *entry = NULL;
+	libfsntfs_error_t *error = NULL;
+	bool tell = tells_damage(w, record, pass), corrupted;
+	int r = 0;
+
+	if (libfsntfs_volume_get_file_entry_by_index(w->volume, record, &entry, &error) != 1) {
+		r = tell ? incomplete_record(w, record, "the description", &error) : 0;
+		libfsntfs_error_free(&error);
+		return r;
+	}
+	if (stands_alone(entry)) {
+		corrupted = libfsntfs_file_entry_is_corrupted(entry, NULL) == 1;
+		if (tell && corrupted)
+			r = incomplete_record(w, record, "the damaged description", &error);
+		if (r == 0)
+			r = fn(w, record, entry, corrupted);
+	}
+	libfsntfs_file_entry_free(&entry, NULL);
+	return r;
+}
+
+static int each_record(struct walk *w, enum pass pass,
+		       int (*fn)(struct walk *, uint64_t, libfsntfs_file_entry_t *, bool))
 {
 	libfsntfs_error_t *error = NULL;
-	uint64_t count = 0, base;
+	uint64_t count = 0;
 	int r = 0;
 
 	if (libfsntfs_volume_get_number_of_file_entries(w->volume, &count, &error) != 1)
 		return incomplete_record(w, 0, "the master file table", &error);
 	for (uint64_t record = 0; r == 0 && record < count; record++) {
-		libfsntfs_file_entry_t *entry = NULL;
-
-		if (libfsntfs_volume_get_file_entry_by_index(w->volume, record, &entry, &error) !=
-		    1) {
-			r = first_pass ? incomplete_record(w, record, "the description", &error)
-				       : 0;
-			libfsntfs_error_free(&error);
-			continue;
-		}
-		/* Records with a base are continuations of another; they were read with it. */
-		if (libfsntfs_file_entry_is_empty(entry, NULL) != 1 &&
-		    libfsntfs_file_entry_is_allocated(entry, NULL) == 1 &&
-		    (libfsntfs_file_entry_get_base_record_file_reference(entry, &base, NULL) != 1 ||
-		     !base)) {
-			if (first_pass && libfsntfs_file_entry_is_corrupted(entry, NULL) == 1)
-				r = incomplete_record(w, record, "the damaged description", &error);
-			if (r == 0)
-				r = fn(w, record, entry);
-		}
-		libfsntfs_file_entry_free(&entry, NULL);
+		if (look_at(w, record, pass, &r))
+			r = take_record(w, record, pass, fn);
 	}
 	return r;
 }
@@ -297,6 +377,7 @@ static int each_record(struct walk *w, bool first_pass,
 int reader_walk(struct reader *reader, struct err *err)
 {
 	CLEANUP(name_tree_free) struct name_tree *names = name_tree_new();
+	CLEANUP(ntfs_mft_free) struct ntfs_mft *mft = NULL;
 	CLEANUP_FREE uint8_t *piece = malloc(PIECE);
 	CLEANUP_FREE char *path = malloc(READER_PATH_MAX);
 	struct walk w = {
@@ -309,9 +390,14 @@ int reader_walk(struct reader *reader, struct err *err)
 	r = ntfs_volume_open(&w.volume, reader_volume(reader), err);
 	if (r < 0)
 		return r;
-	r = each_record(&w, true, add_names);
+	if (reader_known(reader)) {
+		r = ntfs_mft_read(&mft, reader, names, err);
+		w.mft = mft;
+	}
+	if (r >= 0)
+		r = each_record(&w, PASS_NAMES, add_names);
 	if (r == 0)
-		r = each_record(&w, false, report_entry);
+		r = each_record(&w, PASS_CONTENTS, report_entry);
 	ntfs_volume_close(w.volume);
 	return r;
 }
