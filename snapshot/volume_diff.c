@@ -106,10 +106,9 @@ static int visit(const struct compare *c, unsigned level, uint64_t index, const 
 int volume_diff(const struct volume *volume, const struct volume *base, struct chunk_source source,
 		struct chunk_source base_source, struct volume_diff *diff, struct err *err)
 {
-	struct compare c = { .source = source,
-			     .base_source = base_source,
-			     .size = volume->size,
-			     .diff = diff };
+	struct compare c = {
+		.source = source, .base_source = base_source, .size = volume->size, .diff = diff
+	};
 	int r;
 
 	if (!volume_tree_grid_valid(volume->grid))

@@ -10,7 +10,8 @@ enum { RULES_VERSION = 1, SPACE = 512 };
 
 struct file_digest {
 	EVP_MD_CTX *ctx;
-	uint8_t space[SPACE]; /* small pieces are collected: a call into OpenSSL costs more than they do */
+	uint8_t space
+		[SPACE]; /* small pieces are collected: a call into OpenSSL costs more than they do */
 	size_t used;
 	bool failed;
 };

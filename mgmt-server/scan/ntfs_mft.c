@@ -381,9 +381,8 @@ static int read_table(struct ntfs_mft *m, uint8_t *piece)
 		while (done < m->runs[i].length && number < m->count) {
 			uint64_t left = m->runs[i].length - done;
 			size_t len = left < PIECE ? (size_t)left : PIECE;
-			bool readable =
-				volume_channel_read(volume, piece, len, m->runs[i].offset + done) ==
-				0;
+			bool readable = volume_channel_read(volume, piece, len,
+							    m->runs[i].offset + done) == 0;
 			int r = 0;
 
 			for (size_t at = 0; r == 0 && at < len && number < m->count;

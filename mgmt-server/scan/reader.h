@@ -26,7 +26,8 @@ enum reader_flags {
 	READER_UNREADABLE = 2, /* no content: `reason` says why; makes the scan incomplete */
 	READER_ENCRYPTED = 4,  /* EFS and the like; incomplete */
 	READER_TRUNCATED = 8,  /* content is only the part that could be read */
-	READER_UNCHANGED = 16, /* as the earlier scan saw it: no content; all streams of that inode */
+	READER_UNCHANGED =
+		16, /* as the earlier scan saw it: no content; all streams of that inode */
 	READER_HAS_DIGEST = 32,
 };
 

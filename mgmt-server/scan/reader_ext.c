@@ -29,9 +29,9 @@ struct walk {
 	uint8_t *piece; /* PIECE bytes */
 	char *path;     /* READER_PATH_MAX bytes */
 	struct file_digest *digest;
-	bool touched;  /* of the file whose block map is looked at: a block changed since the earlier scan */
-	bool in_journal;/* … or is in the journal */
-	int failed;     /* -errno from inside a libext2fs callback */
+	bool touched; /* of the file whose block map is looked at: a block changed since the earlier scan */
+	bool in_journal; /* … or is in the journal */
+	int failed;      /* -errno from inside a libext2fs callback */
 	struct err *err;
 };
 
@@ -243,9 +243,8 @@ static const uint8_t *weigh(struct walk *w, ext2_ino_t inode, struct ext2_inode 
 	file_digest_number(w->digest, i->i_ctime);
 	file_digest_number(w->digest, i->i_flags);
 	file_digest_number(w->digest, i->i_generation);
-	r = i->i_flags & EXT4_EXTENTS_FL
-		    ? each_extent(w, inode, i, EXT2_I_SIZE(i), weigh_run)
-		    : each_mapped(w, inode, EXT2_I_SIZE(i), weigh_run);
+	r = i->i_flags & EXT4_EXTENTS_FL ? each_extent(w, inode, i, EXT2_I_SIZE(i), weigh_run)
+					 : each_mapped(w, inode, EXT2_I_SIZE(i), weigh_run);
 	if (r < 0 || w->in_journal || file_digest_end(w->digest, out) < 0)
 		return NULL;
 	return out;

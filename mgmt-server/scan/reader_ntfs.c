@@ -305,8 +305,7 @@ static bool look_at(struct walk *w, uint64_t record, enum pass pass, int *r)
 	case READER_NEED_CONTENT:
 		return true;
 	case READER_NEED_NAME:
-		file.path_len =
-			name_tree_path(w->names, record, ROOT, w->path, READER_PATH_MAX);
+		file.path_len = name_tree_path(w->names, record, ROOT, w->path, READER_PATH_MAX);
 		*r = reader_unchanged(w->reader, &file, w->err);
 		return false;
 	case READER_NEED_NOTHING:
