@@ -5,7 +5,7 @@
 # Tools of system tests: tests/lib/NAME.c with a main() becomes build/FLAVOUR/tests/NAME.
 TEST_TOOLS := hvctl page_server
 # What unit tests share: the rest of tests/lib, without what is preloaded.
-$(eval $(call library,testing,$(filter-out $(patsubst %,tests/lib/%.c,$(TEST_TOOLS) faultfs),\
+$(eval $(call library,testing,$(filter-out $(patsubst %,tests/lib/%.c,$(TEST_TOOLS) faultfs faultfs_power clock_jump),\
 	$(wildcard tests/lib/*.c)),openssl jansson))
 
 TEST_LIBRARIES := testing \
@@ -21,7 +21,9 @@ $(foreach f,$(FUZZERS),$(eval $(call linked,$(O)/tests/$(f),tests/fuzz/$(f).c,$(
 # For LD_PRELOAD into programs that have no sanitizer (that would have to come first).
 ifeq ($(filter asan fuzz,$(FLAVOUR)),)
 FAULTFS := $(O)/lib/faultfs.so
-$(eval $(call linked,$(FAULTFS),tests/lib/faultfs.c,,))
+$(eval $(call linked,$(FAULTFS),tests/lib/faultfs.c tests/lib/faultfs_power.c,,))
+CLOCK_JUMP := $(O)/lib/clock_jump.so
+$(eval $(call linked,$(CLOCK_JUMP),tests/lib/clock_jump.c,,))
 endif
 
 $(foreach t,$(TEST_TOOLS),$(eval $(call linked,$(O)/tests/$(t),tests/lib/$(t).c,testing migrate snapshot common,)))
@@ -56,7 +58,7 @@ $(O)/tests/fuzz_%:
 
 .PHONY: tests benches
 benches: $(BENCHES:%=$(O)/tests/%)
-tests: all $(FAULTFS) $(TEST_TOOLS:%=$(O)/tests/%) $(UNIT_TESTS:%=$(O)/tests/%) $(FUZZERS:%=$(O)/tests/%)
+tests: all $(FAULTFS) $(CLOCK_JUMP) $(TEST_TOOLS:%=$(O)/tests/%) $(UNIT_TESTS:%=$(O)/tests/%) $(FUZZERS:%=$(O)/tests/%)
 
 setup:
 	@tests/setup.sh test

@@ -7,6 +7,7 @@
  *   GODWIT_FAULT_PROGRAM=NAME        only in programs of that name, not in what they start
  *   GODWIT_FAULT_LOG=FILE            a line is appended when the fault strikes: "OP N HOW PATH"
  *   GODWIT_FAULT_TRACE=FILE          a line for every operation that is counted: "OP N PATH"
+ *   GODWIT_POWER=FOLDER              note what a power cut would take away (faultfs_power.h)
  *
  * OP   write (writev too), pwrite (pwritev too), fsync, fdatasync, rename, link, unlink, ftruncate, fallocate, any
  * HOW  an errno's name: nothing is done, the call fails; short: half of the bytes are written (write, pwrite);
@@ -31,6 +32,8 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <unistd.h>
+
+#include "tests/lib/faultfs_power.h"
 
 enum op {
 	OP_WRITE,
@@ -148,6 +151,7 @@ __attribute__((constructor)) static void set_up(void)
 
 	if (program && strcmp(program, program_invocation_short_name) != 0)
 		return;
+	faultfs_power_init();
 	plan.path = getenv("GODWIT_FAULT_PATH");
 	plan.trace_fd = open_log("GODWIT_FAULT_TRACE");
 	plan.active = plan.trace_fd >= 0;
@@ -278,14 +282,20 @@ static ssize_t write_raw(const struct transfer *t)
 	return syscall(SYS_writev, t->fd, t->parts, (long)t->count);
 }
 
-/* The first half of the bytes, at least one. */
-static ssize_t write_half(const struct transfer *t)
+static size_t transfer_len(const struct transfer *t)
 {
-	size_t total = 0, half, done = 0;
+	size_t total = 0;
 
 	for (int i = 0; i < t->count; i++)
 		total += t->parts[i].iov_len;
-	half = (total + 1) / 2;
+	return total;
+}
+
+/* The first half of the bytes, at least one. */
+static ssize_t write_half(const struct transfer *t)
+{
+	size_t half = (transfer_len(t) + 1) / 2, done = 0;
+
 	for (int i = 0; i < t->count && done < half; i++) {
 		struct iovec part = t->parts[i];
 		struct transfer piece = *t;
@@ -315,6 +325,7 @@ static ssize_t transfer(struct transfer t)
 	}
 	if (how == HOW_KILL)
 		die();
+	faultfs_power_write(t.fd, t.op == OP_PWRITE ? t.offset : -1, transfer_len(&t));
 	r = how == HOW_SHORT || how == HOW_TORN ? write_half(&t) : write_raw(&t);
 	if (how == HOW_TORN || how == HOW_AFTER)
 		die();
@@ -368,36 +379,51 @@ ssize_t pwritev64v2(int fd, const struct iovec *parts, int count, off64_t offset
 
 static long do_fsync(const long a[5])
 {
-	return syscall(SYS_fsync, a[0]);
+	unsigned long up_to = faultfs_power_sync_begin();
+	long r = syscall(SYS_fsync, a[0]);
+
+	if (r == 0)
+		faultfs_power_synced((int)a[0], up_to);
+	return r;
 }
 
 static long do_fdatasync(const long a[5])
 {
-	return syscall(SYS_fdatasync, a[0]);
+	unsigned long up_to = faultfs_power_sync_begin();
+	long r = syscall(SYS_fdatasync, a[0]);
+
+	if (r == 0)
+		faultfs_power_synced((int)a[0], up_to);
+	return r;
 }
 
 static long do_ftruncate(const long a[5])
 {
+	faultfs_power_size((int)a[0], a[1]);
 	return syscall(SYS_ftruncate, a[0], a[1]);
 }
 
 static long do_fallocate(const long a[5])
 {
+	faultfs_power_size((int)a[0], a[2] + a[3]);
 	return syscall(SYS_fallocate, a[0], a[1], a[2], a[3]);
 }
 
 static long do_rename(const long a[5])
 {
+	faultfs_power_rename((int)a[0], (const char *)a[1], (int)a[2], (const char *)a[3]);
 	return syscall(SYS_renameat2, a[0], a[1], a[2], a[3], a[4]);
 }
 
 static long do_link(const long a[5])
 {
+	faultfs_power_create((int)a[2], (const char *)a[3]);
 	return syscall(SYS_linkat, a[0], a[1], a[2], a[3], a[4]);
 }
 
 static long do_unlink(const long a[5])
 {
+	faultfs_power_unlink((int)a[0], (const char *)a[1]);
 	return syscall(SYS_unlinkat, a[0], a[1], a[2]);
 }
 
@@ -471,4 +497,63 @@ int unlinkat(int fd, const char *path, int flags)
 int unlink(const char *path)
 {
 	return unlinkat(AT_FDCWD, path, 0);
+}
+
+/* ---- Only for the power's journal --------------------------------------------------------------- */
+
+static int open_noted(int folder_fd, const char *path, int flags, mode_t mode)
+{
+	int fd;
+
+	if (flags & O_CREAT)
+		faultfs_power_create(folder_fd, path);
+	/* What O_TRUNC takes away must be noted first. */
+	fd = (int)syscall(SYS_openat, folder_fd, path, flags & ~O_TRUNC, mode);
+	if (fd >= 0 && flags & O_TRUNC && (flags & O_ACCMODE) != O_RDONLY) {
+		faultfs_power_size(fd, 0);
+		syscall(SYS_ftruncate, fd, 0);
+	}
+	return fd;
+}
+
+int openat(int folder_fd, const char *path, int flags, ...)
+{
+	mode_t mode = 0;
+
+	if (__OPEN_NEEDS_MODE(flags)) {
+		va_list ap;
+
+		va_start(ap, flags);
+		mode = va_arg(ap, mode_t);
+		va_end(ap);
+	}
+	return open_noted(folder_fd, path, flags, mode);
+}
+
+int open(const char *path, int flags, ...)
+{
+	mode_t mode = 0;
+
+	if (__OPEN_NEEDS_MODE(flags)) {
+		va_list ap;
+
+		va_start(ap, flags);
+		mode = va_arg(ap, mode_t);
+		va_end(ap);
+	}
+	return open_noted(AT_FDCWD, path, flags, mode);
+}
+
+int open64(const char *path, int flags, ...) __attribute__((alias("open")));
+int openat64(int folder_fd, const char *path, int flags, ...) __attribute__((alias("openat")));
+
+int mkdirat(int folder_fd, const char *path, mode_t mode)
+{
+	faultfs_power_create(folder_fd, path);
+	return (int)syscall(SYS_mkdirat, folder_fd, path, mode);
+}
+
+int mkdir(const char *path, mode_t mode)
+{
+	return mkdirat(AT_FDCWD, path, mode);
 }

@@ -143,4 +143,54 @@ sweep idle any kill back idle whole
 like "$result" '^not ok .*no any operation was ever reached' "a sweep that strikes nothing is a failure"
 sweep broken any kill back false whole
 like "$result" '^not ok .*without any fault: exit status 1' "so is a program that fails without any fault"
+
+# ---- Power cuts -----------------------------------------------------------------------------------------------
+
+# synced: its data is; moved: its name, too; lost: nothing of it; grown: its end is not; removed: its end was not synced.
+cat >power.py <<'PY'
+import os
+def write(name, data, *sync):
+    fd = os.open("disk/" + name, os.O_WRONLY | os.O_CREAT)
+    os.write(fd, data)
+    if sync:
+        os.fdatasync(fd)
+    os.close(fd)
+folder = os.open("disk", os.O_RDONLY)
+write("moved.new", b"moved", True)
+write("synced.new", b"synced", True)
+os.rename("disk/moved.new", "disk/moved")
+os.fsync(folder)
+os.rename("disk/synced.new", "disk/synced")
+write("lost", b"lost")
+write("grown", b"GROWN AND MORE")
+os.unlink("disk/removed")
+os.ftruncate(os.open("disk/cut", os.O_RDWR), 1)
+PY
+FAULT_ROOTS=disk
+while read -r what left; do
+	rm -rf disk && mkdir disk
+	for name in grown removed cut; do printf '%s' "$name" >"disk/$name"; done
+	fault "any:99:power:$what" python3 power.py >said 2>&1
+	is "$(cd disk && grep -H . * 2>/dev/null | tr '\n' ' ')" "$left " "power cut: $what"
+done <<'CASES'
+all cut:cut grown:grown moved:moved removed:removed synced.new:synced
+data cut:cut grown:grown moved:moved synced:synced
+names cut:c grown:GROWN AND MORE moved:moved removed:removed synced.new:synced
+CASES
+
+# A power cut finds what a kill does not: names that arrive before their content.
+cat >early.py <<'PY'
+import os
+fd = os.open("state.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+os.write(fd, b"new " * 1000)
+os.rename("state.new", "state")
+PY
+FAULT_ROOTS="state state.new"
+early() { python3 early.py; }
+sweep early any kill back early whole
+like "$result" '^ok ' "a rename without fdatasync survives any kill"
+sweep early any power:data back early whole
+like "$result" '^not ok ' "... but no power cut"
+sweep safe any power:data back safe whole
+like "$result" '^ok ' "... and the one with fdatasync survives that, too"
 done_testing
