@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stddef.h>
+#include <string.h>
 
 #include "common/config.h"
 
@@ -30,6 +31,10 @@ static const struct config_key keys[] = {
 	KEY("store", "path", CONFIG_STRING, store, "", "store folder; empty: STATE/store"),
 	KEY("store", "key", CONFIG_STRING, store_key, "",
 	    "its master key; empty: the store's path + .key"),
+	KEY("store", "domains", CONFIG_STRING, store_domains, "shared",
+	    "which chunks a new desktop shares, unless its domain is named when it is made: "
+	    "shared: "
+	    "those of domain default; per-desktop: its own only"),
 	KEY("scan", "signatures", CONFIG_STRING, scan_signatures, "/var/lib/clamav",
 	    "folder of the virus signatures, as freshclam keeps them"),
 	KEY("scan", "automatic", CONFIG_BOOL, scan_automatic, "no",
@@ -79,6 +84,11 @@ int server_config_load(struct server_config *config, const char *path, struct er
 			err, EINVAL,
 			"[lease] heartbeat must be at least 100ms and at most half of ttl, or one "
 			"lost heartbeat fences desktops");
+	if (strcmp(config->store_domains, "shared") != 0 &&
+	    strcmp(config->store_domains, "per-desktop") != 0)
+		return err_say(err, EINVAL,
+			       "[store] domains must be shared or per-desktop, not '%s'",
+			       config->store_domains);
 	if (config->body_budget < (8 << 20) + 4096)
 		return err_say(err, EINVAL, "[limits] body_memory must be at least 9M: one upload");
 	if (config->workers < 2 || config->bulk_workers < 1 || config->workers > 256 ||

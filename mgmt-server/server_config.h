@@ -11,7 +11,7 @@
 
 struct server_config {
 	char *names, *listen, *agent_listen, *agent_url, *web_root, *store, *store_key,
-		*scan_signatures;
+		*store_domains, *scan_signatures;
 	bool scan_automatic;
 	uint64_t scan_at_once, scan_nice, scan_retry_ms;
 	uint64_t lease_ttl_ms, lease_margin_ms, heartbeat_ms;

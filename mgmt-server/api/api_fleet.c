@@ -101,7 +101,8 @@ void api_desktop(struct http_request *request)
 }
 
 struct order {
-	const char *name, *network, *policy_name;
+	const char *name, *network, *policy_name,
+		*domain; /* domain NULL: as the server is configured */
 	uint64_t vcpus, memory_mib;
 	enum lease_policy policy;
 };
@@ -118,12 +119,38 @@ static int check_order(struct order *o, struct err *err)
 		return err_say(err, EINVAL, "'network' must be user or none");
 	if (lease_policy_parse(o->policy_name, &o->policy) < 0)
 		return err_say(err, EINVAL, "'lease_policy' must be strict or offline-ok");
+	if (o->domain && !manifest_desktop_valid(o->domain))
+		return err_say(err, EINVAL, "'domain' must be 1 to 63 of a-z 0-9 -, not first a -");
 	return 0;
+}
+
+/* Named by who orders; else the one that all share, or one that nobody else is in. */
+static int choose_domain(struct change *change, const struct order *o, char *domain,
+			 struct err *err)
+{
+	bool shared = strcmp(change->server->config.store_domains, "shared") == 0;
+	uint64_t others = 0;
+	int r;
+
+	snprintf(domain, CATALOGUE_NAME_LEN, "%s",
+		 o->domain ? o->domain
+		 : shared  ? "default"
+			   : o->name);
+	if (o->domain || shared)
+		return 0;
+	r = catalogue_desktop_domain_count(change->db, domain, &others, err);
+	if (r == 0 && (others > 0 || strcmp(domain, "default") == 0))
+		r = err_say(err, EEXIST,
+			    "desktop %s would get the domain of its own name, which other desktops "
+			    "may be in: name a 'domain', or choose another name",
+			    o->name);
+	return r;
 }
 
 static int make_desktop(struct change *change, const struct order *o, struct err *err)
 {
 	struct catalogue_desktop d = { .rest = "empty", .created_ms = clock_wall_ms() };
+	struct catalogue_desktop there;
 	json_t *machine = json_pack("{sI sI ss}", "vcpus", (json_int_t)o->vcpus, "memory_mib",
 				    (json_int_t)o->memory_mib, "network", o->network);
 	CLEANUP_FREE char *text = machine ? json_text(machine) : NULL;
@@ -134,10 +161,18 @@ static int make_desktop(struct change *change, const struct order *o, struct err
 		return err_set(err, ENOMEM, "desktop %s", o->name);
 	snprintf(d.name, sizeof(d.name), "%s", o->name);
 	snprintf(d.machine, sizeof(d.machine), "%s", text);
-	r = catalogue_desktop_add(change->db, &d, err);
-	if (r == -EEXIST)
+	r = catalogue_desktop_get(change->db, o->name, &there, err);
+	if (r == 0)
 		return err_say(err, EEXIST, "there is a desktop %s already", o->name);
-	return r < 0 ? r : leases_new(change, o->name, o->policy, err);
+	if (r == CATALOGUE_NONE)
+		r = choose_domain(change, o, d.domain, err);
+	if (r == 0)
+		r = catalogue_desktop_add(change->db, &d, err);
+	if (r == 0)
+		r = leases_new(change, o->name, o->policy, err);
+	if (r == 0)
+		fleet_desktop_place(fleet_desktop(change->server->fleet, o->name), d.domain);
+	return r;
 }
 
 void api_desktop_new(struct http_request *request)
@@ -154,6 +189,7 @@ void api_desktop_new(struct http_request *request)
 		{ "memory_mib", JSON_KIND_UINT, true, &o.memory_mib },
 		{ "network", JSON_KIND_STRING, true, &o.network },
 		{ "lease_policy", JSON_KIND_STRING, true, &o.policy_name },
+		{ "domain", JSON_KIND_STRING, true, &o.domain },
 	};
 	struct err err = { 0 };
 	int r = api_body(request, fields, ARRAY_LEN(fields), &body, &err);

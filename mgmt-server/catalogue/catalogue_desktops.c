@@ -20,10 +20,10 @@ static int found(int rows)
 int catalogue_desktop_add(struct db_conn *c, const struct catalogue_desktop *d, struct err *err)
 {
 	return done(db_run(c,
-			   "INSERT INTO desktops (name, rest, note, machine, created) "
-			   "VALUES ($1, $2, $3, $4, $5)",
+			   "INSERT INTO desktops (name, rest, note, machine, created, domain) "
+			   "VALUES ($1, $2, $3, $4, $5, $6)",
 			   DB_VALUES(db_t(d->name), db_t(d->rest), db_t(d->note), db_t(d->machine),
-				     db_i(d->created_ms)),
+				     db_i(d->created_ms), db_t(d->domain)),
 			   err));
 }
 
@@ -34,6 +34,7 @@ static void read_desktop(const struct db_row *row, struct catalogue_desktop *d)
 	db_column_copy(row, 2, d->note, sizeof(d->note));
 	db_column_copy(row, 3, d->machine, sizeof(d->machine));
 	d->created_ms = db_column_int(row, 4);
+	db_column_copy(row, 5, d->domain, sizeof(d->domain));
 }
 
 static int take_desktop(void *arg, const struct db_row *row, struct err *err)
@@ -43,7 +44,7 @@ static int take_desktop(void *arg, const struct db_row *row, struct err *err)
 	return DB_STOP;
 }
 
-#define DESKTOP_COLUMNS "SELECT name, rest, note, machine, created FROM desktops "
+#define DESKTOP_COLUMNS "SELECT name, rest, note, machine, created, domain FROM desktops "
 
 int catalogue_desktop_get(struct db_conn *c, const char *name, struct catalogue_desktop *out,
 			  struct err *err)
@@ -64,6 +65,13 @@ int catalogue_desktop_machine(struct db_conn *c, const char *name, const char *m
 {
 	return done(db_run(c, "UPDATE desktops SET machine = $1 WHERE name = $2",
 			   DB_VALUES(db_t(machine), db_t(name)), err));
+}
+
+int catalogue_desktop_domain_count(struct db_conn *c, const char *domain, uint64_t *count,
+				   struct err *err)
+{
+	return done(db_number(c, count, "SELECT COUNT(*) FROM desktops WHERE domain = $1",
+			      DB_VALUES(db_t(domain)), err));
 }
 
 struct each {

@@ -9,6 +9,7 @@ struct catalogue_desktop {
 	char rest[16];  /* state while nobody holds the lease: empty, stopped, suspended, error */
 	char note[512]; /* why error */
 	char machine[1024]; /* JSON */
+	char domain[CATALOGUE_NAME_LEN]; /* whose chunks it shares; never changes */
 	uint64_t created_ms;
 };
 
@@ -19,6 +20,9 @@ int catalogue_desktop_rest(struct db_conn *c, const char *name, const char *rest
 			   struct err *err);
 int catalogue_desktop_machine(struct db_conn *c, const char *name, const char *machine,
 			      struct err *err);
+/* How many desktops are in that domain. */
+int catalogue_desktop_domain_count(struct db_conn *c, const char *domain, uint64_t *count,
+				   struct err *err);
 typedef int catalogue_desktop_fn(void *arg, const struct catalogue_desktop *d, struct err *err);
 int catalogue_desktop_each(struct db_conn *c, const char *after, catalogue_desktop_fn *fn,
 			   void *arg, struct err *err);

@@ -45,6 +45,7 @@ static int take_upload(void *arg, const struct db_row *row, struct err *err)
 	u->used_ms = db_column_int(row, 5);
 	db_column_copy(row, 6, u->planned, sizeof(u->planned));
 	u->committed = db_column_int(row, 7) != 0;
+	db_column_copy(row, 8, u->domain, sizeof(u->domain));
 	return DB_STOP;
 }
 
@@ -52,8 +53,9 @@ int catalogue_upload_get(struct db_conn *c, const char *id, struct catalogue_upl
 			 struct err *err)
 {
 	return found(db_each(c, take_upload, out,
-			     "SELECT id, desktop, epoch, caller, job, used, planned, committed "
-			     "FROM uploads WHERE id = $1",
+			     "SELECT u.id, u.desktop, u.epoch, u.caller, u.job, u.used, u.planned, "
+			     "u.committed, d.domain FROM uploads u JOIN desktops d "
+			     "ON d.name = u.desktop WHERE u.id = $1",
 			     DB_VALUES(db_t(id)), err));
 }
 
@@ -101,22 +103,15 @@ int catalogue_upload_of_job(struct db_conn *c, const char *job, char *id, struct
 			    DB_VALUES(db_t(job)), err));
 }
 
-static int take_yes(void *arg, const struct db_row *row, struct err *err)
+int catalogue_upload_open_of(struct db_conn *c, const char *desktop, const char *caller,
+			     uint64_t *epoch, struct err *err)
 {
-	(void)row;
-	(void)err;
-	*(bool *)arg = true;
-	return DB_STOP;
-}
+	int rows = db_number(c, epoch,
+			     "SELECT epoch FROM uploads WHERE desktop = $1 AND caller = $2 AND "
+			     "committed = 0 ORDER BY epoch DESC LIMIT 1",
+			     DB_VALUES(db_t(desktop), db_t(caller)), err);
 
-int catalogue_upload_open_of(struct db_conn *c, const char *desktop, const char *caller, bool *open,
-			     struct err *err)
-{
-	*open = false;
-	return done(db_each(c, take_yes, open,
-			    "SELECT id FROM uploads WHERE desktop = $1 AND caller = $2 AND "
-			    "committed = 0 LIMIT 1",
-			    DB_VALUES(db_t(desktop), db_t(caller)), err));
+	return rows == 0 ? CATALOGUE_NONE : done(rows);
 }
 
 /* ---- Audit ---- */

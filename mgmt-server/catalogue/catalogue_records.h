@@ -13,6 +13,7 @@ struct catalogue_upload {
 	uint64_t used_ms;
 	char planned[CATALOGUE_ID_LEN]; /* "": no commit was tried yet */
 	bool committed;
+	char domain[CATALOGUE_NAME_LEN]; /* of the desktop; read only */
 };
 int catalogue_upload_add(struct db_conn *c, const struct catalogue_upload *u, struct err *err);
 int catalogue_upload_get(struct db_conn *c, const char *id, struct catalogue_upload *out,
@@ -25,9 +26,9 @@ int catalogue_upload_end(struct db_conn *c, const char *id, struct err *err);
 int catalogue_upload_purge(struct db_conn *c, uint64_t before_ms, struct err *err);
 /* The newest open upload of a job into char[CATALOGUE_ID_LEN]; "": none. */
 int catalogue_upload_of_job(struct db_conn *c, const char *job, char *id, struct err *err);
-/* Has that caller an open upload of @desktop? */
-int catalogue_upload_open_of(struct db_conn *c, const char *desktop, const char *caller, bool *open,
-			     struct err *err);
+/* Has that caller an open upload of @desktop? Return 0 with *epoch, the newest of them, CATALOGUE_NONE, or -errno. */
+int catalogue_upload_open_of(struct db_conn *c, const char *desktop, const char *caller,
+			     uint64_t *epoch, struct err *err);
 
 struct catalogue_audit {
 	uint64_t seq, at_ms;

@@ -101,10 +101,16 @@ static const char schema_3[] =
 	"ALTER TABLE desktops ADD COLUMN owner TEXT NOT NULL DEFAULT '';"
 	"ALTER TABLE desktops ADD COLUMN quarantine TEXT NOT NULL DEFAULT '';";
 
+/* domain: desktops of one domain share chunks in the store; never changed */
+static const char schema_4[] =
+	"ALTER TABLE desktops ADD COLUMN domain TEXT NOT NULL DEFAULT 'default';"
+	"CREATE INDEX desktops_domain ON desktops (domain);";
+
 const struct db_migration catalogue_schema[] = {
 	{ 1, "the first catalogue", schema_1 },
 	{ 2, "verdicts of offline scans", schema_2 },
 	{ 3, "pins, holds, notices, waiting scans, owners, quarantine", schema_3 },
+	{ 4, "domains of desktops", schema_4 },
 };
 
 const size_t catalogue_schema_count = ARRAY_LEN(catalogue_schema);

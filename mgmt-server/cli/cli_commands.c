@@ -43,6 +43,7 @@ static const struct cli_column desktop_list[] = {
 	COLUMN("DISK", "disk_bytes", BYTES, .right = true, .yields = 4),
 	COLUMN("LEASE", "lease.policy", TEXT, .yields = 3),
 	COLUMN("LATEST SNAPSHOT", "latest_snapshot", TEXT, .yields = 1),
+	COLUMN("DOMAIN", "domain", TEXT, .shrinks = true, .yields = 6),
 };
 static const struct cli_column desktop_record[] = {
 	COLUMN("Name", "name", TEXT),
@@ -55,6 +56,7 @@ static const struct cli_column desktop_record[] = {
 	COLUMN("Machine type", "machine.type", TEXT),
 	COLUMN("Disks", "disk_bytes", BYTES),
 	COLUMN("Latest snapshot", "latest_snapshot", TEXT),
+	COLUMN("Domain", "domain", TEXT),
 	COLUMN("Lease", "lease.state", TEXT),
 	COLUMN("Lease policy", "lease.policy", TEXT),
 	COLUMN("Lease ends", "lease.until", AGO),
@@ -184,7 +186,9 @@ VIEW(server_record, NULL);
 	       .choices = "user|none", .json = "network"),                                                       \
 	OPTION("lease-policy", CHOICE, "POLICY",                                                                 \
 	       "strict: paused when out of the server's reach; offline-ok: runs on",                             \
-	       .choices = "strict|offline-ok", .json = "lease_policy")
+	       .choices = "strict|offline-ok", .json = "lease_policy"),                                          \
+	OPTION("domain", NAME, "DOMAIN", "desktops of one domain share chunks (default: the server's rule)",     \
+	       .json = "domain")
 
 static const struct cli_option login_options[] = {
 	OPTION("user", TEXT, "NAME", "who you are at the server"),

@@ -158,11 +158,26 @@ static int load_endpoint(void *arg, const struct catalogue_endpoint *row, struct
 	return 0;
 }
 
+static int load_domain(void *arg, const struct catalogue_desktop *row, struct err *err)
+{
+	struct fleet_desktop *d = fleet_desktop(arg, row->name);
+
+	if (!d)
+		return err_say(err, EBADMSG, "desktop %s has no lease", row->name);
+	if (!manifest_desktop_valid(row->domain))
+		return err_say(err, EBADMSG, "desktop %s: '%s' is no name of a domain", row->name,
+			       row->domain);
+	fleet_desktop_place(d, row->domain);
+	return 0;
+}
+
 int fleet_load(struct fleet *f, struct err *err)
 {
 	CLEANUP(db_read_end) struct db_conn *c = db_read(f->server->db);
 	int r = catalogue_lease_each(c, load_lease, f, err);
 
+	if (r == 0)
+		r = catalogue_desktop_each(c, "", load_domain, f, err);
 	return r < 0 ? r : catalogue_endpoint_each(c, "", load_endpoint, f, err);
 }
 
@@ -225,6 +240,11 @@ struct fleet_desktop *fleet_desktop_add(struct fleet *f, const char *name, enum 
 		d->lease.margin_ms = f->server->config.lease_margin_ms;
 	}
 	return d;
+}
+
+void fleet_desktop_place(struct fleet_desktop *d, const char *domain)
+{
+	snprintf(d->domain, sizeof(d->domain), "%s", domain);
 }
 
 struct fleet_endpoint *fleet_endpoint_add(struct fleet *f, const char *name)

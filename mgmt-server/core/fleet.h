@@ -16,6 +16,7 @@ struct server;
 
 struct fleet_desktop {
 	char name[CATALOGUE_NAME_LEN];
+	char domain[CATALOGUE_NAME_LEN]; /* whose chunks it shares in the store */
 	struct lease lease;
 	bool starting; /* granted, and the run job did not report the guest running: heartbeats renew it anyway */
 	uint64_t crashed_ms; /* when a crash was failed over last; 0: never */
@@ -69,6 +70,8 @@ struct fleet_endpoint *fleet_endpoint_at(struct fleet *fleet, size_t i);
 /* The entry, made if it is not there; NULL: out of memory. */
 struct fleet_desktop *fleet_desktop_add(struct fleet *fleet, const char *name,
 					enum lease_policy policy);
+/* A desktop's domain, once it is known. */
+void fleet_desktop_place(struct fleet_desktop *desktop, const char *domain);
 struct fleet_endpoint *fleet_endpoint_add(struct fleet *fleet, const char *name);
 
 /* What @endpoint last said of @desktop; NULL: nothing. */

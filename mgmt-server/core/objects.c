@@ -156,8 +156,8 @@ json_t *objects_desktop(struct server *s, struct db_conn *c, const struct catalo
 	catalogue_job_active(c, row->name, job_id, NULL);
 	has_job = job_id[0] && catalogue_job_get(c, job_id, &job, NULL) == 0;
 	object = json_pack(
-		"{ss ss so sI so so sI so so ss so}", "name", row->name, "state",
-		desktop_state(s, row, d, has_job ? &job : NULL), "endpoint",
+		"{ss ss ss so sI so so sI so so ss so}", "name", row->name, "domain", row->domain,
+		"state", desktop_state(s, row, d, has_job ? &job : NULL), "endpoint",
 		d ? objects_text(d->lease.holder) : json_null(), "epoch",
 		(json_int_t)(d ? d->lease.epoch : 0), "lease", d ? lease_json(d) : json_null(),
 		"machine", parsed(row->machine, "machine"), "disk_bytes",

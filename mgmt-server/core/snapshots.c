@@ -111,12 +111,14 @@ static int make_desktop(struct change *change, const struct manifest *m, struct 
 		 machine && strlen(machine) < sizeof(d.machine)
 			 ? machine
 			 : "{\"vcpus\":2,\"memory_mib\":2048,\"network\":\"user\"}");
+	snprintf(d.domain, sizeof(d.domain), "%s", m->domain);
 	r = catalogue_desktop_add(change->db, &d, err);
 	f = r == 0 ? fleet_desktop_add(change->server->fleet, m->desktop, LEASE_STRICT) : NULL;
 	if (r == 0 && !f)
 		r = err_set(err, ENOMEM, "desktop %s", m->desktop);
 	if (r < 0)
 		return r;
+	fleet_desktop_place(f, m->domain);
 	f->lease.epoch = m->epoch;
 	log_warning("the store knows a desktop that the catalogue did not know desktop=%s",
 		    m->desktop);
@@ -147,6 +149,14 @@ static int adopt(void *arg, const struct manifest *m, struct err *err)
 		if (r < 0)
 			return r;
 		d = fleet_desktop(change->server->fleet, m->desktop);
+	}
+	if (strcmp(d->domain, m->domain) != 0) {
+		log_error(
+			"a snapshot in the store is of another domain than its desktop: it is not "
+			"adopted, godwit-store reads it snapshot=%s desktop=%s domain=%s "
+			"desktop_domain=%s",
+			m->id, m->desktop, m->domain, d->domain);
+		return 0;
 	}
 	if (d->lease.state == LEASE_FREE && d->lease.epoch < m->epoch) {
 		/* An older catalogue than the store: the right had moved on. */

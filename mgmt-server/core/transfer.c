@@ -69,57 +69,76 @@ static int has_job(void *arg, const struct catalogue_job *job, struct err *err)
 	return DB_STOP;
 }
 
-int transfer_may_read(struct http_request *request, const char *desktop, struct err *err)
+/* Work for it, or an orphan, which is uploaded as what changed since its base. */
+static int reach_of_endpoint(struct http_request *request, const char *desktop,
+			     struct transfer_reach *reach, struct err *err)
 {
 	struct server *s = http_request_app(request);
 	const char *name = http_caller(request)->name;
+	CLEANUP(db_read_end) struct db_conn *c = db_read(s->db);
+	const struct catalogue_job_filter filter = { .desktop = desktop,
+						     .endpoint = name,
+						     .active = true };
 	char caller[CATALOGUE_NAME_LEN + 16];
-	struct catalogue_job_filter filter = { .desktop = desktop,
-					       .endpoint = name,
-					       .active = true };
-	const struct fleet_desktop *d;
-	struct db_conn *c;
-	bool holder, known, working = false;
-	int r;
+	bool working = false;
+	int r = catalogue_job_each(c, &filter, has_job, &working, err);
 
-	fleet_lock(s->fleet);
-	d = fleet_desktop(s->fleet, desktop);
-	known = d != NULL;
-	holder = d && strcmp(d->lease.holder, name) == 0;
-	fleet_unlock(s->fleet);
-	if (!transfer_is_endpoint(request))
-		return known ? 0 : err_say(err, ENOENT, "there is no desktop %.63s", desktop);
-	if (holder)
-		return 0;
-	c = db_read(s->db);
-	r = catalogue_job_each(c, &filter, has_job, &working, err);
-	if (r == 0 && !working) { /* an orphan is uploaded as what changed since its base */
-		transfer_caller(request, caller);
-		r = catalogue_upload_open_of(c, desktop, caller, &working, err);
-	}
-	db_read_end(c);
-	if (r < 0)
-		return r;
-	return working ? 0
-		       : err_say(err, EACCES,
+	if (r < 0 || working)
+		return r < 0 ? r : 0;
+	transfer_caller(request, caller);
+	r = catalogue_upload_open_of(c, desktop, caller, &reach->epoch_max, err);
+	return r == CATALOGUE_NONE
+		       ? err_say(err, EACCES,
 				 "endpoint %s neither holds desktop %.63s nor has work or an open "
 				 "session for it",
-				 name, desktop);
+				 name, desktop)
+		       : r;
+}
+
+int transfer_may_read(struct http_request *request, const char *desktop,
+		      struct transfer_reach *reach, struct err *err)
+{
+	struct server *s = http_request_app(request);
+	const struct fleet_desktop *d;
+	bool holder;
+
+	*reach = (struct transfer_reach){ .epoch_max = UINT64_MAX };
+	fleet_lock(s->fleet);
+	d = fleet_desktop(s->fleet, desktop);
+	holder = d && strcmp(d->lease.holder, http_caller(request)->name) == 0;
+	if (d)
+		snprintf(reach->domain, sizeof(reach->domain), "%s", d->domain);
+	fleet_unlock(s->fleet);
+	if (!transfer_is_endpoint(request))
+		return d ? 0 : err_say(err, ENOENT, "there is no desktop %.63s", desktop);
+	return holder ? 0 : reach_of_endpoint(request, desktop, reach, err);
 }
 
 /* ---- Opening ---- */
+
+/* An endpoint hears the same of a desktop that it never had, whether there is one of that name or not. */
+static int was_granted(struct server *s, const struct catalogue_upload *row, const char *endpoint,
+		       struct err *err)
+{
+	CLEANUP(db_read_end) struct db_conn *c = db_read(s->db);
+	int r = catalogue_grant_check(c, row->desktop, row->epoch, endpoint, err);
+
+	return r == CATALOGUE_NONE ? err_say(err, EEXIST,
+					     "endpoint %s was never given desktop %s at epoch %llu",
+					     endpoint, row->desktop, (unsigned long long)row->epoch)
+				   : r;
+}
 
 /* 0, or -EEXIST: that desktop's uploads are not this caller's. */
 static int may_upload(struct http_request *request, const struct catalogue_upload *row,
 		      struct err *err)
 {
 	struct server *s = http_request_app(request);
-	const char *name = http_caller(request)->name;
 	struct fleet_desktop *d;
-	struct db_conn *c;
-	int r = 0;
 
 	CLEANUP(fleet_unlock) struct fleet *held = fleet_hold(s->fleet);
+	if (transfer_is_endpoint(request))
+		return was_granted(s, row, http_caller(request)->name, err);
 	d = fleet_desktop(held, row->desktop);
 	if (!d)
 		return err_say(err, ENOENT, "there is no desktop %s", row->desktop);
@@ -127,18 +146,10 @@ static int may_upload(struct http_request *request, const struct catalogue_uploa
 		return err_say(err, EEXIST, "desktop %s is at epoch %llu, not yet at %llu",
 			       row->desktop, (unsigned long long)d->lease.epoch,
 			       (unsigned long long)row->epoch);
-	if (!transfer_is_endpoint(request))
-		return d->lease.state == LEASE_FREE
-			       ? 0
-			       : err_say(err, EEXIST, "desktop %s is on endpoint %s: stop it first",
-					 row->desktop, d->lease.holder);
-	c = db_read(s->db);
-	r = catalogue_grant_check(c, row->desktop, row->epoch, name, err);
-	db_read_end(c);
-	return r == CATALOGUE_NONE ? err_say(err, EEXIST,
-					     "endpoint %s was never given desktop %s at epoch %llu",
-					     name, row->desktop, (unsigned long long)row->epoch)
-				   : r;
+	return d->lease.state == LEASE_FREE
+		       ? 0
+		       : err_say(err, EEXIST, "desktop %s is on endpoint %s: stop it first",
+				 row->desktop, d->lease.holder);
 }
 
 static int add_row(struct server *s, const struct catalogue_upload *row, struct err *err)
@@ -212,7 +223,7 @@ static int revive(struct transfer *t, const struct catalogue_upload *row, struct
 		return err_set(err, ENOMEM, "session %s", row->id);
 	u->row = *row;
 	pthread_mutex_init(&u->commit, NULL);
-	r = store_session_open(&u->session, t->server->store, row->desktop, err);
+	r = store_session_open_in(&u->session, t->server->store, row->desktop, row->domain, err);
 	if (r < 0) {
 		upload_free(u);
 		return r;

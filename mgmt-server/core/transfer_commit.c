@@ -44,7 +44,7 @@ static int check_manifest(struct server *s, const struct upload *u, struct manif
 		return err_say(err, EEXIST, "desktop %s has no snapshot %s, the manifest's parent",
 			       m->desktop, m->parent);
 	m->created_wall_ms = clock_wall_ms();
-	snprintf(m->domain, sizeof(m->domain), "default");
+	snprintf(m->domain, sizeof(m->domain), "%s", u->row.domain);
 	return 0;
 }
 

@@ -18,6 +18,7 @@ struct fetch {
 	struct chunk_id *ids;
 	size_t n, at;
 	char job[CATALOGUE_ID_LEN];
+	char domain[CATALOGUE_NAME_LEN];
 	uint8_t *head; /* the first piece, read before the answer began */
 	size_t head_len;
 	size_t ready; /* bytes in the stream's buffer that wait for the line */
@@ -44,7 +45,8 @@ static int gather(struct fetch *f, uint8_t *buf, size_t cap, size_t *len, struct
 	int r;
 
 	while (f->at < f->n && cap - n >= CHUNK_WIRE_RECORD_MAX && (n == 0 || n < enough)) {
-		r = store_get_encoded(s->store, &f->ids[f->at], f->chunk, &chunk, err);
+		r = store_domain_get_encoded(s->store, f->domain, &f->ids[f->at], f->chunk, &chunk,
+					     err);
 		if (r == STORE_ABSENT)
 			return err_say(err, ENOENT, "chunk %zu of the request is not there", f->at);
 		if (r < 0)
@@ -105,7 +107,7 @@ static int fetch_fill(void *ctx, uint8_t *buf, size_t cap, size_t *len, uint64_t
 	return HTTP_STREAM_MORE;
 }
 
-/* All there? -ENOENT names the first that is not. */
+/* All in the desktop's domain? -ENOENT names the first that is not; whether another domain has it makes no difference. */
 static int check_ids(struct server *s, const char *desktop, const struct fetch *f, struct err *err)
 {
 	CLEANUP(store_session_close) struct store_session *session = NULL;
@@ -113,7 +115,7 @@ static int check_ids(struct server *s, const char *desktop, const struct fetch *
 	struct chunk_sink sink;
 	char text[CHUNK_ID_TEXT_LEN];
 	size_t i, b;
-	int r = store_session_open(&session, s->store, desktop, err);
+	int r = store_session_open_in(&session, s->store, desktop, f->domain, err);
 
 	if (r < 0)
 		return r;
@@ -136,6 +138,7 @@ static int prepare(struct http_request *request, struct fetch **out, struct err 
 	const struct json_field fields[] = { { "job", JSON_KIND_STRING, true, &job } };
 	size_t len;
 	const uint8_t *body = http_body(request, &len);
+	struct transfer_reach reach;
 	struct fetch *f;
 	int r = http_query(request, fields, ARRAY_LEN(fields), err);
 
@@ -145,7 +148,7 @@ static int prepare(struct http_request *request, struct fetch **out, struct err 
 		r = err_say(err, EINVAL, "a fetch is 1 to %d ids of %d bytes, this has %zu bytes",
 			    CHUNK_IO_BATCH, CHUNK_ID_LEN, len);
 	if (r == 0)
-		r = transfer_may_read(request, desktop, err);
+		r = transfer_may_read(request, desktop, &reach, err);
 	if (r < 0)
 		return r;
 	f = malloc(sizeof(*f));
@@ -156,6 +159,7 @@ static int prepare(struct http_request *request, struct fetch **out, struct err 
 	f->transfer = s->transfer;
 	f->n = len / CHUNK_ID_LEN;
 	snprintf(f->job, sizeof(f->job), "%s", job);
+	snprintf(f->domain, sizeof(f->domain), "%s", reach.domain);
 	f->ids = malloc(len);
 	if (!f->ids)
 		return err_set(err, ENOMEM, "fetch");
@@ -208,10 +212,11 @@ void transfer_manifest(struct http_request *request)
 	const char *desktop = http_param(request, "desktop"), *id = http_param(request, "id");
 	char latest[CATALOGUE_ID_LEN];
 	struct err err = { 0 };
+	struct transfer_reach reach;
 	struct manifest m;
 	struct db_conn *c;
 	json_t *json = NULL;
-	int r = transfer_may_read(request, desktop, &err);
+	int r = transfer_may_read(request, desktop, &reach, &err);
 
 	if (r == 0 && strcmp(id, "latest") == 0) {
 		c = db_read(s->db);
@@ -222,7 +227,7 @@ void transfer_manifest(struct http_request *request)
 	manifest_init(&m);
 	if (r == 0)
 		r = manifest_id_valid(id) ? store_manifest(s->store, id, &m, &err) : STORE_ABSENT;
-	if (r == 0 && strcmp(m.desktop, desktop) == 0)
+	if (r == 0 && strcmp(m.desktop, desktop) == 0 && m.epoch <= reach.epoch_max)
 		json = manifest_to_json(&m);
 	else if (r >= 0)
 		r = err_say(&err, ENOENT, "desktop %.63s has no snapshot %.32s", desktop,

@@ -47,8 +47,21 @@ void transfer_give(struct transfer *t, struct upload *u);
 /* No further request will find it. */
 void transfer_over(struct transfer *t, struct upload *u);
 
-/* May the caller read this desktop's chunks and manifests? 0, -EACCES, -ENOENT, -errno. */
-int transfer_may_read(struct http_request *request, const char *desktop, struct err *err);
+/* What a caller may read of a desktop. */
+struct transfer_reach {
+	char domain[CATALOGUE_NAME_LEN]; /* its chunks */
+	uint64_t epoch_max;              /* manifests of this epoch and earlier ones */
+};
+
+/**
+ * transfer_may_read(request, desktop, reach, err):
+ * May the caller read this desktop's chunks and manifests? An endpoint that only has leftovers to hand in sees nothing
+ * that came after it.
+ *
+ * Return 0, -EACCES, -ENOENT, -errno.
+ */
+int transfer_may_read(struct http_request *request, const char *desktop,
+		      struct transfer_reach *reach, struct err *err);
 
 void transfer_sent_add(struct transfer *t, const char *job, uint64_t bytes);
 

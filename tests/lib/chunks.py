@@ -3,6 +3,7 @@
 
   chunks.py make DIR BLOCKS SEED [--memory]   a disk of that many random 64 KiB blocks (and RAM of the same):
                                               DIR/records, DIR/ids (all chunks), DIR/volumes.json
+  chunks.py graft DIR FILE BLOCKS             a disk whose only chunk of its own is the root: it names the ids in FILE
   chunks.py flip FILE OFFSET                  invert one byte
   chunks.py read FILE                         check records that were fetched: prints "COUNT BYTES", fails on a bad one
 """
@@ -51,6 +52,19 @@ def make(folder, blocks, seed, memory):
         json.dump(volumes, f)
 
 
+def graft(folder, ids_path, blocks):
+    """A root over chunks that are not ours. Its children are grid blocks, or inner nodes above 256 blocks."""
+    os.makedirs(folder, exist_ok=True)
+    children = blocks if blocks <= 256 else (blocks + 255) // 256
+    with open(ids_path, "rb") as f:
+        node = f.read(32 * children).ljust(32 * children, b"\0")
+    with open(folder + "/records", "wb") as out:
+        out.write(record(node))
+    with open(folder + "/volumes.json", "w", encoding="ascii") as f:
+        json.dump([{"name": "disk0", "kind": "disk", "size": 65536 * blocks, "grid": 65536,
+                    "root": hashlib.sha256(node).hexdigest()}], f)
+
+
 def flip(path, offset):
     with open(path, "r+b") as f:
         f.seek(offset)
@@ -77,6 +91,8 @@ def read(path):
 if __name__ == "__main__":
     if sys.argv[1] == "make":
         make(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), "--memory" in sys.argv)
+    elif sys.argv[1] == "graft":
+        graft(sys.argv[2], sys.argv[3], int(sys.argv[4]))
     elif sys.argv[1] == "flip":
         flip(sys.argv[2], int(sys.argv[3]))
     else:

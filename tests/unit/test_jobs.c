@@ -91,6 +91,7 @@ static int set_up(void **state)
 		.name = "anna",
 		.rest = "empty",
 		.created_ms = 1,
+		.domain = "default",
 		.machine = "{\"vcpus\":1,\"memory_mib\":512,\"network\":\"none\"}"
 	};
 	char folder[] = "/tmp/godwit-jobs-XXXXXX", path[64];
@@ -115,6 +116,7 @@ static int set_up(void **state)
 	OK(change_begin(&change, &s, &err));
 	OK(catalogue_desktop_add(change.db, &d, &err));
 	OK(leases_new(&change, "anna", LEASE_STRICT, &err));
+	fleet_desktop_place(fleet_desktop(s.fleet, "anna"), "default");
 	OK(change_commit(&change, &err));
 	return 0;
 }

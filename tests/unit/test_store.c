@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/hex.h"
 #include "common/io.h"
 #include "snapshot/store.h"
 
@@ -249,6 +250,88 @@ static void test_store_domains_do_not_see_each_other(void **state)
 	free(buf);
 }
 
+static void put_raw(struct store_session *session, const void *data, size_t len,
+		    struct chunk_id *id)
+{
+	struct chunk_encoded chunk = { .raw_len = (uint32_t)len,
+				       .len = (uint32_t)len,
+				       .data = data };
+	struct err err = { 0 };
+
+	chunk_id_of(data, len, &chunk.id);
+	*id = chunk.id;
+	assert_int_equal(store_session_put_untrusted(session, &chunk, 1, &err), 0);
+}
+
+/* A tree of one's own that leads to somebody else's chunk, at any depth, is refused and the error says where. */
+static void test_store_commit_names_what_a_tree_borrows(void **state)
+{
+	enum { BLOCK = CHUNK_GRID_DISK, LEAVES = 256 };
+	static const struct {
+		const char *what;
+		bool deep; /* the foreign chunk hangs below an inner node, not below the root */
+		bool bait; /* the session's parent is the foreign snapshot, which would vouch for it */
+	} cases[] = {
+		{ "below the root", false, false },
+		{ "below the root, with the foreign snapshot as parent", false, true },
+		{ "below an inner node", true, false },
+		{ "below an inner node, with the foreign snapshot as parent", true, true },
+	};
+	struct store *store = open_store(STORE_WRITE);
+	struct chunk_id node[LEAVES] = { 0 }, top[2] = { 0 }, secret, own;
+	uint8_t *data = content(5), *mine = content(6);
+	struct volume_put_stats stats = { 0 };
+	struct store_session *session;
+	char id[CHUNK_ID_TEXT_LEN];
+	struct err err = { 0 };
+	struct manifest m;
+
+	(void)state;
+	assert_int_equal(put_in(store, "alice", "one", data, &m, &stats, &err), 0);
+	chunk_id_of(data, BLOCK, &secret);
+	hex_encode(secret.bytes, CHUNK_ID_LEN, id);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct manifest stolen;
+
+		assert_int_equal(store_session_open_in(&session, store, "bob", "two", &err), 0);
+		put_raw(session, mine, BLOCK, &own);
+		manifest_init(&stolen);
+		strcpy(stolen.desktop, "bob");
+		if (cases[i].bait)
+			strcpy(stolen.parent, m.id);
+		stolen.volume_count = 1;
+		stolen.volumes[0] = (struct volume){ .name = "disk0", .grid = CHUNK_GRID_DISK };
+		node[0] = own;
+		node[1] = secret;
+		if (cases[i].deep) {
+			put_raw(session, node, sizeof(node), &top[0]);
+			put_raw(session, &own, sizeof(own), &top[1]);
+			put_raw(session, top, sizeof(top), &stolen.volumes[0].root);
+			stolen.volumes[0].size = (LEAVES + 1) * (uint64_t)BLOCK;
+		} else {
+			put_raw(session, node, 2 * sizeof(node[0]), &stolen.volumes[0].root);
+			stolen.volumes[0].size = 2 * (uint64_t)BLOCK;
+		}
+		if (store_session_commit(session, &stolen, &err) != -ENOENT)
+			fail_msg("%s: accepted", cases[i].what);
+		assert_non_null(strstr(err_text(&err), "disk0"));
+		assert_non_null(strstr(err_text(&err), id));
+		/* What was not named by guessing but sent is his own, and only then. */
+		put_raw(session, data, BLOCK, &secret);
+		if (store_session_commit(session, &stolen, &err) < 0)
+			fail_msg("%s: %s", cases[i].what, err_text(&err));
+		store_session_close(session);
+		assert_int_equal(store_forget(store, (const char *[]){ stolen.id }, 1, &err), 0);
+		assert_int_equal(store_gc(store, &(struct store_gc){ .dry_run = false },
+					  &(struct store_gc_result){ 0 }, &err),
+				 0);
+	}
+	check_content(store, m.id, data);
+	store_close(store);
+	free(data);
+	free(mine);
+}
+
 static void test_store_has_one_writer_and_needs_its_key(void **state)
 {
 	struct store *store = open_store(STORE_WRITE), *other;
@@ -398,15 +481,27 @@ static void test_store_survives_a_lost_or_damaged_index(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_store_keeps_what_was_committed, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_store_same_content_is_kept_once, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_store_commit_refuses_what_is_missing, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_store_refuses_chunks_that_lie, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_store_domains_do_not_see_each_other, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_store_has_one_writer_and_needs_its_key, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_store_sessions_that_end_early_leave_no_temporary_files, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_store_survives_a_lost_or_damaged_index, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_store_verify_names_what_is_hurt, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_store_keeps_what_was_committed, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_store_same_content_is_kept_once, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_store_commit_refuses_what_is_missing, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_store_refuses_chunks_that_lie, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_store_domains_do_not_see_each_other, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_store_commit_names_what_a_tree_borrows, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_store_has_one_writer_and_needs_its_key, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(
+			test_store_sessions_that_end_early_leave_no_temporary_files, setup,
+			teardown),
+		cmocka_unit_test_setup_teardown(test_store_survives_a_lost_or_damaged_index, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_store_verify_names_what_is_hurt, setup,
+						teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -73,6 +73,7 @@ function details(desktop) {
 		["Lease", desktop.lease?.state],
 		["Policy", POLICIES[desktop.lease?.policy] ?? desktop.lease?.policy],
 		["Epoch", desktop.epoch],
+		["Domain", desktop.domain],
 		["Created", when(desktop.created)],
 	]));
 }

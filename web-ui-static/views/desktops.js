@@ -26,6 +26,7 @@ const columns = [
 	{ title: "Endpoint", cell: (desktop) => endpointLink(desktop.endpoint), sort: (desktop) => desktop.endpoint },
 	{ title: "Memory", class: "number", cell: (desktop) => format.mib(desktop.machine?.memory_mib), sort: (desktop) => desktop.machine?.memory_mib },
 	{ title: "Disks", class: "number", cell: (desktop) => format.bytes(desktop.disk_bytes), sort: (desktop) => desktop.disk_bytes },
+	{ title: "Domain", cell: (desktop) => desktop.domain, sort: (desktop) => desktop.domain },
 	{ title: "Last snapshot", cell: (desktop) => when(takenAt(desktop)), sort: takenAt },
 	{ title: "Actions", class: "tools", cell: actionsMenu },
 ];
@@ -34,10 +35,10 @@ export const desktops = {
 	title: () => "Desktops",
 	render(params, redraw) {
 		const all = store.desktops();
-		const shown = all.filter((desktop) => `${desktop.name} ${desktop.state} ${desktop.endpoint ?? ""}`.includes(filter));
+		const shown = all.filter((desktop) => `${desktop.name} ${desktop.state} ${desktop.endpoint ?? ""} ${desktop.domain}`.includes(filter));
 		return h("div", null,
 			heading({ title: "Desktops", note: all.length ? format.plural(all.length, "desktop") : null,
-				actions: all.length ? filterBox({ label: "Name, state or endpoint", value: filter, onInput: (text) => { filter = text; redraw(); } }) : null }),
+				actions: all.length ? filterBox({ label: "Name, state, endpoint or domain", value: filter, onInput: (text) => { filter = text; redraw(); } }) : null }),
 			all.length === 0
 				? empty({ symbol: "desktops", title: "No desktops yet",
 					text: "Bring one with the command line. Its disk image becomes the first snapshot.", command: "godwit desktop import NAME IMAGE" })
