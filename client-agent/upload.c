@@ -58,11 +58,13 @@ static int find_base(struct attempt *a, struct err *err)
 		}
 		if (r != -ENOENT)
 			return r;
-		say_full_compare(u, "the server does not have snapshot %s, which the changes were "
-				    "counted from", u->capture->parent);
+		say_full_compare(u,
+				 "the server does not have snapshot %s, which the changes were "
+				 "counted from",
+				 u->capture->parent);
 	} else {
-		say_full_compare(u, "%s", u->capture->reason[0] ? u->capture->reason :
-								   "no change tracking");
+		say_full_compare(u, "%s",
+				 u->capture->reason[0] ? u->capture->reason : "no change tracking");
 	}
 	r = store_client_manifest(http, AGENT_PREFIX, u->job->desktop, "latest", &a->base, err);
 	a->have_base = r == 0;
@@ -82,8 +84,8 @@ static int next_volume(struct manifest *m, const char *prefix, const char *name,
 	if (strlen(prefix) + strlen(name) > VOLUME_NAME_MAX)
 		return err_say(err, ENAMETOOLONG, "volume name %s%.60s…", prefix, name);
 	*v = (struct volume){ .kind = kind, .grid = grid };
-	snprintf(v->name, sizeof(v->name), "%s%.*s", prefix, (int)(VOLUME_NAME_MAX - strlen(prefix)),
-		 name);
+	snprintf(v->name, sizeof(v->name), "%s%.*s", prefix,
+		 (int)(VOLUME_NAME_MAX - strlen(prefix)), name);
 	m->volume_count++;
 	*out = v;
 	return 0;
@@ -330,8 +332,8 @@ static int attempt(struct upload *u, struct qemu_stream *stream, struct err *err
 /* Failures that pass by: the server is restarting, the network is down, an earlier try's chunks were lost. */
 static bool passes_by(int r)
 {
-	static const int codes[] = { EIO,	ECONNREFUSED, ECONNRESET, ETIMEDOUT, EPIPE,
-				     EHOSTUNREACH, ENETUNREACH,	 EAGAIN,    ESTALE, ENOTCONN };
+	static const int codes[] = { EIO,          ECONNREFUSED, ECONNRESET, ETIMEDOUT, EPIPE,
+				     EHOSTUNREACH, ENETUNREACH,  EAGAIN,     ESTALE,    ENOTCONN };
 	size_t i;
 
 	for (i = 0; i < ARRAY_LEN(codes); i++) {
@@ -349,6 +351,36 @@ static void wait_ms(struct work_job *job, uint64_t ms)
 		clock_sleep_ms(50);
 }
 
+/* Of a filter that gave up QEMU tells nobody; whoever reads behind it hears it. So that a broken instant isn't taken for
+ * the network's failure, which came first only because the server was asked before the disks were read. */
+static bool instant_broke(const struct upload *u, struct err *err)
+{
+	size_t i;
+
+	for (i = 0; i < u->capture->disk_count; i++) {
+		const struct capture_disk *disk = &u->capture->disks[i];
+		CLEANUP(nbd_input_close) struct nbd_input *nbd = NULL;
+		struct nbd_input_options options = { .socket_path = disk->socket,
+						     .export_name = disk->export,
+						     .connections = 1 };
+		struct volume_input input;
+		uint8_t block[512];
+		int r = nbd_input_open(&nbd, &options, err);
+
+		if (r == 0) {
+			input = nbd_input_volume(nbd);
+			r = input.size < sizeof(block)
+				    ? 0
+				    : input.read(input.ctx, block, sizeof(block), 0, err);
+		}
+		if (r < 0) {
+			err_wrap(err, r, "read %s of the captured instant", disk->name);
+			return true;
+		}
+	}
+	return false;
+}
+
 static int try_until_over(struct upload *u, struct qemu_stream *stream, struct err *err)
 {
 	uint64_t give_up = clock_now_ms() + u->job->agent->config.upload_retry_ms;
@@ -363,10 +395,16 @@ static int try_until_over(struct upload *u, struct qemu_stream *stream, struct e
 			return r;
 		if (capture_lost(u->capture, &lost))
 			return err_say(err, EIO, "%s", err_text(&lost));
+		if (!u->unreadable && instant_broke(u, &lost)) {
+			u->unreadable = true;
+			*err = lost;
+			r = -EIO;
+		}
 		if (u->unreadable)
-			return err_wrap(err, r,
-					"the captured instant broke (a full or slow disk at the "
-					"endpoint makes QEMU give it up rather than stop the guest)");
+			return err_wrap(
+				err, r,
+				"the captured instant broke (a full or slow disk at the "
+				"endpoint makes QEMU give it up rather than stop the guest)");
 		if (!passes_by(r) || clock_now_ms() >= give_up)
 			return r;
 		if (r == -ESTALE) /* over, by time or by a commit that we did not hear of */

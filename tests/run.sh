@@ -37,7 +37,7 @@ run_one() {
 				skipped ? skipped " skipped" : "", seconds
 			for (i = 1; i <= skipped; i++) print "    skipped: " reason[i]
 			exit failed > 0
-		}' "$log" || { echo "---- the end of $log"; tail -n 60 "$log"; echo "----"; }
+		}' "$log" || { echo "---- the end of $log"; tail -n 300 "$log"; echo "----"; }
 }
 
 replay_corpus() {

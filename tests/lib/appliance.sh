@@ -70,6 +70,22 @@ appliance_init() {
 	mkdir -p "$2"
 	appliance_dir=$(realpath "$2")
 	mkdir -p "$appliance_dir/log"
+	# shellcheck disable=SC2034 # for tap.sh
+	tap_explain=appliance_explain
+}
+
+# What the daemons, the QEMUs and the guests said last: a failed check shows it once.
+appliance_explain() {
+	local log
+	for log in "$appliance_dir"/log/*.log "$appliance_dir"/*/hypervisor/desktops/*/{qemu,serial}.log; do
+		[ -s "$log" ] || continue
+		echo "the end of ${log#"$appliance_dir/"}:"
+		tail -n 25 "$log" | cut -c1-400 | tr -d '\r' | sed 's/^/  /'
+	done
+	echo "processes of $appliance_dir:"
+	for log in "$appliance_dir"/*/; do
+		appliance_pids "$(basename "$log")"
+	done | xargs -r ps -o pid=,stat=,etimes=,comm= -p | sed 's/^/  /'
 }
 
 # appliance_spawn NAME LOG COMMAND...: in the background with its pid in $appliance_spawned.
@@ -131,8 +147,8 @@ appliance_end() {
 	[ $# -gt 0 ] || return 0
 	kill -"$signal" "$@" 2>/dev/null
 	for pid in "$@"; do
-		if ! appliance_wait 15 appliance_gone "$pid"; then
-			appliance_say "pid $pid ($(cat "/proc/$pid/comm" 2>/dev/null)) is still there 15 s after SIG$signal"
+		if ! appliance_wait 60 appliance_gone "$pid"; then
+			appliance_say "pid $pid ($(cat "/proc/$pid/comm" 2>/dev/null)) is still there 60 s after SIG$signal"
 			return 1
 		fi
 	done
@@ -168,7 +184,7 @@ appliance_server_start() {
 	appliance_spawn server server "$appliance_build/bin/godwit-server" --state "$home/state" \
 		--config "$home/godwit-server.conf"
 	appliance_server=$appliance_spawned
-	if ! appliance_wait 20 appliance_listens "$(cat "$home/port")"; then
+	if ! appliance_wait 60 appliance_listens "$(cat "$home/port")"; then
 		appliance_say "the server does not listen; $appliance_dir/log/server.log ends with:"
 		tail -n 5 "$appliance_dir/log/server.log" >&2
 		return 1
@@ -226,7 +242,7 @@ appliance_endpoint_start() {
 			--token "$token" --name "$name" || return 1
 	fi
 	appliance_hypervisor_start "$name" && appliance_agent_start "$name" &&
-		appliance_wait 20 appliance_is online .state endpoint show "$name" && return
+		appliance_wait 60 appliance_is online .state endpoint show "$name" && return
 	appliance_say "endpoint $name is not online; $appliance_dir/log/$name-agent.log ends with:"
 	tail -n 5 "$appliance_dir/log/$name-agent.log" >&2
 	return 1
@@ -239,7 +255,7 @@ appliance_hypervisor_start() {
 	appliance_spawn "$1" "$1-hypervisor" "$appliance_build/bin/godwit-hypervisor" --state "$home/hypervisor" \
 		${config[@]+"${config[@]}"}
 	# The first start probes KVM with a virtual machine, so it may take a while.
-	appliance_wait 60 appliance_ready_or_gone "$appliance_spawned" "$log" "${ready:-0}"
+	appliance_wait 120 appliance_ready_or_gone "$appliance_spawned" "$log" "${ready:-0}"
 	[ "$(grep -sc ' READY ' "$log")" -gt "${ready:-0}" ] && return
 	appliance_say "no hypervisor; $log ends with:"
 	tail -n 5 "$log" >&2
@@ -317,12 +333,12 @@ appliance_import() {
 	appliance_cli desktop import "$desktop" "$image" --vcpus 2 --memory "$memory" --network none --quiet "$@"
 }
 
-# appliance_counts ENDPOINT DESKTOP [LINES]: at least so many counter lines more than now appear within 60 s.
+# appliance_counts ENDPOINT DESKTOP [LINES]: at least so many counter lines more than now appear within 120 s.
 appliance_counts() {
 	local console from
 	console=$(appliance_console "$1" "$2")
 	from=$(appliance_load n "$console")
-	appliance_wait 60 appliance_n_reaches "$console" $((${from:-0} + ${3:-3}))
+	appliance_wait 120 appliance_n_reaches "$console" $((${from:-0} + ${3:-3}))
 }
 
 appliance_n_reaches() {
@@ -341,7 +357,13 @@ appliance_boots() {
 	appliance_cli desktop start "$2" --endpoint "$1" --no-wait --quiet && appliance_counts "$1" "$2"
 }
 
+# appliance_local DESKTOP: no job of it is under way any more; after a start its disks are all on the endpoint then.
+appliance_local() {
+	appliance_wait 120 appliance_is 0 '[.[] | select(.state == "queued" or .state == "running")] | length' \
+		job list --desktop "$1"
+}
+
 # appliance_tell ENDPOINT DESKTOP COMMAND [REGEX]: a command to guest_load of the small guest; true when it answered.
 appliance_tell() {
-	appliance_type "$1" "$2" "$3" && appliance_wait 60 appliance_said "${4:-ok $3}" "$(appliance_console "$1" "$2")"
+	appliance_type "$1" "$2" "$3" && appliance_wait 120 appliance_said "${4:-ok $3}" "$(appliance_console "$1" "$2")"
 }

@@ -22,6 +22,16 @@ memory_file=$TAP_DIR/memory.stream
 hvctl=$build/tests/hvctl
 hypervisor=
 : >"$config"
+tap_explain=hypervisor_explain
+
+hypervisor_explain() {
+	local log
+	for log in "$state"/desktops/*/{qemu,serial}.log; do
+		[ -s "$log" ] || continue
+		echo "the end of ${log#"$state/"}:"
+		tail -n 15 "$log" | cut -c1-400 | tr -d '\r' | sed 's/^/  /'
+	done
+}
 
 write_config() {
 	local entry name section
@@ -41,7 +51,7 @@ hypervisor_up() {
 	hypervisor_log_from=$(stat -c %s "$(log_of hypervisor)" 2>/dev/null || echo 0)
 	spawn hypervisor "$build/bin/godwit-hypervisor" --state "$state" --config "$config" --log-level debug "$@"
 	hypervisor=$spawned
-	wait_for 30 hypervisor_ready
+	wait_for 120 hypervisor_ready
 }
 
 ask() {

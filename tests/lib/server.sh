@@ -11,7 +11,7 @@
 #   agent NAME METHOD PATH [BODY] [CURL OPTION...]  as that endpoint: sets $http and $answer
 #   field EXPRESSION           jq -r over $answer
 #   beat NAME [DESKTOPS-JSON]  a heartbeat of an endpoint with 8 GiB of memory
-#   upload, as, keep_beating, work_of, report, job_is, desktop_is: described where they are
+#   upload, as, keep_beating, stop_beating, work_of, report, job_is, desktop_is: described where they are
 
 start_server() {
 	local line state=$TAP_DIR/server
@@ -24,7 +24,7 @@ start_server() {
 	rm -f "$state/ready.json"
 	spawn server "${server_wrapper[@]}" "$build/bin/godwit-server" --state "$state" --config "$TAP_DIR/server.ini" --log-level debug
 	server_pid=$spawned
-	wait_for 20 server_ready || return 1
+	wait_for 60 server_ready || return 1
 	ui=$(jq -r .ui_url "$state/ready.json")
 	agents=$(jq -r .agent_url "$state/ready.json")
 	ca=$state/ca.pem
@@ -136,22 +136,36 @@ commit_session() {
 	[ "$http" = 201 ]
 }
 
-# keep_beating NAME [DESKTOPS-JSON]: heartbeats every half second in the background; pid in $beating
+# keep_beating NAME [DESKTOPS-JSON]: heartbeats every half second in the background, from now on instead of those that
+# NAME had before. The first has arrived when this returns; of the earlier ones none arrives any more.
 keep_beating() {
+	local going=$TAP_DIR/.beats.$1
+	stop_beating "$1"
+	beat "$@"
+	: >"$going"
 	(
 		trap - EXIT INT TERM HUP
-		while :; do
+		while [ -e "$going" ]; do
 			beat "$@"
 			sleep 0.5
 		done
 	) >/dev/null 2>&1 &
-	beating=$!
-	adopt "$beating"
+	beating[$1]=$!
+	adopt "$!"
+}
+declare -A beating=()
+
+# stop_beating NAME: returns when none is under way any more (a killed shell would leave its curl behind)
+stop_beating() {
+	[ -n "${beating[$1]-}" ] || return 0
+	rm -f "$TAP_DIR/.beats.$1"
+	wait "${beating[$1]}"
+	unset "beating[$1]"
 }
 
-# work_of NAME [INSTANCE [WAIT_MS]]: sets $answer to the first work item, "null" when there is none
+# work_of NAME [INSTANCE [WAIT_MS]]: sets $answer to the first work item, "null" when there is none in that time
 work_of() {
-	agent "$1" GET "/agent/v1/work?wait_ms=${3-3000}&instance=${2-aaaa}"
+	agent "$1" GET "/agent/v1/work?wait_ms=${3-30000}&instance=${2-aaaa}"
 	answer=$(jq -c '.work[0]' <<<"$answer")
 }
 

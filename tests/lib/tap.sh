@@ -52,6 +52,8 @@ tap_logs=()
 tap_ran=0
 tap_failed=0
 tap_owner=$BASHPID
+tap_explain=      # a command that prints what else may explain a failure
+tap_explain_max=2 # … for the first failures; later ones follow from them
 spawned=
 status=0
 output=
@@ -78,6 +80,7 @@ fail() {
 		diag "the end of ${log##*/}:"
 		tail -n 15 "$log" 2>/dev/null | sed 's/^/#   /'
 	done
+	[ -z "$tap_explain" ] || [ "$tap_failed" -gt "$tap_explain_max" ] || diag "$("$tap_explain" 2>/dev/null)"
 }
 
 skip() {

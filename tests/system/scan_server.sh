@@ -65,7 +65,7 @@ is "$(field "[.items[] | select(.object == \"$bad\") | .action] | sort | join(\"
 # ---- Consequences ----------------------------------------------------------------------------------------------
 check "endpoint a enrols" enrol a
 keep_beating a
-wait_for 5 eval 'api GET /api/v1/endpoints/a; [ "$(field .state)" = online ]'
+wait_for 60 eval 'api GET /api/v1/endpoints/a; [ "$(field .state)" = online ]'
 api POST /api/v1/desktops/bad/start '{"endpoint":"a"}'
 is "$(field .state)" failed "a desktop with nothing but infected snapshots does not start"
 like "$(field .error)" "infected" "... and says why"
@@ -80,7 +80,7 @@ check "the server takes it over at its start" start_server "${config[@]}"
 newer=$(snapshot_of good)
 run "$godwit" snapshot scan "$newer" --quiet
 is "$(api GET "/api/v1/snapshots/$newer"; field .verdict)" infected "it is infected"
-wait_for 5 eval 'api GET /api/v1/endpoints/a; [ "$(field .state)" = online ]'
+wait_for 60 eval 'api GET /api/v1/endpoints/a; [ "$(field .state)" = online ]'
 api POST /api/v1/desktops/good/start '{"endpoint":"a"}'
 job=$(field .id)
 is "$(field '.result.snapshot + " " + .result.passed_over')" "$good $newer" "the newest that is not infected is chosen, and the job says so"

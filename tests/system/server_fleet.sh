@@ -9,7 +9,7 @@ build=$1
 . "$(dirname "$0")/../lib/server.sh"
 need curl openssl jq python3
 chunks=$(dirname "$0")/../lib/chunks.py
-lease=("[lease]" "ttl = 2s" "margin = 1s" "heartbeat = 500ms")
+lease=("[lease]" "ttl = 8s" "margin = 1s" "heartbeat = 500ms")
 
 check "the server gets ready" start_server "${lease[@]}"
 check "signed in" login
@@ -40,8 +40,7 @@ check "the desktop can start now" desktop_is anna stopped
 # ---- Start
 beat b
 keep_beating a
-a_beats=$beating
-wait_for 5 eval 'api GET /api/v1/endpoints/a; [ "$(field .state)" = online ]'
+wait_for 60 eval 'api GET /api/v1/endpoints/a; [ "$(field .state)" = online ]'
 api POST /api/v1/desktops/anna/start '{"endpoint":"a"}'
 job=$(field .id)
 is "$http $(field '"\(.kind) \(.step) \(.endpoint)"')" "202 start run a" "a job"
@@ -50,7 +49,7 @@ api POST /api/v1/desktops/anna/start '{}'
 is "$http" 409 "one job at a time"
 work_of a
 is "$(field '"\(.job) \(.kind) \(.desktop) \(.epoch) \(.snapshot) \(.memory) \(.lease.policy) \(.lease.ttl_ms) \(.machine.memory_mib)"')" \
-	"$job run anna 1 $first false strict 2000 512" "the work item"
+	"$job run anna 1 $first false strict 8000 512" "the work item"
 work_of a aaaa 0
 is "$answer" null "it is not handed out twice"
 work_of a bbbb 0
@@ -72,17 +71,16 @@ is "$http $(field .cancel)" "200 false" "a reports that the guest runs"
 api GET "/api/v1/jobs/$job"
 sent=$(field .result.bytes_before_run)
 check "bytes_before_run is what the server had sent" test "$sent" = "$(stat -c %s "$TAP_DIR/fetched")"
-kill "$a_beats"
+stop_beating a
 running='[{"desktop":"anna","epoch":1,"state":"running","memory":"local","complete":true}]'
 keep_beating a "$running"
-a_beats=$beating
 report a "$job" run "done" '{"running_ms":120,"local_ms":900}'
 check "the job is done" job_is "$job" "done"
 report a "$job" run "done" '{"running_ms":120,"local_ms":900}'
 is "$http" 409 "a repeated report: the job is over"
-check "the desktop runs" wait_for 3 desktop_is anna running
+check "the desktop runs" wait_for 60 desktop_is anna running
 beat a "$running"
-is "$(field '"\(.leases[0].desktop) \(.leases[0].ttl_ms) \(.stale|length)"')" "anna 2000 0" "its lease is renewed"
+is "$(field '"\(.leases[0].desktop) \(.leases[0].ttl_ms) \(.stale|length)"')" "anna 8000 0" "its lease is renewed"
 beat b "$running"
 is "$(field '"\(.leases|length) \(.stale[0].desktop)"')" "0 anna" "b is told that it has no right to it"
 
@@ -119,27 +117,25 @@ third=$snapshot
 
 # ---- The endpoint is lost
 check "a session that will be late" open_session a anna 1
-kill "$a_beats"
 keep_beating b
-b_beats=$beating
+stop_beating a
 lost_at=$(tap_now_ms)
-work_of b dddd 15000
+beat a "$running" # the last one
+work_of b dddd 59000
 noticed=$(($(tap_now_ms) - lost_at))
-diag "noticed after $noticed ms (ttl 2000, margin 1000)"
+diag "noticed after $noticed ms (ttl 8000, margin 1000)"
 is "$(field '"\(.kind) \(.desktop) \(.epoch) \(.snapshot) \(.memory)"')" "run anna 2 $third false" "b is told to run it, from the newest snapshot"
-check "not before ttl and margin have passed" test "$noticed" -ge 2400
+check "not before ttl and margin have passed" test "$noticed" -ge 9000
 job=$(field .job)
 check "the desktop is failing over" desktop_is anna failing-over
 api GET "/api/v1/jobs/$job"
 is "$(field '"\(.kind) \(.result.from) \(.result.reason) \(.user)"')" "failover a lease lost system" "the job says what happened"
-check "silent_ms is between ttl and ttl + 3 s" test "$(field .result.silent_ms)" -ge 2900 -a "$(field .result.silent_ms)" -lt 6000
+check "silent_ms is at least ttl and margin" test "$(field .result.silent_ms)" -ge 8900 -a "$(field .result.silent_ms)" -lt 60000
 report b "$job" run running '{"running_ms":50,"first_output_ms":80}'
 report b "$job" run "done" '{"running_ms":50,"first_output_ms":80,"local_ms":700}'
 check "the failover is done" job_is "$job" "done"
-kill "$b_beats"
 keep_beating b '[{"desktop":"anna","epoch":2,"state":"running","memory":"local","complete":true}]'
-b_beats=$beating
-check "it runs on b" wait_for 3 desktop_is anna running
+check "it runs on b" wait_for 60 desktop_is anna running
 is "$(field .endpoint)" b "... says the desktop"
 
 # ---- The lost one comes back
@@ -161,29 +157,26 @@ is "$http" 409 "failover is refused while the endpoint is alive"
 
 # ---- Move, stop
 keep_beating a
-a_beats=$beating
 api POST /api/v1/desktops/anna/move '{"endpoint":"a"}'
 job=$(field .id)
 work_of b dddd
 is "$(field '"\(.job) \(.kind) \(.epoch)"')" "$job suspend 2" "a move begins with suspend"
 check "uploaded" upload b anna 2 "$TAP_DIR/live" live "$third" "$job"
-kill "$b_beats"
+stop_beating b
 report b "$job" suspend "done" "{\"snapshot\":\"$snapshot\"}"
 work_of a eeee
 is "$(field '"\(.job) \(.kind) \(.epoch) \(.memory) \(.snapshot)"')" "$job run 3 true $snapshot" "... and goes on with run, from memory"
 report a "$job" run "done" '{"running_ms":1,"local_ms":2}'
-kill "$a_beats"
 keep_beating a '[{"desktop":"anna","epoch":3,"state":"off","memory":"local","complete":true}]'
 work_of a eeee
 is "$(field '"\(.kind) \(.epoch) \(.force)"')" "stop 3 false" "a guest that powers off: its disks are saved by themselves"
 job=$(field .job)
 check "saved" upload a anna 3 "$TAP_DIR/disk" cold "$snapshot" "$job"
 report a "$job" stop "done" "{\"snapshot\":\"$snapshot\"}"
-check "the desktop is stopped" wait_for 3 desktop_is anna stopped
+check "the desktop is stopped" wait_for 60 desktop_is anna stopped
 is "$(field '"\(.endpoint) \(.lease.state)"')" "null free" "nobody holds it"
 
 # ---- Failure and cancel
-kill "$a_beats"
 keep_beating a
 api POST /api/v1/desktops/anna/resume '{}'
 like "$(field .error)" "no memory" "the newest snapshot has no memory: resume says so"
@@ -215,10 +208,9 @@ job=$(field .id)
 epoch=$(api GET /api/v1/desktops/anna && field .epoch)
 work_of a eeee
 report a "$job" run "done" '{"running_ms":1,"local_ms":2}'
-kill "$a_beats"
+stop_beating a
 keep_beating b
-b_beats=$beating
-wait_for 5 eval 'api GET /api/v1/endpoints/b; [ "$(field .state)" = online ]'
+wait_for 60 eval 'api GET /api/v1/endpoints/b; [ "$(field .state)" = online ]'
 crashed="[{\"desktop\":\"anna\",\"epoch\":$epoch,\"state\":\"crashed\",\"memory\":\"local\",\"complete\":true}]"
 beat a "$crashed"
 is "$(field '.leases | length')" 0 "a crashed desktop gives its lease back"
@@ -235,7 +227,7 @@ report "$where" "$job" run "done" '{"running_ms":1,"local_ms":2}'
 beat "$where" "[{\"desktop\":\"anna\",\"epoch\":$((epoch + 1)),\"state\":\"crashed\"}]"
 check "a second crash within two minutes is left to a person" desktop_is anna error
 like "$(field .note)" "QEMU on endpoint" "... with the reason"
-kill "$b_beats"
+stop_beating b
 
 # ---- A catalogue that is older than the store
 stop_server

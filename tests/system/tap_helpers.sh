@@ -22,6 +22,9 @@ for body in 'fail f' 'check f false' 'is a b f' 'like abc ^b f' 'unlike abc ^a f
 	like "$output" $'not ok 1 - f\n.*ok 2 - after\n1..2' "... and the test goes on"
 done
 
+inner 'explains() { echo "what else is known"; }; tap_explain=explains; fail one; done_testing'
+like "$output" '# what else is known' "a failure is explained"
+
 inner 'pass one; exit 0'
 unlike "$output" '1\.\.' "a test that stops early prints no plan"
 inner 'pass one; undefined_variable=$nothing_sets_this; done_testing'
