@@ -393,8 +393,72 @@ void pack_unref(struct pack *pack)
 		return;
 	base_close(pack->fd);
 	OPENSSL_cleanse(pack->key, sizeof(pack->key));
+	free(atomic_load(&pack->slots));
 	free(pack->entries);
 	free(pack);
+}
+
+/* ---- Finding a chunk ---------------------------------------------------------------------------------------- */
+
+enum { SLOT_FREE = 0xffff };
+_Static_assert((int)PACK_RECORDS_MAX <= (int)SLOT_FREE, "a record's number fits a slot");
+
+static size_t slot_count(const struct pack *pack)
+{
+	size_t n = 16;
+
+	while (n < (size_t)pack->count * 2)
+		n *= 2;
+	return n;
+}
+
+/* An id is as good as random; its last bytes, as the index goes by a hash of its own. */
+static size_t slot_of(const struct chunk_id *id, size_t slots)
+{
+	uint32_t word;
+
+	memcpy(&word, id->bytes + CHUNK_ID_LEN - sizeof(word), sizeof(word));
+	return word & (slots - 1);
+}
+
+static uint16_t *slots_make(struct pack *pack)
+{
+	size_t n = slot_count(pack);
+	uint16_t *slots = malloc(n * sizeof(*slots)), *expected = NULL;
+
+	if (!slots)
+		return NULL;
+	memset(slots, 0xff, n * sizeof(*slots));
+	for (uint32_t i = 0; i < pack->count; i++) {
+		size_t slot = slot_of(&pack->entries[i].id, n);
+
+		if (pack->entries[i].type != PACK_CHUNK)
+			continue;
+		while (slots[slot] != SLOT_FREE)
+			slot = (slot + 1) & (n - 1);
+		slots[slot] = (uint16_t)i;
+	}
+	/* Two threads may make it at once: one table stays. */
+	if (atomic_compare_exchange_strong(&pack->slots, &expected, slots))
+		return slots;
+	free(slots);
+	return expected;
+}
+
+bool pack_find(struct pack *pack, const struct chunk_id *id, uint32_t *record)
+{
+	const uint16_t *slots = atomic_load_explicit(&pack->slots, memory_order_acquire);
+	size_t n = slot_count(pack);
+
+	if (!slots)
+		slots = slots_make(pack);
+	for (size_t slot = slot_of(id, n); slots && slots[slot] != SLOT_FREE; slot = (slot + 1) & (n - 1)) {
+		if (!chunk_id_equal(&pack->entries[slots[slot]].id, id))
+			continue;
+		*record = slots[slot];
+		return true;
+	}
+	return false;
 }
 
 int pack_read(const struct pack *pack, uint32_t i, uint8_t *buf, struct chunk_encoded *chunk,

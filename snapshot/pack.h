@@ -59,6 +59,7 @@ struct pack {
 	uint32_t count;
 	uint32_t capacity;
 	struct pack_entry *entries;
+	_Atomic(uint16_t *) slots; /* pack_find's table; NULL: not made yet */
 };
 
 enum { PACK_STORE_ID_LEN = 16 };
@@ -122,6 +123,14 @@ DEFINE_CLEANUP(struct pack *, pack_unref);
 /* Read and check record @i; buf: uint8_t[CHUNK_MAX + PACK_RECORD_EXTRA], chunk->data points into it. */
 int pack_read(const struct pack *pack, uint32_t i, uint8_t *buf, struct chunk_encoded *chunk,
 	      struct err *err);
+
+/**
+ * pack_find(pack, id, record):
+ * Which record of a complete pack is chunk @id? The first call makes a table, 4 bytes or so for each record.
+ *
+ * Return true with *record set; false also when memory is short.
+ */
+bool pack_find(struct pack *pack, const struct chunk_id *id, uint32_t *record);
 
 static inline size_t pack_record_len(const struct pack_entry *entry)
 {

@@ -450,6 +450,7 @@ int store_open(struct store **out, const char *path, const char *key_path, enum 
 	pthread_mutex_init(&store->sync_lock, NULL);
 	pthread_mutex_init(&store->flush_lock, NULL);
 	pthread_mutex_init(&store->add_lock, NULL);
+	pthread_mutex_init(&store->gc_lock, NULL);
 	commit_lock_init(&store->commit_lock);
 	store->path = io_printf("%s", path);
 	store->packs_path = io_printf("%s/packs", path);
@@ -490,6 +491,7 @@ void store_close(struct store *store)
 	pthread_mutex_destroy(&store->sync_lock);
 	pthread_mutex_destroy(&store->flush_lock);
 	pthread_mutex_destroy(&store->add_lock);
+	pthread_mutex_destroy(&store->gc_lock);
 	pthread_rwlock_destroy(&store->commit_lock);
 	free(store->path);
 	free(store->packs_path);
@@ -540,11 +542,12 @@ int store_reindex(const char *path, const char *key_path, struct err *err)
 	CLEANUP_FREE char *default_path = default_key_path(path);
 	CLEANUP_FREE char *file = io_printf("%s/store.json", path);
 	CLEANUP_FREE char *state = io_printf("%s/index/state", path);
+	CLEANUP_FREE char *refs = io_printf("%s/index/refs", path);
 	CLEANUP_FREE char *temp = io_printf("%s/tmp", path);
 	CLEANUP(store_close) struct store *store = NULL;
 	int r;
 
-	if (!default_path || !file || !state || !temp)
+	if (!default_path || !file || !state || !refs || !temp)
 		return err_set(err, ENOMEM, "reindex %s", path);
 	if (access(file, F_OK) != 0) {
 		r = config_recover(path, key_path ? key_path : default_path, err);
@@ -557,6 +560,8 @@ int store_reindex(const char *path, const char *key_path, struct err *err)
 	/* Without the state the runs are not used either; the next one's tidying removes them. */
 	if (unlink(state) < 0 && errno != ENOENT)
 		return err_set(err, errno, "delete %s", state);
+	if (unlink(refs) < 0 && errno != ENOENT)
+		return err_set(err, errno, "delete %s", refs);
 	r = store_open(&store, path, key_path, STORE_WRITE, err);
 	return r < 0 ? r : store_state_save(store, err);
 }

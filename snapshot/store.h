@@ -109,6 +109,7 @@ bool store_is_pinned(struct store *store, const char *id);
 
 struct store_gc {
 	bool dry_run;
+	bool count_anew;                 /* do not trust what earlier runs counted: walk all trees */
 	bool rekey;                      /* rewrite packs that are not under the newest key, too */
 	unsigned repack_percent;         /* packs with less alive are rewritten; 0: 50 */
 	struct volume_progress *progress;/* bytes: of packs looked at; may be NULL */
@@ -118,11 +119,13 @@ struct store_gc_result {
 	uint64_t packs_deleted, packs_rewritten; /* deleted: also those that were rewritten */
 	uint64_t packs_waiting;                  /* condemned, until older sessions have ended */
 	uint64_t freed_bytes, written_bytes;
+	uint64_t snapshots_walked, read_bytes;   /* came or went since the last run; of their tree nodes that had to be read */
+	bool counted_anew;                       /* all snapshots were walked: the first run, or the earlier counts were of no use */
 };
 /**
  * store_gc(store, order, result, err):
- * Delete what no snapshot needs. Safe beside any number of sessions; reads trees, and chunk data only of packs that it
- * rewrites; may be killed and repeated at any time.
+ * Delete what no snapshot needs, at the cost of what came and went since the last run. Safe beside any number of sessions; reads
+ * tree nodes, and chunk data only of packs that it rewrites; may be killed and repeated at any time.
  *
  * Return 0; -ENOENT or -EBADMSG when a snapshot is damaged (then nothing is deleted); -ECANCELED; or -errno.
  */

@@ -8,7 +8,7 @@
 #include "snapshot/store_cli.h"
 #include "snapshot/store_retention.h"
 
-enum { OPT_DRY_RUN = STORE_CLI_OPT_OWN, OPT_DESKTOP, OPT_REPACK, OPT_REKEY, OPT_KEEP };
+enum { OPT_DRY_RUN = STORE_CLI_OPT_OWN, OPT_DESKTOP, OPT_REPACK, OPT_REKEY, OPT_FULL, OPT_KEEP };
 
 /* ---- forget, pin -------------------------------------------------------------------------------------------- */
 
@@ -216,23 +216,32 @@ static bool gc_take(void *arg, int option, const char *value)
 		gc->order.rekey = true;
 		return true;
 	}
+	if (option == OPT_FULL) {
+		gc->order.count_anew = true;
+		return true;
+	}
 	return store_cli_number("--repack", value, 100, &gc->percent);
 }
 
 static int gc_answer(const struct gc *gc, const struct store_gc_result *r, uint64_t ms)
 {
-	char freed[32], written[32];
+	char freed[32], written[32], read[32];
 
 	if (gc->cli.json)
 		return store_cli_print(json_pack(
-			"{sb sI sI sI sI sI sI sI sf}", "dry_run", gc->order.dry_run, "live_chunks",
+			"{sb sI sI sI sI sI sI sI sI sI sb sf}", "dry_run", gc->order.dry_run, "live_chunks",
 			(json_int_t)r->live_chunks, "dead_chunks", (json_int_t)r->dead_chunks,
 			"packs_deleted", (json_int_t)r->packs_deleted, "packs_rewritten",
 			(json_int_t)r->packs_rewritten, "packs_waiting", (json_int_t)r->packs_waiting,
 			"freed_bytes", (json_int_t)r->freed_bytes, "written_bytes",
-			(json_int_t)r->written_bytes, "seconds", (double)ms / 1000));
+			(json_int_t)r->written_bytes, "snapshots_walked",
+			(json_int_t)r->snapshots_walked, "read_bytes", (json_int_t)r->read_bytes,
+			"counted_anew", r->counted_anew, "seconds", (double)ms / 1000));
 	store_cli_bytes(r->freed_bytes, freed);
+	store_cli_bytes(r->read_bytes, read);
 	store_cli_bytes(r->written_bytes, written);
+	printf("walked %llu snapshots%s, %s of tree nodes read\n", (unsigned long long)r->snapshots_walked,
+	       r->counted_anew ? " (all: nothing was counted before)" : "", read);
 	printf("%llu chunks are needed, %llu are not\n%s %llu packs (%s), of which %llu %s rewritten (%s)\n",
 	       (unsigned long long)r->live_chunks, (unsigned long long)r->dead_chunks,
 	       gc->order.dry_run ? "would delete" : "deleted", (unsigned long long)r->packs_deleted,
@@ -246,6 +255,7 @@ int store_cli_prune_gc(int argc, char **argv)
 	static const struct option options[] = { { "dry-run", no_argument, NULL, OPT_DRY_RUN },
 						 { "repack", required_argument, NULL, OPT_REPACK },
 						 { "rekey", no_argument, NULL, OPT_REKEY },
+						 { "full", no_argument, NULL, OPT_FULL },
 						 { 0 } };
 	CLEANUP(store_close) struct store *store = NULL;
 	struct volume_progress progress = { 0 };

@@ -1,9 +1,11 @@
 /* Garbage collection: live → condemned → deleted.
  *
- * Marking runs beside commits; the decision is made under commit_lock, after the snapshots that came meanwhile were marked,
- * too. A condemned pack counts as absent for every lookup, and a commit that still relies on it (its session was told
+ * What is needed is known by counts of references, which are kept from one run to the next (store_refs.h): only what came and what
+ * went is walked. That runs beside commits; the decision is made under commit_lock, after the snapshots that came meanwhile were
+ * counted, too. A condemned pack counts as absent for every lookup, and a commit that still relies on it (its session was told
  * earlier that a chunk is there) makes it live again. It is deleted when no session is left that is older than its
- * condemnation. Nothing of this is on disk: after a crash a pack is there or not, and the next GC finds out again.
+ * condemnation. Nothing of this is on disk: after a crash a pack is there or not, and the next GC finds out again. The counts are
+ * saved before the first pack is deleted: what they count is there, or they say themselves that they are of no use.
  *
  * Rewriting copies what is marked into new packs, which are durable before the old one is condemned; if a commit came to rely
  * on something else in the old pack meanwhile, that stays.
@@ -16,7 +18,7 @@
 
 #include "common/clock.h"
 #include "common/io.h"
-#include "snapshot/store_mark.h"
+#include "snapshot/store_refs.h"
 #include "snapshot/store_session.h"
 #include "snapshot/store_state.h"
 
@@ -30,7 +32,9 @@ struct gc {
 	struct store *store;
 	const struct store_gc *order;
 	struct store_gc_result *result;
-	struct store_mark *mark;
+	struct store_refs *refs;
+	uint64_t *manifests; /* pack << 32 | record of those that are listed, sorted */
+	size_t manifest_count;
 	uint32_t *rewrite; /* packs to rewrite */
 	size_t rewrite_count;
 };
@@ -38,6 +42,11 @@ struct gc {
 static bool cancelled(const struct gc *gc)
 {
 	return gc->order->progress && atomic_load(&gc->order->progress->cancel);
+}
+
+static const atomic_bool *cancel_of(const struct gc *gc)
+{
+	return gc->order->progress ? &gc->order->progress->cancel : NULL;
 }
 
 static struct store_pack row_of(struct store *store, uint32_t number)
@@ -71,16 +80,68 @@ static bool deletable(const struct store *store, const struct store_pack *row)
 
 /* ---- What is alive in a pack -------------------------------------------------------------------------------- */
 
+static int by_number(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+/* Where the manifests of listed snapshots are; under commit_lock. */
+static int manifests_find(struct gc *gc, struct err *err)
+{
+	CLEANUP_FREE struct store_snapshot *rows = NULL;
+	size_t n;
+	int r = store_catalogue_rows(gc->store, &rows, &n, err);
+
+	if (r < 0)
+		return r;
+	gc->manifests = calloc(n + 1, sizeof(*gc->manifests));
+	if (!gc->manifests)
+		return err_set(err, ENOMEM, "collect garbage");
+	for (size_t i = 0; i < n; i++)
+		gc->manifests[i] = (uint64_t)rows[i].pack << 32 | rows[i].record;
+	gc->manifest_count = n;
+	if (n)
+		qsort(gc->manifests, n, sizeof(*gc->manifests), by_number);
+	return 0;
+}
+
+/* How many of them are in that pack? */
+static size_t manifests_in(const struct gc *gc, uint32_t number)
+{
+	size_t low = 0, high = gc->manifest_count, first;
+
+	while (low < high) {
+		size_t mid = (low + high) / 2;
+
+		if (gc->manifests[mid] >> 32 < number)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	for (first = low; low < gc->manifest_count && gc->manifests[low] >> 32 == number; low++)
+		;
+	return low - first;
+}
+
 /* A note lives as long as the manifest it is about is in some pack. */
 static bool record_alive(struct gc *gc, struct pack *pack, uint32_t number, uint32_t i)
 {
-	if (pack->entries[i].type != PACK_NOTE)
-		return store_mark_has(gc->mark, number, i);
+	uint64_t place = (uint64_t)number << 32 | i;
+
+	switch (pack->entries[i].type) {
+	case PACK_CHUNK:
+		return store_refs_has(gc->refs, number, i);
+	case PACK_MANIFEST:
+		return gc->manifest_count && bsearch(&place, gc->manifests, gc->manifest_count,
+						     sizeof(place), by_number);
+	}
 	return store_catalogue_note_needed(gc->store, pack, i);
 }
 
 struct alive {
-	uint64_t records, bytes, chunks, dead_bytes, dead_chunks;
+	uint64_t records, bytes, dead_bytes;
 	bool old_key;
 };
 
@@ -94,15 +155,11 @@ static int count_alive(struct gc *gc, uint32_t number, struct alive *alive, stru
 		alive->old_key = memcmp(pack->key_id, store_key_newest(&gc->store->keys)->id,
 					STORE_KEY_ID_LEN) != 0;
 	for (uint32_t i = 0; r == 0 && i < pack->count; i++) {
-		bool is_chunk = pack->entries[i].type == PACK_CHUNK;
-
 		if (record_alive(gc, pack, number, i)) {
 			alive->records++;
 			alive->bytes += pack_record_len(&pack->entries[i]);
-			alive->chunks += is_chunk;
 		} else {
 			alive->dead_bytes += pack_record_len(&pack->entries[i]);
-			alive->dead_chunks += is_chunk;
 		}
 	}
 	return r;
@@ -127,56 +184,110 @@ static size_t count_small(const struct store *store)
 	return n;
 }
 
+static unsigned repack_percent(const struct gc *gc)
+{
+	return gc->order->repack_percent ? gc->order->repack_percent : REPACK_PERCENT;
+}
+
+/* By what is known without opening the pack: may there be something to do? */
+static bool worth_a_look(const struct gc *gc, uint32_t number, const struct store_refs_summary *sum,
+			 const struct store_pack *row, bool merge_small)
+{
+	return (!sum->live_chunks && !manifests_in(gc, number)) ||
+	       sum->live_bytes * 100 < sum->bytes * repack_percent(gc) ||
+	       (merge_small && row->size < SMALL_PACK) || gc->order->rekey;
+}
+
+static int decide_pack(struct gc *gc, uint32_t number, bool merge_small, struct err *err)
+{
+	struct store_pack row = row_of(gc->store, number);
+	struct store_refs_summary sum;
+	struct alive alive;
+	int r;
+
+	if (row.state != STORE_PACK_LIVE)
+		return 0;
+	r = store_refs_summary(gc->refs, number, &sum, err);
+	if (r < 0)
+		return r;
+	gc->result->live_chunks += sum.live_chunks;
+	gc->result->dead_chunks += sum.chunks - sum.live_chunks;
+	if (!worth_a_look(gc, number, &sum, &row, merge_small) || !deletable(gc->store, &row))
+		return 0;
+	r = count_alive(gc, number, &alive, err);
+	if (r < 0)
+		return r;
+	if (!alive.records) {
+		gc->result->packs_deleted++;
+		gc->result->freed_bytes += row.size;
+		if (!gc->order->dry_run)
+			condemn(gc->store, number);
+	} else if (alive.bytes * 100 < (alive.bytes + alive.dead_bytes) * repack_percent(gc) ||
+		   (merge_small && row.size < SMALL_PACK) || (gc->order->rekey && alive.old_key)) {
+		gc->result->packs_rewritten++;
+		gc->result->packs_deleted++;
+		gc->result->freed_bytes += row.size;
+		gc->result->written_bytes += alive.bytes;
+		gc->rewrite[gc->rewrite_count++] = number;
+	}
+	return 0;
+}
+
 /* Under commit_lock, exclusively: condemn what is dead, list what is worth rewriting. */
 static int decide(struct gc *gc, struct err *err)
 {
-	unsigned percent = gc->order->repack_percent ? gc->order->repack_percent : REPACK_PERCENT;
 	bool merge_small = count_small(gc->store) >= SMALL_MANY;
 	size_t n = gc->store->pack_count;
-	int r = 0;
+	int r = manifests_find(gc, err);
 
 	gc->rewrite = calloc(n + 1, sizeof(*gc->rewrite));
-	if (!gc->rewrite)
+	if (r == 0 && !gc->rewrite)
 		return err_set(err, ENOMEM, "collect garbage");
-	for (uint32_t i = 0; r == 0 && i < n; i++) {
-		struct store_pack row = row_of(gc->store, i);
-		struct alive alive;
+	for (uint32_t i = 0; r == 0 && i < n; i++)
+		r = decide_pack(gc, i, merge_small, err);
+	return r;
+}
 
-		if (row.state != STORE_PACK_LIVE)
-			continue;
-		r = count_alive(gc, i, &alive, err);
-		if (r < 0)
-			break;
-		gc->result->live_chunks += alive.chunks;
-		gc->result->dead_chunks += alive.dead_chunks;
-		if (!deletable(gc->store, &row))
-			continue;
-		if (!alive.records) {
-			gc->result->packs_deleted++;
-			gc->result->freed_bytes += row.size;
-			if (!gc->order->dry_run)
-				condemn(gc->store, i);
-		} else if (alive.bytes * 100 < (alive.bytes + alive.dead_bytes) * percent ||
-			   (merge_small && row.size < SMALL_PACK) ||
-			   (gc->order->rekey && alive.old_key)) {
-			gc->result->packs_rewritten++;
-			gc->result->packs_deleted++;
-			gc->result->freed_bytes += row.size;
-			gc->result->written_bytes += alive.bytes;
-			gc->rewrite[gc->rewrite_count++] = i;
-		}
+/* ---- What is needed ----------------------------------------------------------------------------------------- */
+
+static int refs_anew(struct gc *gc, struct err *err)
+{
+	store_refs_free(gc->refs);
+	gc->refs = NULL;
+	gc->result->counted_anew = true;
+	return store_refs_new(&gc->refs, gc->store, err);
+}
+
+/* The counts of the last run, less what went and more what came; all of them anew if there is any doubt. */
+static int refs_bring_up(struct gc *gc, struct err *err)
+{
+	int r = store_refs_new(&gc->refs, gc->store, err);
+
+	if (r == 0)
+		r = gc->order->count_anew ? STORE_REFS_DOUBT : store_refs_load(gc->refs, err);
+	if (r == STORE_REFS_DOUBT)
+		r = refs_anew(gc, err);
+	/* First what came: what both have is then never without a reference, and not read. */
+	if (r == 0)
+		r = store_refs_add(gc->refs, cancel_of(gc), err);
+	if (r == 0)
+		r = store_refs_drop(gc->refs, cancel_of(gc), err);
+	if (r == STORE_REFS_DOUBT) {
+		r = refs_anew(gc, err);
+		if (r == 0)
+			r = store_refs_add(gc->refs, cancel_of(gc), err);
 	}
 	return r;
 }
 
-static int mark_and_decide(struct gc *gc, struct err *err)
+static int count_and_decide(struct gc *gc, struct err *err)
 {
-	int r = store_mark_snapshots(gc->mark, err);
+	int r = refs_bring_up(gc, err);
 
 	if (r < 0)
 		return r;
 	pthread_rwlock_wrlock(&gc->store->commit_lock);
-	r = store_mark_snapshots(gc->mark, err); /* those committed meanwhile */
+	r = store_refs_add(gc->refs, cancel_of(gc), err); /* those committed meanwhile */
 	if (r == 0)
 		r = decide(gc, err);
 	pthread_rwlock_unlock(&gc->store->commit_lock);
@@ -205,7 +316,27 @@ static int copy_alive(struct gc *gc, struct store_session *session, uint32_t num
 		if (r == 0)
 			r = store_session_copy(session, (enum pack_record_type)pack->entries[i].type,
 					       &chunk, err);
-		*copied += store_mark_has(gc->mark, number, i);
+		*copied += pack->entries[i].type == PACK_CHUNK;
+	}
+	return r;
+}
+
+/* Condemn a pack whose live records were copied, unless a commit came to rely on something else in it meanwhile. Under commit_lock. */
+static int replace_pack(struct gc *gc, uint32_t number, uint64_t copied, struct err *err)
+{
+	struct store *store = gc->store;
+	struct store_refs_summary sum;
+	int r = store_refs_summary(gc->refs, number, &sum, err);
+
+	if (r < 0 || row_of(store, number).state != STORE_PACK_LIVE || sum.live_chunks != copied)
+		return r;
+	/* First: a chunk is then found where its copy is. */
+	condemn(store, number);
+	r = store_refs_move(gc->refs, number, err);
+	if (r) {
+		pthread_mutex_lock(&store->lock);
+		store->packs[number].state = STORE_PACK_LIVE;
+		pthread_mutex_unlock(&store->lock);
 	}
 	return r;
 }
@@ -232,14 +363,10 @@ static int rewrite_domain(struct gc *gc, struct store_domain *domain, struct err
 	if (r < 0)
 		return r;
 	pthread_rwlock_wrlock(&store->commit_lock);
-	r = store_mark_snapshots(gc->mark, err);
-	for (size_t i = 0; r == 0 && i < gc->rewrite_count; i++) {
-		struct store_pack row = row_of(store, gc->rewrite[i]);
-
-		if (row.domain == domain && row.state == STORE_PACK_LIVE &&
-		    store_mark_count(gc->mark, gc->rewrite[i]) == copied[i])
-			condemn(store, gc->rewrite[i]);
-	}
+	r = store_refs_add(gc->refs, cancel_of(gc), err);
+	for (size_t i = 0; r == 0 && i < gc->rewrite_count; i++)
+		if (row_of(store, gc->rewrite[i]).domain == domain)
+			r = replace_pack(gc, gc->rewrite[i], copied[i], err);
 	pthread_rwlock_unlock(&store->commit_lock);
 	return r;
 }
@@ -323,25 +450,50 @@ static int delete_condemned(struct gc *gc, struct err *err)
 	return r;
 }
 
+/* Not durable, or not saved at all, costs the next run time: the counts that are on disk say what they are about. */
+static int refs_keep(struct gc *gc, struct err *err)
+{
+	return gc->order->dry_run ? 0 : store_refs_save(gc->refs, err);
+}
+
+static int collect(struct gc *gc, struct err *err)
+{
+	int r = count_and_decide(gc, err);
+
+	if (r == 0)
+		r = refs_keep(gc, err);
+	if (r == 0 && !gc->order->dry_run && gc->rewrite_count) {
+		r = rewrite(gc, err);
+		/* The copies are counted otherwise than their originals: with the next run all is counted anew. */
+		if (r == STORE_REFS_DOUBT)
+			r = 0;
+		else if (r == 0)
+			r = refs_keep(gc, err);
+	}
+	if (r == 0 && !gc->order->dry_run)
+		r = delete_condemned(gc, err);
+	return r;
+}
+
 int store_gc(struct store *store, const struct store_gc *order, struct store_gc_result *result,
 	     struct err *err)
 {
-	CLEANUP(store_mark_free) struct store_mark *mark = NULL;
 	struct gc gc = { .store = store, .order = order, .result = result };
 	int r;
 
 	memset(result, 0, sizeof(*result));
 	r = store_check_writable(store, err);
-	if (r == 0)
-		r = store_mark_new(&mark, store, err);
 	if (r < 0)
-		return r;
-	gc.mark = mark;
-	r = mark_and_decide(&gc, err);
-	if (r == 0 && !order->dry_run && gc.rewrite_count)
-		r = rewrite(&gc, err);
-	if (r == 0 && !order->dry_run)
-		r = delete_condemned(&gc, err);
+		return err_wrap(err, r, "collect garbage");
+	pthread_mutex_lock(&store->gc_lock);
+	r = collect(&gc, err);
+	if (gc.refs) {
+		result->read_bytes = store_refs_bytes_read(gc.refs);
+		result->snapshots_walked = store_refs_snapshots_walked(gc.refs);
+	}
+	pthread_mutex_unlock(&store->gc_lock);
+	store_refs_free(gc.refs);
+	free(gc.manifests);
 	free(gc.rewrite);
 	return r < 0 ? err_wrap(err, r, "collect garbage") : 0;
 }

@@ -1,6 +1,6 @@
 /* store_internal.h - what the files of the store share and nobody else includes.
  *
- * Lock order: commit_lock, then a session's lock, then flush_lock, add_lock,
+ * Lock order: gc_lock, commit_lock, then a session's lock, then flush_lock, add_lock,
  * sync_lock, then store->lock; never the other way round.
  * commit_lock is held shared from a commit's check to the moment its snapshot is listed, and exclusively by GC while it
  * decides: so GC never misses a snapshot whose chunks it is about to condemn.
@@ -15,7 +15,7 @@
 #include "snapshot/store.h"
 #include "snapshot/store_index.h"
 
-enum { STORE_CACHE_PACKS = 128, STORE_PATH_JSON_MAX = 64 << 10 };
+enum { STORE_CACHE_PACKS = 128, STORE_HOT_PACKS = 4, STORE_PATH_JSON_MAX = 64 << 10 };
 
 struct store_domain {
 	struct store *store;
@@ -41,7 +41,7 @@ struct store_pack {
 	uint64_t session;       /* of the open session that wrote it; 0: of none */
 	uint64_t condemned_at;  /* store->sequence then */
 	uint64_t verified_wall_ms; /* 0: never */
-	struct pack *cached;    /* NULL or in store->cache */
+	uint32_t cached;        /* its place in store->cache, + 1; 0: it is not there */
 };
 
 struct store_snapshot {
@@ -63,6 +63,7 @@ struct store {
 	const struct store_key *index_key; /* tags are made with */
 	pthread_mutex_t flush_lock;        /* one flush of the index at a time */
 	pthread_mutex_t add_lock;          /* a row and its entries appear together */
+	pthread_mutex_t gc_lock;           /* one GC at a time */
 	pthread_rwlock_t commit_lock;
 	pthread_mutex_t sync_lock; /* around the fsync of packs/ */
 
@@ -71,6 +72,7 @@ struct store {
 	size_t pack_count, pack_capacity;
 	struct { uint32_t number; uint64_t used; struct pack *pack; } cache[STORE_CACHE_PACKS];
 	uint64_t cache_clock;
+	uint32_t hot[STORE_HOT_PACKS], hot_next; /* packs in which chunks were found lately: their neighbours are probably there, too */
 	struct store_domain *domains;
 	struct store_snapshot *snapshots; /* sorted by id */
 	size_t snapshot_count, snapshot_capacity;
@@ -110,6 +112,9 @@ struct store_place {
 	struct pack *pack; /* a reference; NULL: none */
 	uint32_t number, record;
 };
+/* All live places of a chunk: it may have been stored twice. To be unref'd. Return how many, at most STORE_INDEX_CANDIDATES, or -errno. */
+int store_table_find_all(struct store_domain *domain, const struct chunk_id *id,
+			 struct store_place out[STORE_INDEX_CANDIDATES], struct err *err);
 /* rescue: a condemned pack that has the chunk becomes live again. Return 0, STORE_ABSENT or -errno. */
 int store_table_find(struct store_domain *domain, const struct chunk_id *id, bool rescue,
 		     struct store_place *out, struct err *err);

@@ -59,20 +59,24 @@ static void cache_put(struct store *store, uint32_t number, struct pack *pack)
 		if (!store->cache[i].pack || store->cache[i].used < store->cache[oldest].used)
 			oldest = i;
 	if (store->cache[oldest].pack) {
-		store->packs[store->cache[oldest].number].cached = NULL;
+		store->packs[store->cache[oldest].number].cached = 0;
 		pack_unref(store->cache[oldest].pack);
 	}
 	store->cache[oldest].number = number;
 	store->cache[oldest].used = ++store->cache_clock;
 	store->cache[oldest].pack = pack_ref(pack);
-	store->packs[number].cached = pack;
+	store->packs[number].cached = (uint32_t)oldest + 1;
 }
 
-static void cache_touch(struct store *store, const struct pack *pack)
+/* A reference to pack @number if it is in the cache; under store->lock. */
+static struct pack *cache_get(struct store *store, uint32_t number)
 {
-	for (size_t i = 0; i < STORE_CACHE_PACKS; i++)
-		if (store->cache[i].pack == pack)
-			store->cache[i].used = ++store->cache_clock;
+	uint32_t at = store->packs[number].cached;
+
+	if (!at)
+		return NULL;
+	store->cache[at - 1].used = ++store->cache_clock;
+	return pack_ref(store->cache[at - 1].pack);
 }
 
 int store_table_index(struct store *store, struct pack *pack, uint32_t number, struct err *err)
@@ -131,10 +135,7 @@ int store_table_pack(struct store *store, uint32_t number, struct pack **out, st
 	pthread_mutex_lock(&store->lock);
 	assert(number < store->pack_count);
 	name = store->packs[number].name;
-	if (store->packs[number].cached) {
-		pack = pack_ref(store->packs[number].cached);
-		cache_touch(store, pack);
-	}
+	pack = cache_get(store, number);
 	pthread_mutex_unlock(&store->lock);
 	if (pack) {
 		*out = pack;
@@ -157,18 +158,14 @@ int store_table_pack(struct store *store, uint32_t number, struct pack **out, st
 	return 0;
 }
 
-/* May a chunk of @domain be taken from that pack? */
-static bool usable(struct store_domain *domain, uint32_t number, bool condemned)
+/* May a chunk of @domain be taken from that pack? Under store->lock. */
+static bool usable(const struct store_domain *domain, uint32_t number, bool condemned)
 {
-	struct store *store = domain->store;
-	bool yes;
+	const struct store *store = domain->store;
 
-	pthread_mutex_lock(&store->lock);
-	yes = number < store->pack_count && store->packs[number].domain == domain &&
-	      (store->packs[number].state == STORE_PACK_LIVE ||
-	       (condemned && store->packs[number].state == STORE_PACK_CONDEMNED));
-	pthread_mutex_unlock(&store->lock);
-	return yes;
+	return number < store->pack_count && store->packs[number].domain == domain &&
+	       (store->packs[number].state == STORE_PACK_LIVE ||
+		(condemned && store->packs[number].state == STORE_PACK_CONDEMNED));
 }
 
 static void rescue_pack(struct store *store, uint32_t number)
@@ -179,36 +176,84 @@ static void rescue_pack(struct store *store, uint32_t number)
 	pthread_mutex_unlock(&store->lock);
 }
 
-/* *skipped: there was a candidate in a pack that may not be used (any more). */
+/* Is @id what candidate @c says? Return 0 with *out filled, STORE_ABSENT, or -errno. *skipped: the pack may not be used (any more). */
+static int look(struct store_domain *domain, const struct chunk_id *id,
+		const struct store_index_entry *c, bool condemned, struct store_place *out,
+		bool *skipped, struct err *err)
+{
+	struct store *store = domain->store;
+	struct pack *pack;
+	bool may;
+	int r;
+
+	pthread_mutex_lock(&store->lock);
+	may = usable(domain, c->pack, condemned);
+	pthread_mutex_unlock(&store->lock);
+	r = may ? store_table_pack(store, c->pack, &pack, err) : -ENOENT;
+	if (r == -ENOENT) { /* or deleted meanwhile */
+		*skipped = true;
+		return STORE_ABSENT;
+	}
+	if (r < 0)
+		return r;
+	if (c->record < pack->count && pack->entries[c->record].type == PACK_CHUNK &&
+	    chunk_id_equal(&pack->entries[c->record].id, id)) {
+		*out = (struct store_place){ pack, c->pack, c->record };
+		return 0;
+	}
+	pack_unref(pack);
+	return STORE_ABSENT;
+}
+
 static int find(struct store_domain *domain, const struct chunk_id *id,
 		const struct store_index_entry *candidates, size_t n, bool condemned,
 		struct store_place *out, bool *skipped, struct err *err)
 {
-	for (size_t i = 0; i < n; i++) {
-		const struct store_index_entry *c = &candidates[i];
-		struct pack *pack;
-		int r;
+	int r = STORE_ABSENT;
 
-		if (!usable(domain, c->pack, condemned)) {
-			*skipped = true;
-			continue;
-		}
-		r = store_table_pack(domain->store, c->pack, &pack, err);
-		if (r == -ENOENT) { /* deleted meanwhile */
-			*skipped = true;
-			continue;
-		}
-		if (r < 0)
-			return r;
-		if (c->record < pack->count && pack->entries[c->record].type == PACK_CHUNK &&
-		    chunk_id_equal(&pack->entries[c->record].id, id)) {
-			*out = (struct store_place){ pack, c->pack, c->record };
-			return 0;
-		}
-		pack_unref(pack);
-	}
-	return STORE_ABSENT;
+	for (size_t i = 0; i < n && r == STORE_ABSENT; i++)
+		r = look(domain, id, &candidates[i], condemned, out, skipped, err);
+	return r;
 }
+
+/* ---- Where the last ones were ------------------------------------------------------------------------------- */
+
+/* Chunks that were stored together are asked for together: try the packs of the last hits, whose footers are in memory. */
+static bool find_hot(struct store_domain *domain, const struct chunk_id *id, struct store_place *out)
+{
+	struct store *store = domain->store;
+	bool found = false;
+
+	pthread_mutex_lock(&store->lock);
+	for (size_t i = 0; i < STORE_HOT_PACKS && !found; i++) {
+		uint32_t number = store->hot[i], at;
+
+		if (!usable(domain, number, false) || !store->packs[number].cached)
+			continue;
+		at = store->packs[number].cached - 1;
+		found = pack_find(store->cache[at].pack, id, &out->record);
+		if (found) {
+			out->pack = cache_get(store, number);
+			out->number = number;
+		}
+	}
+	pthread_mutex_unlock(&store->lock);
+	return found;
+}
+
+static void heat(struct store *store, uint32_t number)
+{
+	bool known = false;
+
+	pthread_mutex_lock(&store->lock);
+	for (size_t i = 0; i < STORE_HOT_PACKS; i++)
+		known |= store->hot[i] == number;
+	if (!known)
+		store->hot[store->hot_next++ % STORE_HOT_PACKS] = number;
+	pthread_mutex_unlock(&store->lock);
+}
+
+/* ---- Finding ------------------------------------------------------------------------------------------------ */
 
 static int candidates_of(struct store_domain *domain, const struct chunk_id *id,
 			 struct store_index_entry *candidates, size_t *n, struct err *err)
@@ -233,6 +278,8 @@ int store_table_find(struct store_domain *domain, const struct chunk_id *id, boo
 	size_t n;
 	int r = STORE_ABSENT;
 
+	if (find_hot(domain, id, out))
+		return 0;
 	/* GC may have moved the chunk between the index's answer and the look at the pack: then ask once more. */
 	for (int try = 0; try < 2 && r == STORE_ABSENT; try++) {
 		bool skipped = false;
@@ -251,13 +298,33 @@ int store_table_find(struct store_domain *domain, const struct chunk_id *id, boo
 		if (r == 0)
 			rescue_pack(domain->store, out->number);
 	}
+	if (r == 0)
+		heat(domain->store, out->number);
 	return r;
+}
+
+int store_table_find_all(struct store_domain *domain, const struct chunk_id *id,
+			 struct store_place out[STORE_INDEX_CANDIDATES], struct err *err)
+{
+	struct store_index_entry candidates[STORE_INDEX_CANDIDATES];
+	size_t n;
+	int count = 0, r = candidates_of(domain, id, candidates, &n, err);
+
+	for (size_t i = 0; r >= 0 && i < n; i++) {
+		bool skipped;
+
+		r = look(domain, id, &candidates[i], false, &out[count], &skipped, err);
+		count += r == 0;
+	}
+	for (int i = 0; r < 0 && i < count; i++)
+		pack_unref(out[i].pack);
+	return r < 0 ? r : count;
 }
 
 void store_table_uncache(struct store *store, uint32_t number)
 {
 	pthread_mutex_lock(&store->lock);
-	store->packs[number].cached = NULL;
+	store->packs[number].cached = 0;
 	for (size_t i = 0; i < STORE_CACHE_PACKS; i++) {
 		if (!store->cache[i].pack || store->cache[i].number != number)
 			continue;
@@ -274,5 +341,6 @@ void store_table_clear(struct store *store)
 	memset(store->cache, 0, sizeof(store->cache));
 	free(store->packs);
 	store->packs = NULL;
+	memset(store->hot, 0, sizeof(store->hot));
 	store->pack_count = store->pack_capacity = 0;
 }
