@@ -165,14 +165,14 @@ static int take_worker(struct engine_client *e)
 }
 
 /* Ask one worker; its socket is given back only after a good answer, a successor's comes by itself. */
-static int ask(struct engine_client *e, int content, uint64_t size, struct engine_reply *reply)
+static int ask(struct engine_client *e, int content, const struct engine_request *request,
+	       struct engine_reply *reply)
 {
-	struct engine_request request = { .size = size };
 	int r, socket = take_worker(e);
 
 	if (socket < 0)
 		return -EPIPE;
-	r = engine_wire_send(socket, &request, sizeof(request), content);
+	r = engine_wire_send(socket, request, sizeof(*request), content);
 	if (r == 0)
 		r = engine_wire_receive(socket, reply, sizeof(*reply), NULL, ANSWER_TIMEOUT_MS);
 	if (r == 0)
@@ -182,13 +182,13 @@ static int ask(struct engine_client *e, int content, uint64_t size, struct engin
 	return r > 0 ? -EPIPE : r;
 }
 
-void engine_client_scan(struct engine_client *e, int content, uint64_t size,
-			struct engine_reply *reply)
+static void scan(struct engine_client *e, int content, const struct engine_request *request,
+		 struct engine_reply *reply)
 {
 	int r = -EPIPE;
 
 	for (int tries = 0; tries < 2 && r < 0; tries++)
-		r = ask(e, content, size, reply);
+		r = ask(e, content, request, reply);
 
 	reply->text[ENGINE_TEXT_MAX - 1] = 0;
 	if (r < 0) {
@@ -203,4 +203,16 @@ void engine_client_scan(struct engine_client *e, int content, uint64_t size,
 		reply->verdict = ENGINE_UNFINISHED;
 		snprintf(reply->text, sizeof(reply->text), "the engine gave no verdict");
 	}
+}
+
+void engine_client_scan(struct engine_client *e, int content, uint64_t size,
+			struct engine_reply *reply)
+{
+	scan(e, content, &(struct engine_request){ .size = size, .way = ENGINE_FILE }, reply);
+}
+
+void engine_client_scan_memory(struct engine_client *e, int content, uint64_t size,
+			       struct engine_reply *reply)
+{
+	scan(e, content, &(struct engine_request){ .size = size, .way = ENGINE_MEMORY }, reply);
 }

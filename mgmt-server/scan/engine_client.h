@@ -29,5 +29,8 @@ const struct engine_hello *engine_client_hello(const struct engine_client *engin
  * its verdict is ENGINE_UNFINISHED. */
 void engine_client_scan(struct engine_client *engine, int content, uint64_t size,
 			struct engine_reply *reply);
+/* The same for a piece of memory (ENGINE_MEMORY). */
+void engine_client_scan_memory(struct engine_client *engine, int content, uint64_t size,
+			       struct engine_reply *reply);
 
 #endif

@@ -13,8 +13,15 @@
 
 enum { ENGINE_TEXT_MAX = 256, ENGINE_WORKERS_MAX = 64 };
 
+enum engine_way {
+	ENGINE_FILE,   /* taken apart as what it is: archives, documents, programs */
+	ENGINE_MEMORY, /* a piece of memory: patterns and programs; what looks like an archive there never is a whole one */
+};
+
 struct engine_request {
 	uint64_t size;
+	uint32_t way; /* enum engine_way */
+	uint32_t reserved;
 };
 
 enum engine_verdict {

@@ -58,11 +58,12 @@ int engine_worker_configure(struct cl_engine *engine, const char *temp_folder)
 	return cl_engine_set_str(engine, CL_ENGINE_TMPDIR, temp_folder) == CL_SUCCESS ? 0 : -EINVAL;
 }
 
-static cl_error_t scan(struct cl_engine *engine, const void *data, size_t len, const char **name)
+static cl_error_t scan(struct cl_engine *engine, const void *data, size_t len, uint32_t way,
+		       const char **name)
 {
 	struct cl_scan_options options = {
 		.general = CL_SCAN_GENERAL_HEURISTICS,
-		.parse = ~0u,
+		.parse = way == ENGINE_MEMORY ? CL_SCAN_PARSE_PE | CL_SCAN_PARSE_ELF : ~0u,
 		.heuristic = CL_SCAN_HEURISTIC_EXCEEDS_MAX | CL_SCAN_HEURISTIC_ENCRYPTED_ARCHIVE |
 			     CL_SCAN_HEURISTIC_ENCRYPTED_DOC,
 	};
@@ -82,7 +83,7 @@ static bool finds_canary(struct cl_engine *engine, const void *data, size_t len)
 {
 	const char *name;
 
-	return scan(engine, data, len, &name) == CL_VIRUS && name &&
+	return scan(engine, data, len, ENGINE_FILE, &name) == CL_VIRUS && name &&
 	       strstr(name, ENGINE_CANARY_NAME);
 }
 
@@ -125,9 +126,10 @@ static void judge(struct engine_reply *reply, cl_error_t e, const char *name)
 	}
 }
 
-static int scan_content(struct cl_engine *engine, int content, uint64_t size,
+static int scan_content(struct cl_engine *engine, int content, const struct engine_request *request,
 			struct engine_reply *reply)
 {
+	uint64_t size = request->size;
 	const char *name = NULL;
 	cl_error_t e;
 	void *data;
@@ -136,7 +138,7 @@ static int scan_content(struct cl_engine *engine, int content, uint64_t size,
 	data = mmap(NULL, size, PROT_READ, MAP_SHARED, content, 0);
 	if (data == MAP_FAILED)
 		return -errno;
-	e = scan(engine, data, size, &name);
+	e = scan(engine, data, size, request->way, &name);
 	judge(reply, e, name);
 	munmap(data, size);
 	return 0;
@@ -162,7 +164,7 @@ void engine_worker_run(struct cl_engine *engine, int fd, const char *temp_folder
 
 		if (engine_wire_receive(fd, &request, sizeof(request), &content, -1) || content < 0)
 			_exit(0);
-		if (scan_content(engine, content, request.size, &reply) < 0) {
+		if (scan_content(engine, content, &request, &reply) < 0) {
 			reply.verdict = ENGINE_UNFINISHED;
 			snprintf(reply.text, sizeof(reply.text),
 				 "the engine could not map the content");

@@ -26,12 +26,13 @@ static const char help[] =
 	"them.\n"
 	"  godwit-scan snapshot STORE SNAPSHOT --signatures FOLDER [--key FILE] [--progress] "
 	"[...]\n"
-	"      Scan the disks of a snapshot in a store. The key is STORE.key unless --key says "
-	"otherwise.\n"
+	"      Scan the disks and the memory of a snapshot in a store. The key is STORE.key unless "
+	"--key says otherwise.\n"
 	"  godwit-scan list FILE [--output jsonl] [--deleted]\n"
 	"      Every file: SHA-256, size, partition, path, stream. Nothing is scanned.\n"
 	"\n"
 	"  --output json    one JSON object (image) or one for each line (list: jsonl)\n"
+	"  --memory         FILE is a machine's physical memory from address 0 on, not a disk\n"
 	"  --deleted        also files that were deleted but can still be read (ext)\n"
 	"  --progress       with --output json: each second a line with the files and bytes so "
 	"far\n"
@@ -45,7 +46,7 @@ struct options {
 	const struct command *command;
 	const char *what, *snapshot; /* the image or the store; a snapshot in the latter */
 	const char *signatures, *key;
-	bool json, deleted, progress;
+	bool json, deleted, progress, memory;
 	unsigned workers;
 };
 
@@ -100,6 +101,9 @@ static int parse_option(int c, struct options *o)
 	case 'd':
 		o->deleted = true;
 		return 0;
+	case 'm':
+		o->memory = true;
+		return 0;
 	case 'p':
 		o->progress = true;
 		return 0;
@@ -123,6 +127,7 @@ static int parse(int argc, char **argv, struct options *o)
 		{ "deleted", no_argument, NULL, 'd' },
 		{ "workers", required_argument, NULL, 'w' },
 		{ "key", required_argument, NULL, 'k' },
+		{ "memory", no_argument, NULL, 'm' },
 		{ "progress", no_argument, NULL, 'p' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
@@ -171,6 +176,10 @@ static int run_image(const struct options *o, struct scan_order *order, struct s
 	if (r < 0)
 		return r;
 	volume.input = scan_image_input(image);
+	if (o->memory) {
+		volume.name = "memory";
+		volume.memory = true;
+	}
 	order->volumes = &volume;
 	order->volume_count = 1;
 	return scan_run(order, result, err);

@@ -2,12 +2,13 @@
 # installed side by side: godwit-scan looks for the others beside itself.
 
 scan := mgmt-server/scan
-SCAN_LIB := volume_channel entry_channel file_digest known_files sandbox name_tree inode_set content_cache content_hash child engine_client engine_wire \
+SCAN_LIB := volume_channel physical_memory entry_channel file_digest known_files sandbox name_tree inode_set content_cache content_hash child engine_client engine_wire \
 	scan_content scan_partition scan_reader scan_run scan_vm
 $(eval $(call library,scan,$(SCAN_LIB:%=$(scan)/%.c),libseccomp openssl))
 # What tests and fuzz targets reach into. Each ends in one program; their licences go together.
 $(eval $(call library,scan-ext,$(addprefix $(scan)/,reader_ext.c ext_volume.c ext_journal.c ext_journal_sums.c),ext2fs com_err))
 $(eval $(call library,scan-parts,$(addprefix $(scan)/,reader_parts.c part_probe.c),blkid))
+$(eval $(call library,scan-ram,$(addprefix $(scan)/,reader_ram.c ram_tables.c ram_runs.c),))
 $(eval $(call library,scan-vm,$(addprefix $(scan)/,reader_vm.c vm_stream.c),))
 
 # $(call scan_reader,NAME,ITS OWN SOURCES,ITS LIBRARY,PKG-CONFIG NAMES)
@@ -17,6 +18,7 @@ endef
 
 $(eval $(call scan_reader,godwit-scan-parts,,scan-parts,))
 $(eval $(call scan_reader,godwit-scan-ext,,scan-ext,))
+$(eval $(call scan_reader,godwit-scan-ram,,scan-ram,))
 $(eval $(call scan_reader,godwit-scan-vm,,scan-vm,))
 $(eval $(call scan_reader,godwit-scan-fat,reader_fat,,tsk))
 $(eval $(call scan_reader,godwit-scan-ntfs,reader_ntfs ntfs_volume ntfs_mft,,libfsntfs libbfio))

@@ -34,7 +34,10 @@ void scan_content_free(struct scan_content *c)
 void scan_file_seen(struct scan *s, const struct scan_file *file)
 {
 	pthread_mutex_lock(&s->lock);
-	s->result->files++;
+	if (file->memory)
+		s->result->memory_bytes += file->size;
+	else
+		s->result->files++;
 	s->result->bytes += file->size;
 	if (s->order->file)
 		s->order->file(s->order->arg, file);
@@ -130,16 +133,33 @@ static void scan_windows(const struct scan_content *c, struct engine_reply *repl
 	}
 }
 
+/* Only patterns are looked for in memory, so a verdict from there says nothing of a file with the same bytes. */
+static void key_of_memory(uint8_t key[CONTENT_CACHE_SHA256_LEN], const uint8_t *sha256)
+{
+	static const char mark[CONTENT_CACHE_SHA256_LEN] = "godwit-scan: a piece of memory";
+
+	for (size_t i = 0; i < sizeof(mark); i++)
+		key[i] = (uint8_t)(sha256[i] ^ (uint8_t)mark[i]);
+}
+
 static void scan_bytes(const struct scan_content *c, const uint8_t *sha256)
 {
 	struct scan *s = c->scan;
 	struct engine_reply reply = { 0 };
+	uint8_t key[CONTENT_CACHE_SHA256_LEN];
+
+	if (c->memory && sha256) {
+		key_of_memory(key, sha256);
+		sha256 = key;
+	}
 
 	if (sha256 && content_cache_find(s->cache, sha256, c->size, &reply)) {
 		report_reply(c, &reply);
 		return;
 	}
-	if (c->size > ENGINE_MAX)
+	if (c->memory)
+		engine_client_scan_memory(s->engine, c->fd, c->size, &reply);
+	else if (c->size > ENGINE_MAX)
 		scan_windows(c, &reply);
 	else
 		engine_client_scan(s->engine, c->fd, c->size, &reply);
@@ -161,7 +181,8 @@ int scan_content_task(void *arg, struct err *err)
 				  .stream = c->stream,
 				  .inode = c->inode,
 				  .size = c->size,
-				  .flags = c->flags };
+				  .flags = c->flags,
+				  .memory = c->memory };
 	bool cancelled = s->order->cancel && atomic_load(s->order->cancel);
 	int r = 0;
 

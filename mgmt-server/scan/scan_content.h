@@ -26,7 +26,8 @@ struct scan_content {
 		*stream; /* heap, terminated; a NUL in a name became a newline before */
 	uint64_t inode, size;
 	unsigned flags;
-	int fd;        /* sealed memfd, owned */
+	bool memory; /* a piece of memory, not a file; as the order says, never as a reader does */
+	int fd;      /* sealed memfd, owned */
 	int credit_fd; /* entry channel that gets a credit when this is done; -1: none */
 };
 

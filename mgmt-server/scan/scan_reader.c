@@ -109,6 +109,7 @@ static struct scan_content *content_of(const struct running *run, struct entry *
 		.inode = e->inode,
 		.size = e->size,
 		.flags = e->flags,
+		.memory = o->memory,
 		.fd = TAKE_FD(e->content),
 		.credit_fd = run->entry_fd,
 	};
@@ -144,7 +145,8 @@ static int file_seen(const struct running *run, struct entry *e, struct err *err
 					       .stream = c->stream,
 					       .inode = c->inode,
 					       .size = c->size,
-					       .flags = c->flags });
+					       .flags = c->flags,
+					       .memory = c->memory });
 	scan_content_free(c);
 	return 0;
 }

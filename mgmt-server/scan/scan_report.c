@@ -168,14 +168,14 @@ const char *scan_report_verdict_name(enum scan_verdict verdict)
 static void print_json(const struct scan_report *r, const struct scan_result *result)
 {
 	CLEANUP(json_decref)
-	json_t *all =
-		json_pack("{s:s, s:O, s:I, s:I, s:I, s:I, s:O, s:I, s:s, s:s}", "verdict",
-			  scan_report_verdict_name(result->verdict), "reasons", r->reasons,
-			  "more_reasons", (json_int_t)r->more_reasons, "files",
-			  (json_int_t)result->files, "bytes", (json_int_t)result->bytes,
-			  "scanned_contents", (json_int_t)result->scanned_contents, "findings",
-			  r->findings, "more_findings", (json_int_t)r->more_findings, "engine",
-			  result->engine, "signature_version", result->signature_version);
+	json_t *all = json_pack(
+		"{s:s, s:O, s:I, s:I, s:I, s:I, s:I, s:O, s:I, s:s, s:s}", "verdict",
+		scan_report_verdict_name(result->verdict), "reasons", r->reasons, "more_reasons",
+		(json_int_t)r->more_reasons, "files", (json_int_t)result->files, "bytes",
+		(json_int_t)result->bytes, "memory_bytes", (json_int_t)result->memory_bytes,
+		"scanned_contents", (json_int_t)result->scanned_contents, "findings", r->findings,
+		"more_findings", (json_int_t)r->more_findings, "engine", result->engine,
+		"signature_version", result->signature_version);
 
 	print_line(all);
 }
@@ -201,6 +201,9 @@ void scan_report_print(const struct scan_report *r, const struct scan_result *re
 		printf("incomplete: %s\n", json_string_value(item));
 	if (r->more_reasons)
 		printf("incomplete: and %llu more reasons\n", (unsigned long long)r->more_reasons);
+	if (result->memory_bytes)
+		printf("memory: %llu MiB in windows\n",
+		       (unsigned long long)result->memory_bytes >> 20);
 	printf("%s: %llu files, %llu bytes, %llu different contents scanned%s%s\n",
 	       scan_report_verdict_name(result->verdict), (unsigned long long)result->files,
 	       (unsigned long long)result->bytes, (unsigned long long)result->scanned_contents,

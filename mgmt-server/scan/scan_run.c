@@ -206,6 +206,17 @@ static int scan_partition(struct scan *s, const struct scan_volume *v,
 	return 0;
 }
 
+static int scan_memory(struct scan *s, const struct scan_volume *v, struct err *err)
+{
+	return scan_reader_run(&(struct scan_reader){ .scan = s,
+						      .volume = v,
+						      .program = "godwit-scan-ram",
+						      .partition = "",
+						      .length = v->input.size,
+						      .memory = true },
+			       err);
+}
+
 static int scan_volume(struct scan *s, const struct scan_volume *v, struct err *err)
 {
 	CLEANUP_FREE struct partition_list *list = calloc(1, sizeof(*list));
@@ -217,6 +228,8 @@ static int scan_volume(struct scan *s, const struct scan_volume *v, struct err *
 		scan_incomplete(s, "truncated: %s has no bytes", v->name);
 		return 0;
 	}
+	if (v->memory)
+		return scan_memory(s, v, err);
 	r = scan_reader_run(&(struct scan_reader){ .scan = s,
 						   .volume = v,
 						   .program = "godwit-scan-parts",

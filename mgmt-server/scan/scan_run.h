@@ -16,6 +16,7 @@ enum scan_verdict { SCAN_CLEAN, SCAN_INFECTED, SCAN_INCOMPLETE };
 struct scan_volume {
 	const char *name; /* disk0 … */
 	struct volume_input input;
+	bool memory; /* of a machine: physical addresses from 0 on, no partitions */
 	/* The same bytes as a read-only NBD export on a unix socket (default export name), for file systems that need the
 	 * kernel; called with input.ctx, at most once. NULL: those are incomplete. */
 	int (*nbd_socket)(void *ctx, const char **path, struct err *err);
@@ -25,6 +26,7 @@ struct scan_file { /* one file as it was seen; strings live during the call */
 	const char *volume, *partition, *path, *stream;
 	uint64_t inode, size;
 	unsigned flags; /* enum reader_flags */
+	bool memory;    /* not a file */
 	bool has_sha256;
 	uint8_t sha256[32];
 };
@@ -50,6 +52,7 @@ struct scan_order {
 struct scan_result {
 	enum scan_verdict verdict;
 	uint64_t files, bytes, scanned_contents;
+	uint64_t memory_bytes; /* handed over from memory; the same page may count more than once */
 	char engine[64], signature_version[64];
 };
 

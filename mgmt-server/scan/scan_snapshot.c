@@ -1,46 +1,52 @@
 #include "mgmt-server/scan/scan_snapshot.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/io.h"
 #include "mgmt-server/scan/nbd_child.h"
+#include "mgmt-server/scan/physical_memory.h"
 #include "snapshot/store.h"
 
-struct disk {
+#define RAM_PREFIX "ram/" /* of volumes: what the agent puts in front of a RAM block's name */
+
+struct part { /* a disk or a RAM block */
 	const struct scan_snapshot *snapshot;
 	struct volume_reader *reader;
 	const char *name;
-	struct nbd_child server; /* only once somebody asked for it */
+	struct nbd_child server;       /* only once somebody asked for it */
+	struct physical_memory memory; /* of the main RAM block */
+	char memory_name[VOLUME_NAME_MAX + 8];
 };
 
 struct scan_snapshot {
 	char *store_path, *key_path, *plugin; /* key_path NULL: the store's own place */
 	struct store *store;
 	struct manifest manifest;
-	struct disk disks[MANIFEST_VOLUMES_MAX];
+	struct part parts[MANIFEST_VOLUMES_MAX];
 	struct scan_volume volumes[MANIFEST_VOLUMES_MAX];
 	size_t count;
 };
 
-static int read_disk(void *ctx, uint8_t *buf, size_t len, uint64_t offset, struct err *err)
+static int read_part(void *ctx, uint8_t *buf, size_t len, uint64_t offset, struct err *err)
 {
-	struct disk *d = ctx;
+	struct part *d = ctx;
 
 	return volume_reader_read(d->reader, buf, len, offset, err);
 }
 
-static int extent_of_disk(void *ctx, uint64_t offset, uint64_t *len, bool *zero, struct err *err)
+static int extent_of_part(void *ctx, uint64_t offset, uint64_t *len, bool *zero, struct err *err)
 {
-	struct disk *d = ctx;
+	struct part *d = ctx;
 
 	return volume_reader_extent(d->reader, offset, len, zero, err);
 }
 
 static int nbd_socket(void *ctx, const char **path, struct err *err)
 {
-	struct disk *d = ctx;
+	struct part *d = ctx;
 	const struct scan_snapshot *s = d->snapshot;
 	CLEANUP_FREE char *store = io_printf("store=%s", s->store_path);
 	CLEANUP_FREE char *id = io_printf("snapshot=%s", s->manifest.id);
@@ -63,32 +69,82 @@ static int nbd_socket(void *ctx, const char **path, struct err *err)
 	return r < 0 ? r : nbd_child_start(&d->server, argv, err);
 }
 
-static int add_disks(struct scan_snapshot *s, struct err *err)
+static int add_part(struct scan_snapshot *s, const struct volume *v, struct chunk_source source,
+		    struct err *err)
 {
+	struct part *p = &s->parts[s->count];
+	int r;
+
+	*p = (struct part){ .snapshot = s, .name = v->name };
+	r = volume_reader_open(&p->reader, v, source, err);
+	if (r < 0)
+		return r;
+	s->volumes[s->count++] = (struct scan_volume){
+		.name = v->name,
+		.input = { .ctx = p, .size = v->size, .read = read_part, .extent = extent_of_part },
+		.nbd_socket = v->kind == VOLUME_DISK ? nbd_socket : NULL,
+	};
+	return 0;
+}
+
+static bool is_memory(const struct volume *v)
+{
+	return v->kind == VOLUME_RAM && v->size;
+}
+
+/* The largest block: a screen's or a ROM's is never as large. */
+static const struct volume *main_memory(const struct manifest *m)
+{
+	const struct volume *largest = NULL;
+
+	for (size_t i = 0; i < m->volume_count; i++) {
+		if (is_memory(&m->volumes[i]) && (!largest || m->volumes[i].size > largest->size))
+			largest = &m->volumes[i];
+	}
+	return largest;
+}
+
+static int add_memory(struct scan_snapshot *s, const struct volume *v, bool is_main,
+		      struct chunk_source source, struct err *err)
+{
+	const json_t *type = json_object_get(s->manifest.machine, "type");
+	struct scan_volume *volume = &s->volumes[s->count];
+	struct part *p = &s->parts[s->count];
+	size_t skip = strncmp(v->name, RAM_PREFIX, strlen(RAM_PREFIX)) ? 0 : strlen(RAM_PREFIX);
+	int r = add_part(s, v, source, err);
+
+	if (r < 0)
+		return r;
+	snprintf(p->memory_name, sizeof(p->memory_name), "memory%s%s", is_main ? "" : "/",
+		 is_main ? "" : v->name + skip);
+	volume->name = p->memory_name;
+	volume->memory = true;
+	if (is_main) {
+		physical_memory_init(&p->memory,
+				     json_is_string(type) ? json_string_value(type) : "",
+				     &volume->input);
+		volume->input = physical_memory_input(&p->memory);
+	}
+	return 0;
+}
+
+static int add_parts(struct scan_snapshot *s, struct err *err)
+{
+	const struct manifest *m = &s->manifest;
+	const struct volume *largest = main_memory(m);
 	struct chunk_source source;
-	int r = store_domain_source(s->store, s->manifest.domain, &source, err);
+	int r = store_domain_source(s->store, m->domain, &source, err);
 
-	for (size_t i = 0; r == 0 && i < s->manifest.volume_count; i++) {
-		const struct volume *v = &s->manifest.volumes[i];
-		struct disk *d = &s->disks[s->count];
-
-		if (v->kind != VOLUME_DISK)
-			continue;
-		*d = (struct disk){ .snapshot = s, .name = v->name };
-		r = volume_reader_open(&d->reader, v, source, err);
-		if (r < 0)
-			return r;
-		s->volumes[s->count++] = (struct scan_volume){
-			.name = v->name,
-			.input = { .ctx = d,
-				   .size = v->size,
-				   .read = read_disk,
-				   .extent = extent_of_disk },
-			.nbd_socket = nbd_socket,
-		};
+	for (size_t i = 0; r == 0 && i < m->volume_count; i++) {
+		if (m->volumes[i].kind == VOLUME_DISK)
+			r = add_part(s, &m->volumes[i], source, err);
 	}
 	if (r == 0 && !s->count)
-		return err_say(err, ENOENT, "snapshot %s holds no disk", s->manifest.id);
+		return err_say(err, ENOENT, "snapshot %s holds no disk", m->id);
+	for (size_t i = 0; r == 0 && i < m->volume_count; i++) {
+		if (is_memory(&m->volumes[i]))
+			r = add_memory(s, &m->volumes[i], &m->volumes[i] == largest, source, err);
+	}
 	return r;
 }
 
@@ -113,7 +169,7 @@ int scan_snapshot_open(struct scan_snapshot **out, const struct scan_snapshot_or
 	if (r == STORE_ABSENT)
 		return err_say(err, ENOENT, "store %s has no snapshot %s", o->store, o->id);
 	if (r == 0)
-		r = add_disks(s, err);
+		r = add_parts(s, err);
 	if (r < 0)
 		return r;
 	*out = TAKE(s);
@@ -125,8 +181,8 @@ void scan_snapshot_close(struct scan_snapshot *s)
 	if (!s)
 		return;
 	for (size_t i = 0; i < s->manifest.volume_count; i++) {
-		nbd_child_end(&s->disks[i].server);
-		volume_reader_close(s->disks[i].reader);
+		nbd_child_end(&s->parts[i].server);
+		volume_reader_close(s->parts[i].reader);
 	}
 	manifest_deinit(&s->manifest);
 	store_close(s->store);

@@ -1,7 +1,9 @@
-/* scan_snapshot.h - the disks of a snapshot as the input of a scan, read straight from the store.
+/* scan_snapshot.h - the disks and the memory of a snapshot as the input of a scan, read straight from the store.
  *
  * The store is opened read-only beside a server that may be writing to it. Every byte is verified against its id on the
- * way; a damaged chunk is a read error, so the scan becomes incomplete. Memory and device state are not looked at.
+ * way; a damaged chunk is a read error, so the scan becomes incomplete. The state of devices is not looked at.
+ * The guest's main memory becomes the volume `memory`, by physical address as QEMU's q35 and i440fx lay it out; its other RAM
+ * blocks (screen, ROMs) are volumes of their own, `memory/NAME`.
  */
 #ifndef GODWIT_SCAN_SCAN_SNAPSHOT_H
 #define GODWIT_SCAN_SCAN_SNAPSHOT_H
@@ -23,7 +25,7 @@ int scan_snapshot_open(struct scan_snapshot **out, const struct scan_snapshot_or
 void scan_snapshot_close(struct scan_snapshot *snapshot);
 DEFINE_CLEANUP(struct scan_snapshot *, scan_snapshot_close);
 
-/* Its disks; they live as long as @snapshot. */
+/* Its disks, then its memory; they live as long as @snapshot. */
 const struct scan_volume *scan_snapshot_volumes(const struct scan_snapshot *snapshot,
 						size_t *count);
 

@@ -7,10 +7,15 @@
 
 #include "common/io.h"
 
+enum { WHAT_BYTES, WHAT_EXTENT };
+
+/* Of an extent's length: it is zeros. */
+#define EXTENT_ZERO (1ULL << 63)
+
 struct request {
 	uint64_t offset;
 	uint32_t len;
-	uint32_t reserved;
+	uint32_t what;
 };
 
 struct reply {
@@ -32,6 +37,21 @@ static int answer(int fd, int status, const void *data, size_t len)
 	return len ? io_write_full(fd, data, len) : 0;
 }
 
+static int serve_extent(int fd, const struct volume_input *input, uint64_t offset)
+{
+	uint64_t len = input->size - offset;
+	struct err unread = { 0 };
+	bool zero = false;
+	int r = 0;
+
+	if (!len)
+		return answer(fd, -EINVAL, NULL, 0);
+	if (input->extent)
+		r = input->extent(input->ctx, offset, &len, &zero, &unread);
+	len = htole64(zero ? len | EXTENT_ZERO : len);
+	return r < 0 ? answer(fd, r, NULL, 0) : answer(fd, 0, &len, sizeof(len));
+}
+
 static int serve_one(int fd, const struct volume_input *input, uint8_t *buf,
 		     const struct request *q, struct err *err)
 {
@@ -40,8 +60,10 @@ static int serve_one(int fd, const struct volume_input *input, uint8_t *buf,
 	struct err unread = { 0 };
 	int r;
 
-	if (q->reserved || !len || len > VOLUME_CHANNEL_MAX)
+	if (le32toh(q->what) > WHAT_EXTENT || !len || len > VOLUME_CHANNEL_MAX)
 		return err_say(err, EBADMSG, "a reader asked for %u bytes at once", len);
+	if (offset <= input->size && le32toh(q->what) == WHAT_EXTENT)
+		return serve_extent(fd, input, offset);
 	if (offset > input->size || len > input->size - offset)
 		return answer(fd, -EINVAL, NULL, 0);
 
@@ -116,9 +138,11 @@ uint64_t volume_channel_size(const struct volume_channel *c)
 }
 
 /* One request, at most VOLUME_CHANNEL_MAX bytes, within the volume. */
-static int fetch(struct volume_channel *c, void *buf, size_t len, uint64_t offset)
+static int ask(struct volume_channel *c, uint32_t what, void *buf, size_t len, uint64_t offset)
 {
-	struct request q = { .offset = htole64(c->base + offset), .len = htole32((uint32_t)len) };
+	struct request q = { .offset = htole64(c->base + offset),
+			     .len = htole32((uint32_t)len),
+			     .what = htole32(what) };
 	struct reply reply;
 	int32_t status;
 	int r;
@@ -136,6 +160,11 @@ static int fetch(struct volume_channel *c, void *buf, size_t len, uint64_t offse
 		return -EBADMSG;
 	r = io_read_full(c->fd, buf, len);
 	return r == IO_SHORT ? -EPIPE : r;
+}
+
+static int fetch(struct volume_channel *c, void *buf, size_t len, uint64_t offset)
+{
+	return ask(c, WHAT_BYTES, buf, len, offset);
 }
 
 static int read_cached(struct volume_channel *c, uint8_t *buf, size_t len, uint64_t offset)
@@ -185,4 +214,22 @@ int volume_channel_read(struct volume_channel *c, void *buf, size_t len, uint64_
 		len -= n;
 	}
 	return 0;
+}
+
+int volume_channel_extent(struct volume_channel *c, uint64_t offset, uint64_t *len, bool *zero)
+{
+	uint64_t answer;
+	int r;
+
+	if (offset >= c->size)
+		return -EIO;
+	r = ask(c, WHAT_EXTENT, &answer, sizeof(answer), offset);
+	if (r < 0)
+		return r;
+	answer = le64toh(answer);
+	*zero = answer & EXTENT_ZERO;
+	*len = answer & ~EXTENT_ZERO;
+	if (*len > c->size - offset)
+		*len = c->size - offset;
+	return *len ? 0 : -EBADMSG;
 }

@@ -3,9 +3,12 @@
  * A socketpair. The reader sends {offset, length}, the parent answers {status, length} and the bytes; one request at a
  * time. The parent serves any struct volume_input: a raw file, an NBD export, a snapshot in the store.
  * Wire, little-endian: request u64 offset, u32 length (1..VOLUME_CHANNEL_MAX), u32 0; reply i32 0 or -errno, u32 length.
+ * Or request u64 offset, u32 8, u32 1: from there on, how much is alike? The reply's 8 bytes are a u64: the length, with bit 63 set for zeros.
  */
 #ifndef GODWIT_SCAN_VOLUME_CHANNEL_H
 #define GODWIT_SCAN_VOLUME_CHANNEL_H
+
+#include <stdbool.h>
 
 #include "common/err.h"
 #include "snapshot/volume.h"
@@ -28,5 +31,9 @@ uint64_t volume_channel_size(const struct volume_channel *channel);
 
 /* Exactly @len bytes. -EIO beyond the end, or what the parent answered (a damaged store chunk: -EBADMSG). */
 int volume_channel_read(struct volume_channel *channel, void *buf, size_t len, uint64_t offset);
+
+/* From @offset (below the size) on, *len bytes, 1 or more, are alike: zeros that need not be read, or data. */
+int volume_channel_extent(struct volume_channel *channel, uint64_t offset, uint64_t *len,
+			  bool *zero);
 
 #endif

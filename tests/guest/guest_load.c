@@ -95,6 +95,16 @@ static void command_damage(const char *unused)
 	guest_say("ok damage index=%" PRIu64, guest_memory_damage());
 }
 
+static void command_hold(const char *text)
+{
+	uint64_t count = strtoull(text, NULL, 10);
+
+	if (guest_memory_hold(count))
+		guest_say("ok hold pages=%" PRIu64, count);
+	else
+		fail("hold");
+}
+
 /* The file's content follows from its seed, which is also its first word. */
 static void file_block(uint64_t *block, uint64_t seed, uint64_t number)
 {
@@ -168,6 +178,7 @@ static const struct {
 	{ "fill", command_fill },     /* fill N: write a file of N MiB, durably */
 	{ "check", command_check },   /* read that file from the disk and verify it */
 	{ "damage", command_damage }, /* flip one bit of the working set */
+	{ "hold", command_hold }, /* hold N: N pages of text that are not contiguous physically */
 	{ "poweroff", command_poweroff },
 };
 

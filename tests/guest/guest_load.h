@@ -42,6 +42,9 @@ void *guest_memory_sweep(void *unused);
 bool guest_memory_dirty(uint64_t mib);
 /* Flip a bit of one page, so that a test can see that the checks check; returns its index. */
 uint64_t guest_memory_damage(void);
+/* Hold @count more pages for good, page N of which begins with the text "godwit holds page 0000N"; they are touched in another
+ * order, so that they do not follow each other in physical memory. */
+bool guest_memory_hold(uint64_t count);
 
 /* guest_disk.c: numbered blocks on a raw partition. */
 struct guest_disk_options {

@@ -4,6 +4,7 @@
 #include "guest_load.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -118,4 +119,26 @@ uint64_t guest_memory_damage(void)
 	pages[index * PAGE_WORDS + PAGE_WORDS / 2] ^= 1;
 	pthread_mutex_unlock(&pages_lock);
 	return index;
+}
+
+bool guest_memory_hold(uint64_t count)
+{
+	enum {
+		STRIDE = 37
+	}; /* a prime: every page's turn comes, unless count is a multiple of it */
+	uint8_t *held = mmap(NULL, count * PAGE_BYTES, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (held == MAP_FAILED || !count || count % STRIDE == 0)
+		return false;
+	madvise(held, count * PAGE_BYTES, MADV_NOHUGEPAGE);
+	for (uint64_t i = 0; i < count; i++) {
+		uint64_t n = i * STRIDE % count;
+		uint64_t *page = (uint64_t *)(held + n * PAGE_BYTES);
+
+		for (uint64_t k = 0; k < PAGE_WORDS; k++)
+			page[k] = guest_mix(n << 32 | k);
+		snprintf((char *)page, 64, "godwit holds page %05" PRIu64, n);
+	}
+	return true;
 }
