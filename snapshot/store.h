@@ -112,7 +112,7 @@ struct store_gc {
 	bool count_anew;                 /* do not trust what earlier runs counted: walk all trees */
 	bool rekey;                      /* rewrite packs that are not under the newest key, too */
 	unsigned repack_percent;         /* packs with less alive are rewritten; 0: 50 */
-	struct volume_progress *progress;/* bytes: of packs looked at; may be NULL */
+	struct volume_progress *progress;/* bytes: of tree nodes and of what is rewritten, which its rate limits; may be NULL */
 };
 struct store_gc_result {
 	uint64_t live_chunks, dead_chunks;

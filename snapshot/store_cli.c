@@ -87,10 +87,51 @@ bool store_cli_number(const char *what, const char *value, uint64_t max, uint64_
 	return false;
 }
 
+bool store_cli_size(const char *what, const char *value, uint64_t *out)
+{
+	static const char units[] = "KMGT";
+	const char *unit;
+	char *end;
+
+	errno = 0;
+	*out = strtoull(value, &end, 10);
+	if (!errno && *value >= '0' && *value <= '9' && !*end)
+		return true;
+	unit = *end ? strchr(units, *end) : NULL;
+	if (!errno && *value >= '0' && *value <= '9' && unit && !end[1] &&
+	    *out <= UINT64_MAX >> (10 * (unit - units + 1))) {
+		*out <<= 10 * (unit - units + 1);
+		return true;
+	}
+	fprintf(stderr, "godwit-store: %s must be a number of bytes, or one with K, M, G or T behind it, not '%s'\n",
+		what, value);
+	return false;
+}
+
 /* ---- Store and snapshots ----------------------------------------------------------------------------------- */
+
+/* What a cancel leaves, by command. */
+static const struct {
+	const char *command, *leaves;
+} cancels[] = {
+	{ "put", "no snapshot was made; what was stored already serves the next try, or gc removes it" },
+	{ "import", "no snapshot was made; what was stored already serves the next try, or gc removes it" },
+	{ "get", "no file was made" },
+	{ "export", "no file was made" },
+	{ "gc", "the store is as good as before; the next gc goes on" },
+	{ "mirror", "whole packs stay; the next run goes on from there" },
+	{ "verify", "nothing was changed; with --budget the next run begins with what was not reached" },
+	{ "repair", "what was repaired stays; the next run goes on" },
+};
 
 int store_cli_fail(const struct store_cli *cli, const struct err *err)
 {
+	for (size_t i = 0; i < ARRAY_LEN(cancels) && err->code == ECANCELED; i++) {
+		if (strcmp(cancels[i].command, cli->command) != 0)
+			continue;
+		fprintf(stderr, "godwit-store %s: cancelled: %s\n", cli->command, cancels[i].leaves);
+		return STORE_CLI_FAILED;
+	}
 	fprintf(stderr, "godwit-store %s: %s\n", cli->command, err_text(err));
 	return STORE_CLI_FAILED;
 }
@@ -194,6 +235,11 @@ static void on_interrupt(int sig)
 		atomic_store(&watch.progress->cancel, true);
 }
 
+bool store_cli_cancelled(void)
+{
+	return watch.progress && atomic_load(&watch.progress->cancel);
+}
+
 static void print_line(uint64_t began)
 {
 	uint64_t done = atomic_load(&watch.progress->done_bytes);
@@ -204,8 +250,11 @@ static void print_line(uint64_t began)
 	store_cli_bytes(done, d);
 	store_cli_bytes(total, t);
 	store_cli_bytes(ms ? done * 1000 / ms : 0, rate);
-	fprintf(stderr, "\r\033[K%s: %s of %s (%.0f %%), %s/s", watch.what, d, t,
-		total ? 100.0 * (double)done / (double)total : 100.0, rate);
+	if (total)
+		fprintf(stderr, "\r\033[K%s: %s of %s (%.0f %%), %s/s", watch.what, d, t,
+			100.0 * (double)done / (double)total, rate);
+	else
+		fprintf(stderr, "\r\033[K%s: %s, %s/s", watch.what, d, rate);
 }
 
 static void *watch_run(void *arg)
@@ -230,7 +279,7 @@ void store_cli_progress_begin(const char *what, struct volume_progress *progress
 	atomic_store(&watch.done, false);
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
-	watch.has_thread = isatty(STDERR_FILENO) &&
+	watch.has_thread = what && isatty(STDERR_FILENO) &&
 			   pthread_create(&watch.thread, NULL, watch_run, NULL) == 0;
 }
 

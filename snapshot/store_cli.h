@@ -46,10 +46,15 @@ int store_cli_fail(const struct store_cli *cli, const struct err *err);
 /* Print @value on stdout (taken); return STORE_CLI_DONE, or _FAILED when that is impossible. */
 int store_cli_print(json_t *value);
 void store_cli_bytes(uint64_t bytes, char text[32]);
+/* A size: bytes, or with K, M, G, T (× 1024). */
+bool store_cli_size(const char *what, const char *value, uint64_t *out);
 bool store_cli_number(const char *what, const char *value, uint64_t max, uint64_t *out);
 
-/* A line that is renewed on a terminal while the work lasts; ^C cancels. One at a time. */
+/* A line that is renewed on a terminal while the work lasts; ^C cancels, and store_cli_fail says what that leaves. One at a time. */
+/* what  NULL: no line, only ^C */
 void store_cli_progress_begin(const char *what, struct volume_progress *progress);
 void store_cli_progress_end(void);
+/* Was ^C pressed since progress_begin? */
+bool store_cli_cancelled(void);
 
 #endif

@@ -13,8 +13,9 @@
 #include "common/base.h"
 #include "common/clock.h"
 #include "common/unix_socket.h"
+#include "snapshot/store_cli.h"
 
-enum { SOCKET_WAIT_MS = 30000, OUTPUT_MAX = 1 << 20 };
+enum { WAIT_STEP_MS = 20, SOCKET_WAIT_MS = 30000, OUTPUT_MAX = 1 << 20 };
 
 int store_cli_child_start(char *const argv[], int output, pid_t *pid, struct err *err)
 {
@@ -25,6 +26,8 @@ int store_cli_child_start(char *const argv[], int output, pid_t *pid, struct err
 		return err_set(err, errno, "start %s", argv[0]);
 	if (*pid > 0)
 		return 0;
+	/* ^C on the terminal is ours: we end our children, in an order that leaves nothing half. */
+	setpgid(0, 0);
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	if (getppid() != parent)
 		_exit(127);
@@ -61,6 +64,8 @@ int store_cli_child_await_socket(pid_t pid, const char *what, const char *socket
 			ended(what, status, err);
 			return -EIO;
 		}
+		if (store_cli_cancelled())
+			return err_say(err, ECANCELED, "cancelled");
 		if (clock_now_ms() > end)
 			return err_say(err, ETIMEDOUT, "%s does not listen on %s", what, socket);
 		clock_sleep_ms(20);
@@ -71,10 +76,19 @@ int store_cli_child_wait(pid_t pid, const char *what, struct err *err)
 {
 	int status;
 
-	while (waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR)
+	for (;;) {
+		pid_t done = waitpid(pid, &status, WNOHANG);
+
+		if (done == pid)
+			return ended(what, status, err);
+		if (done < 0 && errno != EINTR)
 			return err_set(err, errno, "wait for %s", what);
-	return ended(what, status, err);
+		if (store_cli_cancelled()) {
+			store_cli_child_stop(pid);
+			return err_say(err, ECANCELED, "cancelled");
+		}
+		clock_sleep_ms(WAIT_STEP_MS);
+	}
 }
 
 void store_cli_child_stop(pid_t pid)

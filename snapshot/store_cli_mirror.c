@@ -20,7 +20,7 @@ static bool take(void *arg, int option, const char *value)
 	case OPT_EVERY:
 		return store_cli_number("--every", value, 86400, &m->every_s);
 	case OPT_RATE:
-		return store_cli_number("--rate", value, UINT64_MAX, &m->order.bytes_per_second);
+		return store_cli_size("--rate", value, &m->order.bytes_per_second);
 	case OPT_NO_DELETE:
 		return store_cli_number("--no-delete-hours", value, HOURS_MAX, &m->hours);
 	}

@@ -16,7 +16,7 @@
 #include "snapshot/store_cli.h"
 #include "snapshot/store_cli_child.h"
 
-enum { OPT_SOCKET = STORE_CLI_OPT_OWN, OPT_OVERLAY, OPT_FORMAT, OPT_DESKTOP, OPT_DOMAIN, ARGS_MAX = 24 };
+enum { OPT_SOCKET = STORE_CLI_OPT_OWN, OPT_OVERLAY, OPT_FORMAT, OPT_DESKTOP, OPT_DOMAIN, OPT_RATE, ARGS_MAX = 24 };
 
 /* ---- The plugin --------------------------------------------------------------------------------------------- */
 
@@ -158,6 +158,7 @@ static void room_deinit(struct room *room)
 struct export {
 	struct store_cli cli;
 	const char *format;
+	uint64_t rate; /* bytes a second; 0: no limit */
 };
 
 static bool export_take(void *arg, int option, const char *value)
@@ -165,7 +166,8 @@ static bool export_take(void *arg, int option, const char *value)
 	struct export *export = arg;
 	static const char *const formats[] = { "raw", "qcow2", "vmdk", "vhdx", "vdi" };
 
-	(void)option;
+	if (option == OPT_RATE)
+		return store_cli_size("--rate", value, &export->rate);
 	export->format = value;
 	for (size_t i = 0; i < ARRAY_LEN(formats); i++)
 		if (strcmp(value, formats[i]) == 0)
@@ -175,20 +177,36 @@ static bool export_take(void *arg, int option, const char *value)
 	return false;
 }
 
-static int convert(const char *socket, const char *format, const char *file, struct err *err)
+/* What has the name that was asked for is whole. */
+static int convert(const struct export *export, const char *socket, struct err *err)
 {
+	const char *file = export->cli.argv[2];
 	CLEANUP_FREE char *uri = io_printf("nbd+unix:///?socket=%s", socket);
-	CLEANUP_FREE char *target = file[0] == '-' ? io_printf("./%s", file) : strdup(file);
-	char *const args[] = { (char *)"qemu-img", (char *)"convert", (char *)"-f", (char *)"raw",
-			       (char *)"-O", (char *)(uintptr_t)format, (char *)"-W", (char *)"-m",
-			       (char *)"8", uri, target, NULL };
+	CLEANUP_FREE char *target = io_printf("%s%s.part", file[0] == '-' ? "./" : "", file);
+	CLEANUP_FREE char *rate = io_printf("%llu", (unsigned long long)export->rate);
+	char *args[ARGS_MAX] = { (char *)"qemu-img", (char *)"convert", (char *)"-f", (char *)"raw",
+				 (char *)"-O", (char *)(uintptr_t)export->format, (char *)"-W",
+				 (char *)"-m", (char *)"8", uri, target };
+	size_t n = 11;
 	pid_t pid;
 	int r;
 
-	if (!uri || !target)
+	if (!uri || !target || !rate)
 		return err_set(err, ENOMEM, "export");
-	r = store_cli_child_start(args, -1, &pid, err);
-	return r < 0 ? r : store_cli_child_wait(pid, "qemu-img convert", err);
+	if (export->rate) {
+		args[n++] = (char *)"-r";
+		args[n++] = rate;
+	}
+	if (isatty(STDERR_FILENO))
+		args[n++] = (char *)"-p"; /* its progress goes to stdout, which is for answers */
+	r = store_cli_child_start(args, STDERR_FILENO, &pid, err);
+	if (r == 0)
+		r = store_cli_child_wait(pid, "qemu-img convert", err);
+	if (r == 0 && rename(target, file) < 0)
+		r = err_set(err, errno, "rename %s", target);
+	if (r < 0)
+		unlink(target);
+	return r;
 }
 
 static int export_run(const struct export *export, const char *id, struct err *err)
@@ -207,10 +225,8 @@ static int export_run(const struct export *export, const char *id, struct err *e
 	if (r == 0)
 		r = store_cli_child_await_socket(pid, "nbdkit", room.socket, err);
 	if (r == 0)
-		r = convert(room.socket, export->format, export->cli.argv[2], err);
+		r = convert(export, room.socket, err);
 	store_cli_child_stop(pid);
-	if (r < 0)
-		unlink(export->cli.argv[2]); /* half an image must not be taken for a whole one */
 	served_deinit(&served);
 	room_deinit(&room);
 	return r;
@@ -218,18 +234,25 @@ static int export_run(const struct export *export, const char *id, struct err *e
 
 int store_cli_nbd_export(int argc, char **argv)
 {
-	static const struct option options[] = { { "format", required_argument, NULL, OPT_FORMAT }, { 0 } };
+	static const struct option options[] = { { "format", required_argument, NULL, OPT_FORMAT },
+						 { "rate", required_argument, NULL, OPT_RATE },
+						 { 0 } };
+	struct volume_progress progress = { 0 };
 	struct export export = { .format = "raw" };
 	uint64_t began = clock_now_ms();
 	char id[MANIFEST_ID_LEN];
 	struct err err = { 0 };
+	int r;
 
 	if (!store_cli_parse(&export.cli, argc, argv, options, export_take, &export) ||
 	    !store_cli_operands(&export.cli, 3, 3))
 		return STORE_CLI_USAGE;
 	if (!operands_resolve(&export.cli, id))
 		return STORE_CLI_FAILED;
-	if (export_run(&export, id, &err) < 0)
+	store_cli_progress_begin(NULL, &progress);
+	r = export_run(&export, id, &err);
+	store_cli_progress_end();
+	if (r < 0)
 		return store_cli_fail(&export.cli, &err);
 	return export.cli.json ? store_cli_print(json_pack("{ss ss sf}", "snapshot", id, "format",
 							   export.format, "seconds",
@@ -252,6 +275,8 @@ static bool import_take(void *arg, int option, const char *value)
 {
 	struct import *import = arg;
 
+	if (option == OPT_RATE)
+		return store_cli_size("--rate", value, &import->progress.bytes_per_second);
 	if (option == OPT_DESKTOP)
 		import->desktop = value;
 	else
@@ -424,6 +449,7 @@ int store_cli_nbd_import(int argc, char **argv)
 {
 	static const struct option options[] = { { "desktop", required_argument, NULL, OPT_DESKTOP },
 						 { "domain", required_argument, NULL, OPT_DOMAIN },
+						 { "rate", required_argument, NULL, OPT_RATE },
 						 { 0 } };
 	CLEANUP_FREE struct import *import = calloc(1, sizeof(*import));
 	CLEANUP(store_close) struct store *store = NULL;

@@ -8,7 +8,7 @@
 #include "snapshot/store_cli.h"
 #include "snapshot/store_retention.h"
 
-enum { OPT_DRY_RUN = STORE_CLI_OPT_OWN, OPT_DESKTOP, OPT_REPACK, OPT_REKEY, OPT_FULL, OPT_KEEP };
+enum { OPT_DRY_RUN = STORE_CLI_OPT_OWN, OPT_DESKTOP, OPT_REPACK, OPT_REKEY, OPT_FULL, OPT_RATE, OPT_KEEP };
 
 /* ---- forget, pin -------------------------------------------------------------------------------------------- */
 
@@ -201,7 +201,7 @@ int store_cli_prune_policy(int argc, char **argv)
 struct gc {
 	struct store_cli cli;
 	struct store_gc order;
-	uint64_t percent;
+	uint64_t percent, rate;
 };
 
 static bool gc_take(void *arg, int option, const char *value)
@@ -220,6 +220,8 @@ static bool gc_take(void *arg, int option, const char *value)
 		gc->order.count_anew = true;
 		return true;
 	}
+	if (option == OPT_RATE)
+		return store_cli_size("--rate", value, &gc->rate);
 	return store_cli_number("--repack", value, 100, &gc->percent);
 }
 
@@ -256,6 +258,7 @@ int store_cli_prune_gc(int argc, char **argv)
 						 { "repack", required_argument, NULL, OPT_REPACK },
 						 { "rekey", no_argument, NULL, OPT_REKEY },
 						 { "full", no_argument, NULL, OPT_FULL },
+						 { "rate", required_argument, NULL, OPT_RATE },
 						 { 0 } };
 	CLEANUP(store_close) struct store *store = NULL;
 	struct volume_progress progress = { 0 };
@@ -271,6 +274,7 @@ int store_cli_prune_gc(int argc, char **argv)
 	if (store_cli_open(&gc.cli, STORE_WRITE, &store))
 		return STORE_CLI_FAILED;
 	gc.order.repack_percent = (unsigned)gc.percent;
+	progress.bytes_per_second = gc.rate;
 	gc.order.progress = &progress;
 	store_cli_progress_begin("gc", &progress);
 	r = store_gc(store, &gc.order, &result, &err);

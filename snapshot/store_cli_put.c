@@ -10,7 +10,7 @@
 #include "snapshot/store_cli.h"
 
 enum {
-	OPT_DESKTOP = STORE_CLI_OPT_OWN, OPT_VOLUME, OPT_PARENT, OPT_CHANGED, OPT_DOMAIN, OPT_THREADS,
+	OPT_DESKTOP = STORE_CLI_OPT_OWN, OPT_VOLUME, OPT_PARENT, OPT_CHANGED, OPT_DOMAIN, OPT_THREADS, OPT_RATE,
 	EXTENTS_FILE_MAX = 1 << 30,
 };
 
@@ -25,7 +25,7 @@ struct put {
 	const char *desktop, *parent_id, *domain;
 	struct pair volumes[MANIFEST_VOLUMES_MAX], changed[MANIFEST_VOLUMES_MAX];
 	size_t volume_count, changed_count;
-	uint64_t threads;
+	uint64_t threads, rate;
 	struct manifest manifest, parent;
 	bool has_parent;
 	struct volume_put_stats stats;
@@ -39,6 +39,7 @@ static const struct option options[] = {
 	{ "changed", required_argument, NULL, OPT_CHANGED },
 	{ "domain", required_argument, NULL, OPT_DOMAIN },
 	{ "threads", required_argument, NULL, OPT_THREADS },
+	{ "rate", required_argument, NULL, OPT_RATE },
 	{ 0 },
 };
 
@@ -77,6 +78,8 @@ static bool take(void *arg, int option, const char *value)
 		return true;
 	case OPT_THREADS:
 		return store_cli_number("--threads", value, 1024, &put->threads);
+	case OPT_RATE:
+		return store_cli_size("--rate", value, &put->rate);
 	case OPT_VOLUME:
 		return pair_add(put->volumes, &put->volume_count, "--volume", value);
 	case OPT_CHANGED:
@@ -219,7 +222,7 @@ static int volume_store(struct put *put, struct store *store, struct store_sessi
 static int run(struct put *put, struct store *store, struct err *err)
 {
 	CLEANUP(store_session_close) struct store_session *session = NULL;
-	struct volume_progress progress = { 0 };
+	struct volume_progress progress = { .bytes_per_second = put->rate };
 	int r;
 
 	r = store_session_open_in(&session, store, put->desktop, put->domain, err);

@@ -4,9 +4,11 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/io.h"
 #include "snapshot/store_cli.h"
 #include "snapshot/store_mirror.h"
 
@@ -85,43 +87,63 @@ int store_cli_read_list(int argc, char **argv)
 
 struct get {
 	struct store_cli cli;
-	uint64_t threads;
+	uint64_t threads, rate;
 };
 
 static bool get_take(void *arg, int option, const char *value)
 {
 	struct get *get = arg;
 
-	return option == OPT_THREADS && store_cli_number("--threads", value, 1024, &get->threads);
+	return option == OPT_THREADS ? store_cli_number("--threads", value, 1024, &get->threads)
+				     : store_cli_size("--rate", value, &get->rate);
+}
+
+/* Half a disk must not be taken for a whole one, by whoever comes after a kill -9: it has another name until it is whole. A target
+ * that is no file (a device) is written as it is.
+ */
+static char *name_until_whole(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && !S_ISREG(st.st_mode) ? strdup(path) : io_printf("%s.part", path);
 }
 
 static int get_file(const struct get *get, struct store *store, const struct manifest *m,
 		    const struct volume *v, struct err *err)
 {
-	struct volume_progress progress = { 0 };
+	struct volume_progress progress = { .bytes_per_second = get->rate };
 	const char *path = get->cli.argv[2];
+	CLEANUP_FREE char *part = name_until_whole(path);
 	struct chunk_source source;
 	CLEANUP_FD int fd = -1;
 	int r;
 
+	if (!part)
+		return err_set(err, ENOMEM, "restore into %s", path);
 	r = store_domain_source(store, m->domain, &source, err);
 	if (r < 0)
 		return r;
-	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (fd < 0)
-		return err_set(err, errno, "open %s", path);
+		return err_set(err, errno, "open %s", part);
 	store_cli_progress_begin("get", &progress);
 	r = volume_get_file(v, source, fd, (unsigned)get->threads, &progress, err);
 	store_cli_progress_end();
-	/* Half a disk must not be taken for a whole one. */
-	if (r < 0)
-		unlink(path);
+	if (r == 0 && strcmp(part, path) != 0) {
+		if (rename(part, path) < 0)
+			r = err_set(err, errno, "rename %s", part);
+		else
+			r = io_sync_parent(path, err);
+	}
+	if (r < 0 && strcmp(part, path) != 0)
+		unlink(part);
 	return r < 0 ? err_wrap(err, r, "restore into %s", path) : 0;
 }
 
 int store_cli_read_get(int argc, char **argv)
 {
 	static const struct option options[] = { { "threads", required_argument, NULL, OPT_THREADS },
+						 { "rate", required_argument, NULL, OPT_RATE },
 						 { 0 } };
 	CLEANUP(store_close) struct store *store = NULL;
 	uint64_t began = clock_now_ms();
@@ -171,9 +193,9 @@ static bool verify_take(void *arg, int option, const char *value)
 		v->order.quick = true;
 		return true;
 	case OPT_BUDGET:
-		return store_cli_number("--budget", value, UINT64_MAX, &v->order.budget_bytes);
+		return store_cli_size("--budget", value, &v->order.budget_bytes);
 	case OPT_RATE:
-		return store_cli_number("--rate", value, UINT64_MAX, &v->order.bytes_per_second);
+		return store_cli_size("--rate", value, &v->order.bytes_per_second);
 	case OPT_REPAIR:
 		v->mirror = value;
 		return true;

@@ -44,11 +44,6 @@ static bool cancelled(const struct gc *gc)
 	return gc->order->progress && atomic_load(&gc->order->progress->cancel);
 }
 
-static const atomic_bool *cancel_of(const struct gc *gc)
-{
-	return gc->order->progress ? &gc->order->progress->cancel : NULL;
-}
-
 static struct store_pack row_of(struct store *store, uint32_t number)
 {
 	struct store_pack row;
@@ -269,13 +264,13 @@ static int refs_bring_up(struct gc *gc, struct err *err)
 		r = refs_anew(gc, err);
 	/* First what came: what both have is then never without a reference, and not read. */
 	if (r == 0)
-		r = store_refs_add(gc->refs, cancel_of(gc), err);
+		r = store_refs_add(gc->refs, gc->order->progress, err);
 	if (r == 0)
-		r = store_refs_drop(gc->refs, cancel_of(gc), err);
+		r = store_refs_drop(gc->refs, gc->order->progress, err);
 	if (r == STORE_REFS_DOUBT) {
 		r = refs_anew(gc, err);
 		if (r == 0)
-			r = store_refs_add(gc->refs, cancel_of(gc), err);
+			r = store_refs_add(gc->refs, gc->order->progress, err);
 	}
 	return r;
 }
@@ -287,7 +282,7 @@ static int count_and_decide(struct gc *gc, struct err *err)
 	if (r < 0)
 		return r;
 	pthread_rwlock_wrlock(&gc->store->commit_lock);
-	r = store_refs_add(gc->refs, cancel_of(gc), err); /* those committed meanwhile */
+	r = store_refs_add(gc->refs, gc->order->progress, err); /* those committed meanwhile */
 	if (r == 0)
 		r = decide(gc, err);
 	pthread_rwlock_unlock(&gc->store->commit_lock);
@@ -312,6 +307,11 @@ static int copy_alive(struct gc *gc, struct store_session *session, uint32_t num
 
 		if (!record_alive(gc, pack, number, i))
 			continue;
+		if (cancelled(gc))
+			return err_say(err, ECANCELED, "cancelled");
+		volume_progress_pace(gc->order->progress, pack_record_len(&pack->entries[i]));
+		if (gc->order->progress)
+			atomic_fetch_add(&gc->order->progress->done_bytes, pack_record_len(&pack->entries[i]));
 		r = pack_read(pack, i, buf, &chunk, err);
 		if (r == 0)
 			r = store_session_copy(session, (enum pack_record_type)pack->entries[i].type,
@@ -355,15 +355,14 @@ static int rewrite_domain(struct gc *gc, struct store_domain *domain, struct err
 	for (size_t i = 0; r == 0 && i < gc->rewrite_count; i++) {
 		if (row_of(store, gc->rewrite[i]).domain != domain)
 			continue;
-		r = cancelled(gc) ? err_say(err, ECANCELED, "gc: cancelled")
-				  : copy_alive(gc, session, gc->rewrite[i], &copied[i], err);
+		r = copy_alive(gc, session, gc->rewrite[i], &copied[i], err);
 	}
 	if (r == 0)
 		r = store_session_finish_copies(session, err);
 	if (r < 0)
 		return r;
 	pthread_rwlock_wrlock(&store->commit_lock);
-	r = store_refs_add(gc->refs, cancel_of(gc), err);
+	r = store_refs_add(gc->refs, gc->order->progress, err);
 	for (size_t i = 0; r == 0 && i < gc->rewrite_count; i++)
 		if (row_of(store, gc->rewrite[i]).domain == domain)
 			r = replace_pack(gc, gc->rewrite[i], copied[i], err);

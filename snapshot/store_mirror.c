@@ -117,8 +117,12 @@ static int pause_for_rate(const struct mirror *m, struct err *err)
 	if (!rate)
 		return 0;
 	due = m->began_ms + m->result->bytes_copied * 1000 / rate;
-	if (due > clock_now_ms())
-		clock_sleep_ms(due - clock_now_ms());
+	/* In short sleeps, so that a cancel is noticed. */
+	while (due > clock_now_ms()) {
+		clock_sleep_ms(due - clock_now_ms() < 200 ? due - clock_now_ms() : 200);
+		if (m->order->progress && atomic_load(&m->order->progress->cancel))
+			return err_say(err, ECANCELED, "mirror: cancelled");
+	}
 	return 0;
 }
 

@@ -156,7 +156,7 @@ struct walk {
 	struct store_refs *refs;
 	struct store_domain *domain;
 	struct volume_tree tree;
-	const atomic_bool *cancel;
+	struct volume_progress *progress;
 	int by;
 };
 
@@ -232,9 +232,11 @@ static int node_walk(struct walk *walk, unsigned level, uint64_t index, const st
 	if (r == 1) {
 		count = volume_tree_children(&walk->tree, level, index);
 		r = children_read(walk->refs, &place, count, children, err);
+		if (walk->progress)
+			atomic_fetch_add(&walk->progress->done_bytes, count * CHUNK_ID_LEN);
 	}
 	pack_unref(place.pack);
-	if (r == 0 && level && walk->cancel && atomic_load(walk->cancel))
+	if (r == 0 && level && walk->progress && atomic_load(&walk->progress->cancel))
 		r = err_say(err, ECANCELED, "cancelled");
 	for (size_t i = 0; r == 0 && i < count; i++)
 		r = node_walk(walk, level - 1, index * VOLUME_FANOUT + i, &children[i], err);
@@ -242,9 +244,9 @@ static int node_walk(struct walk *walk, unsigned level, uint64_t index, const st
 }
 
 static int snapshot_walk(struct store_refs *refs, const struct store_snapshot *row, int by,
-			 const atomic_bool *cancel, struct err *err)
+			 struct volume_progress *progress, struct err *err)
 {
-	struct walk walk = { .refs = refs, .cancel = cancel, .by = by };
+	struct walk walk = { .refs = refs, .progress = progress, .by = by };
 	struct manifest m;
 	int r;
 
@@ -287,7 +289,7 @@ static const struct store_refs_done *done_find(const struct store_refs *refs, co
 		       : NULL;
 }
 
-int store_refs_add(struct store_refs *refs, const atomic_bool *cancel, struct err *err)
+int store_refs_add(struct store_refs *refs, struct volume_progress *progress, struct err *err)
 {
 	CLEANUP_FREE struct store_snapshot *rows = NULL;
 	struct store_refs_done *done;
@@ -308,7 +310,7 @@ int store_refs_add(struct store_refs *refs, const atomic_bool *cancel, struct er
 		memcpy(next->id, rows[i].id, MANIFEST_ID_LEN);
 		next->created_wall_ms = rows[i].created_wall_ms;
 		added++;
-		r = snapshot_walk(refs, &rows[i], 1, cancel, err);
+		r = snapshot_walk(refs, &rows[i], 1, progress, err);
 	}
 	refs->done_count += added;
 	refs->changed |= added > 0;
@@ -343,7 +345,7 @@ static bool forgotten_row(struct store *store, const struct store_refs_done *don
 	return found;
 }
 
-int store_refs_drop(struct store_refs *refs, const atomic_bool *cancel, struct err *err)
+int store_refs_drop(struct store_refs *refs, struct volume_progress *progress, struct err *err)
 {
 	CLEANUP_FREE struct store_snapshot *rows = NULL;
 	size_t n, kept = 0;
@@ -364,7 +366,7 @@ int store_refs_drop(struct store_refs *refs, const atomic_bool *cancel, struct e
 		}
 		if (!forgotten_row(refs->store, &refs->done[i], &row))
 			return STORE_REFS_DOUBT;
-		r = snapshot_walk(refs, &row, -1, cancel, &why);
+		r = snapshot_walk(refs, &row, -1, progress, &why);
 		/* Whatever is wrong with a snapshot that nobody wants any more: counting anew does not need it. */
 		if (r == -ENOENT || r == -EBADMSG || r == -EINVAL)
 			return STORE_REFS_DOUBT;

@@ -14,6 +14,7 @@
 #define GODWIT_SNAPSHOT_STORE_REFS_H
 
 #include "snapshot/store_internal.h"
+#include "snapshot/volume.h"
 
 struct store_refs;
 
@@ -29,16 +30,16 @@ int store_refs_load(struct store_refs *refs, struct err *err);
 /* Durable on return. What is on disk stays right whatever happens next: it says itself what it is about. */
 int store_refs_save(struct store_refs *refs, struct err *err);
 /**
- * store_refs_add(refs, cancel, err) / store_refs_drop(refs, cancel, err):
+ * store_refs_add(refs, progress, err) / store_refs_drop(refs, progress, err):
  * Count the snapshots that are listed and were not counted / take back those that were counted and are not listed any more.
  *
- * cancel  may be NULL
+ * progress  may be NULL; bytes of tree nodes are added
  *
  * add: return 0; -ENOENT, -EBADMSG for a damaged snapshot; -ECANCELED; or -errno. drop: also STORE_REFS_DOUBT. After anything but 0
  * the counts are of no use.
  */
-int store_refs_add(struct store_refs *refs, const atomic_bool *cancel, struct err *err);
-int store_refs_drop(struct store_refs *refs, const atomic_bool *cancel, struct err *err);
+int store_refs_add(struct store_refs *refs, struct volume_progress *progress, struct err *err);
+int store_refs_drop(struct store_refs *refs, struct volume_progress *progress, struct err *err);
 
 /**
  * store_refs_move(refs, pack, err):

@@ -43,7 +43,12 @@ struct volume_input {
 struct volume_progress {
 	atomic_uint_fast64_t done_bytes, total_bytes; /* of reading */
 	atomic_bool cancel;                           /* set by whoever watches: ends with -ECANCELED */
+	uint64_t bytes_per_second;                    /* 0: as fast as it goes; constant */
+	atomic_uint_fast64_t free_us;                 /* clock_now_us() from when on more may be read */
 };
+
+/* Before @bytes are read: wait until the rate allows it, or somebody cancels. All threads that share @progress share its rate. NULL: no limit. */
+void volume_progress_pace(struct volume_progress *progress, uint64_t bytes);
 
 struct volume_put_stats {
 	uint64_t read_bytes;   /* taken from the input */

@@ -115,6 +115,7 @@ static int stretch_get(struct worker *w, struct err *err)
 		w->place[w->count++] = i;
 	}
 	if (w->count) {
+		volume_progress_pace(get->progress, w->count * get->tree.grid);
 		r = get->source.get(get->source.ctx, w->wanted, w->count, arrived, w, err);
 		if (r < 0)
 			return r;

@@ -195,6 +195,7 @@ static int blocks_put(struct worker *w, uint64_t first, size_t n, uint64_t unit_
 	struct batch batch = { 0 };
 	int r;
 
+	volume_progress_pace(put->order->progress, len);
 	r = input->read(input->ctx, w->raw, len, offset, err);
 	if (r < 0)
 		return r;
