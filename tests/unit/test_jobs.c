@@ -111,7 +111,7 @@ static int set_up(void **state)
 	OK(fleet_new(&s.fleet, &s, &err));
 	OK(events_new(&s.events, &err));
 	OK(transfer_new(&s.transfer, &s, &err));
-	OK(scans_new(&s.scans, &err));
+	OK(scans_new(&s.scans, &s, &err));
 	add_endpoint("a");
 	OK(change_begin(&change, &s, &err));
 	OK(catalogue_desktop_add(change.db, &d, &err));
