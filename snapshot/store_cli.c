@@ -289,7 +289,8 @@ void store_cli_progress_end(void)
 	if (watch.has_thread)
 		pthread_join(watch.thread, NULL);
 	watch.has_thread = false;
-	signal(SIGINT, SIG_DFL);
-	signal(SIGTERM, SIG_DFL);
+	/* Who presses ^C twice means the same: what has to be tidied up still is. */
+	signal(SIGINT, store_cli_cancelled() ? SIG_IGN : SIG_DFL);
+	signal(SIGTERM, store_cli_cancelled() ? SIG_IGN : SIG_DFL);
 	watch.progress = NULL;
 }
