@@ -2,7 +2,9 @@
  *
  * Started by godwit-scan as: godwit-scan-engine SIGNATURES TEMP WORKERS, descriptor 3 the control socket. Over it go the
  * hello and then, for each worker that is forked, the socket to talk to it. A worker that dies is forked again from the
- * loaded parent; everything ends when the control socket closes. Signatures are trusted, contents are not: only workers see contents, and they are sandboxed.
+ * loaded parent; everything ends when the control socket closes. Signatures are trusted here, contents are not: only
+ * workers see contents, and they are sandboxed. With WORKERS 0 a set of signatures is only tried, in the sandbox, with
+ * both canaries, and the hello says how that went: so is a set treated before the server trusts it.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -70,7 +72,18 @@ static int load(struct cl_engine *engine, const char *signatures, const char *te
 	return 0;
 }
 
-static int start(struct cl_engine **out, char **argv, struct engine_hello *hello, struct err *err)
+/* A set that is only tried: it is loaded where it can do no harm, without code of its own being compiled. */
+static int confine(struct cl_engine *engine, char **argv, struct err *err)
+{
+	if (cl_engine_set_num(engine, CL_ENGINE_BYTECODE_MODE, CL_BYTECODE_MODE_INTERPRETER) !=
+	    CL_SUCCESS)
+		return err_say(err, ENOTSUP, "libclamav %s has no bytecode interpreter",
+			       cl_retver());
+	return engine_worker_confine(argv[2], argv[1], err);
+}
+
+static int start(struct cl_engine **out, char **argv, struct engine_hello *hello, bool try_only,
+		 struct err *err)
 {
 	struct cl_engine *engine;
 	unsigned count = 0;
@@ -82,8 +95,13 @@ static int start(struct cl_engine **out, char **argv, struct engine_hello *hello
 	if (r < 0)
 		return err_say(err, -r, "libclamav %s does not take our limits", cl_retver());
 	r = newest_file(argv[1], &hello->newest, err);
+	if (r == 0 && try_only)
+		r = confine(engine, argv, err);
 	if (r == 0)
 		r = load(engine, argv[1], argv[2], &count, err);
+	if (r == 0 && try_only && !engine_worker_sees(engine))
+		r = err_say(err, EBADMSG,
+			    "with the signatures of %s the engine does not find its own", argv[1]);
 	if (r < 0)
 		return r;
 	hello->signatures = count;
@@ -149,12 +167,12 @@ int main(int argc, char **argv)
 	unsigned workers = argc == 4 ? (unsigned)strtoul(argv[3], NULL, 10) : 0;
 	int r;
 
-	if (!workers || workers > ENGINE_WORKERS_MAX) {
+	if (argc != 4 || workers > ENGINE_WORKERS_MAX) {
 		fprintf(stderr, "usage: %s SIGNATURES TEMP WORKERS; started by godwit-scan\n",
 			argv[0]);
 		return 2;
 	}
-	r = start(&engine, argv, &hello, &err);
+	r = start(&engine, argv, &hello, workers == 0, &err);
 	if (r < 0) {
 		hello.status = r;
 		snprintf(hello.version, sizeof(hello.version), "%.*s", ENGINE_TEXT_MAX - 1,

@@ -30,6 +30,8 @@ static const struct {
 	{ CL_ENGINE_DISABLE_CACHE, 1 }, /* it goes by MD5; ours goes by SHA-256 */
 };
 
+enum { LOAD_CPU_SECONDS = 900 };
+
 static const struct sandbox box = {
 	.role = SANDBOX_ENGINE,
 	.memory_max =
@@ -142,6 +144,24 @@ static int scan_content(struct cl_engine *engine, int content, const struct engi
 	judge(reply, e, name);
 	munmap(data, size);
 	return 0;
+}
+
+int engine_worker_confine(const char *temp_folder, const char *signatures, struct err *err)
+{
+	struct sandbox own = box;
+
+	own.temp_folder = temp_folder;
+	own.read_folder = signatures;
+	own.cpu_seconds = LOAD_CPU_SECONDS;
+	return sandbox_enter(&own, err);
+}
+
+bool engine_worker_sees(struct cl_engine *engine)
+{
+	uint8_t zip[ENGINE_CANARY_ZIP_MAX];
+	size_t zip_len = engine_canary_zip(zip);
+
+	return zip_len > 0 && canaries(engine, zip, zip_len) == ENGINE_CANARIES;
 }
 
 void engine_worker_run(struct cl_engine *engine, int fd, const char *temp_folder)

@@ -13,6 +13,7 @@
 #include "mgmt-server/scan/scan_image.h"
 #include "mgmt-server/scan/scan_report.h"
 #include "mgmt-server/scan/scan_run.h"
+#include "mgmt-server/scan/scan_signatures.h"
 #include "mgmt-server/scan/scan_snapshot.h"
 
 enum { EXIT_CLEAN = 0, EXIT_INFECTED = 1, EXIT_INCOMPLETE = 2, EXIT_COULD_NOT_RUN = 3 };
@@ -30,6 +31,13 @@ static const char help[] =
 	"--key says otherwise.\n"
 	"  godwit-scan list FILE [--output jsonl] [--deleted]\n"
 	"      Every file: SHA-256, size, partition, path, stream. Nothing is scanned.\n"
+	"\n"
+	"  godwit-scan signatures FOLDER [--quick]\n"
+	"      Try a folder of signatures: the engine loads them in its sandbox and must find its "
+	"canaries.\n"
+	"      One JSON object; --quick: only what the files say of themselves.\n"
+	"  godwit-scan unpack BUNDLE FOLDER\n"
+	"      The signature files of a tar archive (gzip or not) into a folder.\n"
 	"\n"
 	"  --output json    one JSON object (image) or one for each line (list: jsonl)\n"
 	"  --memory         FILE is a machine's physical memory from address 0 on, not a disk\n"
@@ -257,8 +265,11 @@ int main(int argc, char **argv)
 	struct scan_result result;
 	struct scan_report report;
 	struct err err = { 0 };
-	int r = parse(argc, argv, &options);
+	int r;
 
+	if (scan_signatures_wanted(argc, argv))
+		return scan_signatures_main(argc, argv);
+	r = parse(argc, argv, &options);
 	if (r == 1)
 		fputs(help, stdout);
 	if (r)

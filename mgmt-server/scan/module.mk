@@ -3,7 +3,7 @@
 
 scan := mgmt-server/scan
 SCAN_LIB := volume_channel physical_memory entry_channel file_digest known_files sandbox name_tree inode_set content_cache content_hash child engine_client engine_wire \
-	scan_content scan_partition scan_reader scan_run scan_vm
+	scan_content scan_partition scan_reader scan_run scan_vm engine_check sig_files sig_tar
 $(eval $(call library,scan,$(SCAN_LIB:%=$(scan)/%.c),libseccomp openssl))
 # What tests and fuzz targets reach into. Each ends in one program; their licences go together.
 $(eval $(call library,scan-ext,$(addprefix $(scan)/,reader_ext.c ext_volume.c ext_journal.c ext_journal_sums.c),ext2fs com_err))
@@ -23,7 +23,7 @@ $(eval $(call scan_reader,godwit-scan-vm,,scan-vm,))
 $(eval $(call scan_reader,godwit-scan-fat,reader_fat,,tsk))
 $(eval $(call scan_reader,godwit-scan-ntfs,reader_ntfs ntfs_volume ntfs_mft,,libfsntfs libbfio))
 $(eval $(call program,godwit-scan-engine,$(addprefix $(scan)/,engine.c engine_worker.c engine_canary.c),scan snapshot common,libclamav zlib))
-$(eval $(call program,godwit-scan,$(addprefix $(scan)/,godwit_scan.c scan_report.c scan_image.c scan_snapshot.c nbd_child.c),scan snapshot common,jansson))
+$(eval $(call program,godwit-scan,$(addprefix $(scan)/,godwit_scan.c scan_report.c scan_image.c scan_snapshot.c nbd_child.c scan_signatures.c),scan snapshot common,jansson zlib))
 
 # The micro-VM for file systems that need the kernel. It downloads Debian's kernel, so plain `make` does not build it.
 .PHONY: scan-vm

@@ -97,6 +97,8 @@ static const struct {
 	{ SCMP_SYS(fstatfs), FOR_ENGINE },
 	{ SCMP_SYS(readlink), FOR_ENGINE },
 	{ SCMP_SYS(getcwd), FOR_ENGINE },
+	{ SCMP_SYS(fdatasync), FOR_ENGINE },
+	{ SCMP_SYS(fsync), FOR_ENGINE },
 };
 
 static const struct {
@@ -173,12 +175,26 @@ static int mount_temp(const struct sandbox *box, struct err *err)
 	return 0;
 }
 
-/* Deny every file system access that this kernel's Landlock knows, but for the engine's temp folder. */
+static int allow_beneath(int ruleset, const char *path, uint64_t access, struct err *err)
+{
+	CLEANUP_FD int folder = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	struct landlock_path_beneath_attr beneath = { .allowed_access = access,
+						      .parent_fd = folder };
+
+	if (folder < 0)
+		return err_set(err, errno, "sandbox: open %s", path);
+	if (syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &beneath, 0) < 0)
+		return err_set(err, errno, "sandbox: allow %s", path);
+	return 0;
+}
+
+/* Deny every file system access that this kernel's Landlock knows, but for the engine's temp folder, and a folder to read. */
 static int landlock(const struct sandbox *box, struct err *err)
 {
 	struct landlock_ruleset_attr attr = { 0 };
 	CLEANUP_FD int ruleset = -1;
 	long abi;
+	int r;
 
 	abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
 	if (abi < 1)
@@ -194,18 +210,16 @@ static int landlock(const struct sandbox *box, struct err *err)
 	if (ruleset < 0)
 		return err_set(err, errno, "sandbox: make a Landlock ruleset");
 	if (box->role == SANDBOX_ENGINE) {
-		CLEANUP_FD int folder = open(box->temp_folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
-		struct landlock_path_beneath_attr beneath = {
-			.allowed_access =
-				attr.handled_access_fs & ~(__u64)LANDLOCK_ACCESS_FS_EXECUTE,
-			.parent_fd = folder,
-		};
-
-		if (folder < 0)
-			return err_set(err, errno, "sandbox: open %s", box->temp_folder);
-		if (syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &beneath,
-			    0) < 0)
-			return err_set(err, errno, "sandbox: allow %s", box->temp_folder);
+		r = allow_beneath(ruleset, box->temp_folder,
+				  attr.handled_access_fs & ~(__u64)LANDLOCK_ACCESS_FS_EXECUTE, err);
+		if (r < 0)
+			return r;
+	}
+	if (box->read_folder) {
+		r = allow_beneath(ruleset, box->read_folder,
+				  LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR, err);
+		if (r < 0)
+			return r;
 	}
 	if (syscall(SYS_landlock_restrict_self, ruleset, 0) < 0)
 		return err_set(err, errno, "sandbox: apply the Landlock ruleset");

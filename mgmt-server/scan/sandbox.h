@@ -23,6 +23,7 @@ struct sandbox {
 	const char *
 		temp_folder; /* SANDBOX_ENGINE: an empty folder on which a private tmpfs is mounted */
 	uint64_t temp_max;   /* bytes */
+	const char *read_folder; /* SANDBOX_ENGINE: may be read besides; NULL: none */
 };
 
 /* Enter for good. A layer that the kernel does not offer is an error, never skipped in silence: -ENOTSUP names it. */

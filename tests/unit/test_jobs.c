@@ -489,6 +489,8 @@ static void test_jobs_infected_is_passed_over(void **state)
 
 static void test_jobs_scan_beside_others(void **state)
 {
+	const struct scans_order missing = { .snapshot = "20200101-000000-00000000",
+					     .user = "test" };
 	char snapshot[CATALOGUE_ID_LEN], id[CATALOGUE_ID_LEN], run[CATALOGUE_ID_LEN];
 	struct change change;
 
@@ -497,8 +499,7 @@ static void test_jobs_scan_beside_others(void **state)
 	judge_newest("clean", snapshot);
 	OK(order("start", run));
 	OK(change_begin(&change, &s, &err));
-	assert_int_equal(scans_order(&change, "20200101-000000-00000000", "test", id, &err),
-			 -ENOENT);
+	assert_int_equal(scans_order(&change, &missing, id, &err), -ENOENT);
 	OK(scans_order(&change, snapshot, "test", id, &err));
 	OK(change_commit(&change, &err));
 	/* There is no godwit-scan beside this test: the job fails and the verdict stays. */
