@@ -103,6 +103,7 @@ static int set_up(void **state)
 	s.config.lease_ttl_ms = 1000;
 	s.config.lease_margin_ms = 500;
 	s.config.heartbeat_ms = 200;
+	s.config.scan_at_once = 1;
 	snprintf(path, sizeof(path), "%s/db", s.state);
 	OK(db_open(&s.db, path, catalogue_schema, catalogue_schema_count, &err));
 	snprintf(path, sizeof(path), "%s/store", s.state);
@@ -492,6 +493,7 @@ static void test_jobs_scan_beside_others(void **state)
 	const struct scans_order missing = { .snapshot = "20200101-000000-00000000",
 					     .user = "test" };
 	char snapshot[CATALOGUE_ID_LEN], id[CATALOGUE_ID_LEN], run[CATALOGUE_ID_LEN];
+	const struct scans_order scan = { .snapshot = snapshot, .user = "test" };
 	struct change change;
 
 	(void)state;
@@ -500,7 +502,7 @@ static void test_jobs_scan_beside_others(void **state)
 	OK(order("start", run));
 	OK(change_begin(&change, &s, &err));
 	assert_int_equal(scans_order(&change, &missing, id, &err), -ENOENT);
-	OK(scans_order(&change, snapshot, "test", id, &err));
+	OK(scans_order(&change, &scan, id, &err));
 	OK(change_commit(&change, &err));
 	/* There is no godwit-scan beside this test: the job fails and the verdict stays. */
 	assert_string_equal(job_now(id).state, "failed");

@@ -34,7 +34,7 @@ static void test_sig_files_header(void **state)
 
 	(void)state;
 	memset(header, ' ', sizeof(header));
-	memcpy(header, "ClamAV-VDB:22 Nov 2026 08-31 -0500:27462:9:90:ab:cd:me:1700000000", 67);
+	memcpy(header, "ClamAV-VDB:22 Nov 2026 08-31 -0500:27462:9:90:ab:cd:me:1700000000", 65);
 	assert_int_equal(sig_files_header(header, sizeof(header), &version, &built), 0);
 	assert_int_equal(version, 27462);
 	assert_int_equal(built, 1700000000);
