@@ -1,9 +1,10 @@
-/* db.c - see db.h. The only file that includes sqlite3.h.
+/* db.c - see db.h. Only this file and db_checksum.c include sqlite3.h.
  *
  * Locks: `lock` guards the lists of idle connections; the writer is lent out like a reader, so waiting for it is
  * waiting for `freed`.
  */
 #include "mgmt-server/catalogue/db.h"
+#include "mgmt-server/catalogue/db_checksum.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { READERS = 4, STATEMENTS_MAX = 192 };
 
@@ -27,6 +29,8 @@ struct db_conn {
 };
 
 struct db {
+	char *path;
+	struct db_checksum *checksum;
 	pthread_mutex_t lock;
 	pthread_cond_t freed;
 	struct db_conn writer;
@@ -43,6 +47,8 @@ static int code_of(sqlite3 *sqlite)
 
 	if (sqlite3_system_errno(sqlite) == ENOSPC || sqlite3_system_errno(sqlite) == EDQUOT)
 		return ENOSPC;
+	if (extended == SQLITE_IOERR_DATA)
+		return EBADMSG;
 	switch (extended & 0xff) {
 	case SQLITE_FULL:
 		return ENOSPC;
@@ -72,7 +78,10 @@ static int code_of(sqlite3 *sqlite)
 static int fail(struct db_conn *conn, const char *sql, struct err *err)
 {
 	int code = code_of(conn->sqlite);
+	char damage[160];
 
+	if (code == EBADMSG && db_checksum_damage(conn->db->checksum, damage, sizeof(damage)))
+		return err_say(err, code, "catalogue: %s is damaged: %s", conn->db->path, damage);
 	/* The first words are enough to find the statement in the source. */
 	return err_say(err, code, "catalogue: %s (in: %.60s)", sqlite3_errmsg(conn->sqlite), sql);
 }
@@ -232,6 +241,15 @@ static int run_script(struct db_conn *conn, const char *sql, struct err *err)
 		       : fail(conn, sql, err);
 }
 
+/* For a file that is new: every page of it keeps bytes for its checksum. Without effect on others. */
+static void make_room(sqlite3 *sqlite)
+{
+	int reserved = DB_CHECKSUM_RESERVED;
+
+	sqlite3_exec(sqlite, "PRAGMA page_size=4096", NULL, NULL, NULL);
+	sqlite3_file_control(sqlite, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserved);
+}
+
 static int conn_open(struct db_conn *conn, struct db *db, const char *path, bool writes,
 		     struct err *err)
 {
@@ -239,8 +257,8 @@ static int conn_open(struct db_conn *conn, struct db *db, const char *path, bool
 
 	conn->db = db;
 	conn->writes = writes;
-	if (sqlite3_open_v2(path, &conn->sqlite, flags | (writes ? SQLITE_OPEN_CREATE : 0), NULL) !=
-	    SQLITE_OK) {
+	if (sqlite3_open_v2(path, &conn->sqlite, flags | (writes ? SQLITE_OPEN_CREATE : 0),
+			    db_checksum_vfs(db->checksum)) != SQLITE_OK) {
 		int code = conn->sqlite ? code_of(conn->sqlite) : ENOMEM;
 
 		return err_say(err, code, "open catalogue %s: %s", path,
@@ -248,6 +266,7 @@ static int conn_open(struct db_conn *conn, struct db *db, const char *path, bool
 	}
 	sqlite3_extended_result_codes(conn->sqlite, 1);
 	sqlite3_busy_timeout(conn->sqlite, 10000);
+	make_room(conn->sqlite);
 	return run_script(conn,
 			  "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; "
 			  "PRAGMA foreign_keys=ON; PRAGMA cache_size=-2048;",
@@ -393,10 +412,34 @@ static int migrate_all(struct db *db, const struct db_migration *migrations, siz
 
 static int check_line(void *arg, const struct db_row *row, struct err *err)
 {
-	(void)arg;
+	struct db *db = arg;
+	char damage[160];
+
 	if (strcmp(db_column_text(row, 0), "ok") == 0)
 		return 0;
+	if (db_checksum_damage(db->checksum, damage, sizeof(damage)))
+		return err_say(err, EBADMSG, "the catalogue is damaged: %s", damage);
 	return err_say(err, EBADMSG, "the catalogue is damaged: %s", db_column_text(row, 0));
+}
+
+/* A file from before there were checksums gets room for them, then all of them at once. */
+static int give_checksums(const char *path, struct err *err)
+{
+	enum db_checksum_state state;
+	sqlite3 *sqlite = NULL;
+	int r = db_checksum_state(path, &state, err);
+
+	if (r < 0 || state == DB_CHECKSUM_NEW || state == DB_CHECKSUM_SEALED)
+		return r;
+	if (sqlite3_open_v2(path, &sqlite, SQLITE_OPEN_READWRITE, NULL) == SQLITE_OK) {
+		make_room(sqlite);
+		sqlite3_exec(sqlite, "PRAGMA journal_mode=DELETE", NULL, NULL, NULL);
+	}
+	if (!sqlite || sqlite3_exec(sqlite, "VACUUM", NULL, NULL, NULL) != SQLITE_OK)
+		r = err_say(err, sqlite ? code_of(sqlite) : ENOMEM, "make room for checksums: %s",
+			    sqlite ? sqlite3_errmsg(sqlite) : "out of memory");
+	sqlite3_close(sqlite);
+	return r < 0 ? r : db_checksum_seal(path, err);
 }
 
 static int db_prepare(struct db *db, const char *path, const struct db_migration *migrations,
@@ -405,9 +448,11 @@ static int db_prepare(struct db *db, const char *path, const struct db_migration
 	size_t i;
 	int r;
 
-	r = conn_open(&db->writer, db, path, true, err);
+	r = give_checksums(path, err);
 	if (r == 0)
-		r = db_each(&db->writer, check_line, NULL, "PRAGMA quick_check(1)", DB_NO_VALUES,
+		r = conn_open(&db->writer, db, path, true, err);
+	if (r == 0)
+		r = db_each(&db->writer, check_line, db, "PRAGMA quick_check(1)", DB_NO_VALUES,
 			    err);
 	if (r >= 0)
 		r = migrate_all(db, migrations, n, err);
@@ -426,7 +471,12 @@ int db_open(struct db **out, const char *path, const struct db_migration *migrat
 		return err_set(err, ENOMEM, "open catalogue %s", path);
 	pthread_mutex_init(&db->lock, NULL);
 	pthread_cond_init(&db->freed, NULL);
-	r = db_prepare(db, path, migrations, n, err);
+	db->path = strdup(path);
+	if (!db->path)
+		return err_set(err, ENOMEM, "open catalogue %s", path);
+	r = db_checksum_new(&db->checksum, err);
+	if (r == 0)
+		r = db_prepare(db, path, migrations, n, err);
 	if (r < 0)
 		return r;
 	*out = TAKE(db);
@@ -440,7 +490,53 @@ void db_close(struct db *db)
 	for (i = 0; i < READERS; i++)
 		conn_close(&db->readers[i]);
 	conn_close(&db->writer); /* last: it checkpoints and removes the WAL */
+	db_checksum_free(db->checksum);
+	free(db->path);
 	pthread_cond_destroy(&db->freed);
 	pthread_mutex_destroy(&db->lock);
 	free(db);
+}
+
+/* ---- Whole files ---- */
+
+int db_check(struct db *db, struct err *err)
+{
+	struct db_conn conn = { .db = db }; /* its own, so that nothing is answered from a cache */
+	int r = conn_open(&conn, db, db->path, false, err);
+
+	if (r == 0)
+		r = db_each(&conn, check_line, db, "PRAGMA integrity_check(1)", DB_NO_VALUES, err);
+	conn_close(&conn);
+	return r < 0 ? r : 0;
+}
+
+/* One step: with the log, a reader that takes its time holds up no writer. */
+static int copy_pages(sqlite3 *from, sqlite3 *to)
+{
+	sqlite3_backup *backup = sqlite3_backup_init(to, "main", from, "main");
+
+	if (!backup)
+		return sqlite3_errcode(to);
+	sqlite3_backup_step(backup, -1);
+	return sqlite3_backup_finish(backup);
+}
+
+int db_copy(struct db *db, const char *path, struct err *err)
+{
+	struct db_conn from = { .db = db };
+	sqlite3 *to = NULL;
+	int r;
+
+	if (unlink(path) < 0 && errno != ENOENT)
+		return err_set(err, errno, "remove %s", path);
+	r = conn_open(&from, db, db->path, false, err);
+	if (r == 0 && (sqlite3_open_v2(path, &to, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE,
+				       db_checksum_vfs(db->checksum)) != SQLITE_OK ||
+		       copy_pages(from.sqlite, to) != SQLITE_OK))
+		r = to ? err_say(err, code_of(to), "copy the catalogue to %s: %s", path,
+				 sqlite3_errmsg(to))
+		       : err_set(err, ENOMEM, "copy the catalogue");
+	sqlite3_close(to);
+	conn_close(&from);
+	return r;
 }

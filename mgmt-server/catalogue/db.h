@@ -4,6 +4,7 @@
  * serial; readers see the state of the moment they began and never wait for a writer. Commits are durable when
  * db_commit returns (WAL, synchronous=FULL). SQL is the subset that SQLite and PostgreSQL share: $1 $2 … as
  * parameters, TEXT, BIGINT and DOUBLE PRECISION as types. Statements are kept prepared per connection.
+ * Every page carries a checksum (db_checksum.h): what rotted is an error (-EBADMSG), never an answer.
  * Thread-safe, except that one db_conn belongs to one thread at a time. Source: SQLite 3.40 manual.
  */
 #ifndef GODWIT_MGMT_SERVER_DB_H
@@ -31,12 +32,25 @@ struct db_migration {
  * db_open(out, path, migrations, n, err):
  * Open or create the database file and bring its schema up to the last migration, each in a transaction of its own.
  *
+ * A file from before the checksums gets them.
+ *
  * Return 0; -EBADMSG for a damaged file; -EPROTO when the file was written by a newer program; or -errno.
  */
 int db_open(struct db **out, const char *path, const struct db_migration *migrations, size_t n,
 	    struct err *err);
 void db_close(struct db *db);
 DEFINE_CLEANUP(struct db *, db_close);
+
+/**
+ * db_check(db, err):
+ * Read and check all of the file, past every cache.
+ *
+ * Return 0, -EBADMSG naming the damage, -errno.
+ */
+int db_check(struct db *db, struct err *err);
+
+/* A copy of this moment in a file of its own, which takes the place of one that is there. */
+int db_copy(struct db *db, const char *path, struct err *err);
 
 /* A reading connection with a transaction; waits while all are lent. Never NULL. */
 struct db_conn *db_read(struct db *db);
