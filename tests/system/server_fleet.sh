@@ -231,7 +231,8 @@ stop_beating b
 
 # ---- A catalogue that is older than the store
 stop_server
-sqlite3 "$TAP_DIR/server/catalogue.db" "DELETE FROM snapshots WHERE id = '$snapshot'"
+# Edited by hand: VACUUM without room for checksums leaves a plain file, which gets new ones.
+sqlite3 "$TAP_DIR/server/catalogue.db" "DELETE FROM snapshots WHERE id = '$snapshot'" ".filectrl reserve_bytes 0" VACUUM >/dev/null
 start_server "${lease[@]}"
 api GET "/api/v1/snapshots/$snapshot"
 is "$http $(field .desktop)" "200 anna" "a snapshot that only the store knew is adopted at start"
