@@ -39,9 +39,12 @@ static const struct {
 	  "STORE --desktop NAME [--keep-last N] [--keep-hourly N] [--keep-daily N] [--keep-weekly N]\n"
 	  "        [--keep-monthly N] [--keep-yearly N] [--dry-run]",
 	  "forget what no rule keeps, and say why each stays or goes" },
-	{ "gc", store_cli_prune_gc, "STORE [--dry-run] [--repack PERCENT] [--rekey] [--full] [--rate SIZE]",
+	{ "gc", store_cli_prune_gc, "STORE [--dry-run] [--repack PERCENT] [--rekey] [--full] [--accept-loss]\n"
+	  "        [--rate SIZE]",
 	  "delete what no snapshot needs; packs with less alive than PERCENT (50) are rewritten,\n"
-	  "        with --rekey also those under an older key; --full: walk all snapshots, not only what came and went" },
+	  "        with --rekey also those under an older key; --full: walk all snapshots, not only what\n"
+	  "        came and went. Refused while a pack or a manifest is damaged, unless what only they know of is given\n"
+	  "        up: --accept-loss" },
 	{ "serve", store_cli_nbd_serve, "STORE SNAPSHOT VOLUME --socket PATH [--overlay FILE]",
 	  "serve a volume over NBD until interrupted, read-only or with writes kept in FILE" },
 	{ "import", store_cli_nbd_import, "STORE --desktop NAME [--domain NAME] [--rate SIZE] IMAGE …",

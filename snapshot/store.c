@@ -15,7 +15,7 @@
 #include "common/io.h"
 #include "snapshot/store_state.h"
 
-enum { FORMAT_VERSION = 1 };
+enum { FORMAT_VERSION = 1, OPEN_TRIES = 8 };
 
 static char *default_key_path(const char *path)
 {
@@ -237,154 +237,6 @@ static int writer_begin(struct store *store, struct err *err)
 	return io_make_folders(store->index_path, 0700, err);
 }
 
-static bool pack_file_name(const char *file, struct pack_name *name)
-{
-	char text[PACK_NAME_TEXT_LEN];
-
-	if (strlen(file) != sizeof(text) - 1 + strlen(".pack") ||
-	    strcmp(file + sizeof(text) - 1, ".pack") != 0)
-		return false;
-	memcpy(text, file, sizeof(text) - 1);
-	text[sizeof(text) - 1] = '\0';
-	return hex_decode(text, name->bytes, PACK_NAME_LEN) == 0;
-}
-
-static int pack_load(struct store *store, const struct pack_name *name, struct err *err)
-{
-	CLEANUP(pack_unref) struct pack *pack = NULL;
-	CLEANUP_FREE char *path = store_table_path(store, name);
-	uint32_t number;
-	int r;
-
-	if (!path)
-		return err_set(err, ENOMEM, "open a pack");
-	r = pack_open(&pack, path, &store->keys, store->id, err);
-	if (r == -EBADMSG)
-		return store_table_add_damaged(store, name, err);
-	if (r == -ENOENT)
-		return 0; /* deleted since the folder was read */
-	if (r < 0)
-		return r;
-	r = store_table_add(store, pack, 0, &number, err);
-	return r < 0 ? r : store_catalogue_take(store, pack, number, err);
-}
-
-/* A new row tells what is in the pack. This one loses its name: what is GONE by name was deleted by GC, and mirrors follow. */
-static void supersede(struct store_pack *row)
-{
-	row->state = STORE_PACK_GONE;
-	memset(&row->name, 0, sizeof(row->name));
-}
-
-int store_reload_pack(struct store *store, const struct pack_name *name, struct err *err)
-{
-	bool reload = false;
-	size_t n;
-
-	pthread_mutex_lock(&store->lock);
-	n = store->pack_count;
-	pthread_mutex_unlock(&store->lock);
-	for (uint32_t i = 0; i < n; i++) {
-		bool is_it;
-
-		pthread_mutex_lock(&store->lock);
-		is_it = memcmp(&store->packs[i].name, name, sizeof(*name)) == 0;
-		if (is_it && store->packs[i].state == STORE_PACK_DAMAGED) {
-			supersede(&store->packs[i]);
-			reload = true;
-		}
-		pthread_mutex_unlock(&store->lock);
-		if (is_it)
-			store_table_uncache(store, i);
-	}
-	return reload ? pack_load(store, name, err) : 0;
-}
-
-static int by_name(const void *a, const void *b)
-{
-	return memcmp(a, b, sizeof(struct pack_name));
-}
-
-/* The names of the packs in the folder, sorted; heap. */
-static int folder_read(struct store *store, struct pack_name **out, size_t *count, struct err *err)
-{
-	CLEANUP_FREE struct pack_name *names = NULL;
-	DIR *dir = opendir(store->packs_path);
-	size_t n = 0, capacity = 0;
-	struct dirent *e;
-	int r = 0;
-
-	if (!dir)
-		return err_set(err, errno, "open %s", store->packs_path);
-	while (r == 0 && (errno = 0, e = readdir(dir))) {
-		if (n == capacity) {
-			struct pack_name *more;
-
-			capacity = capacity ? 2 * capacity : 256;
-			more = realloc(names, capacity * sizeof(*names));
-			if (!more) {
-				r = err_set(err, ENOMEM, "list packs");
-				break;
-			}
-			names = more;
-		}
-		n += pack_file_name(e->d_name, &names[n]);
-	}
-	if (r == 0 && errno)
-		r = err_set(err, errno, "read %s", store->packs_path);
-	closedir(dir);
-	if (r < 0)
-		return r;
-	if (n)
-		qsort(names, n, sizeof(*names), by_name);
-	*out = TAKE(names);
-	*count = n;
-	return 0;
-}
-
-/* Mark which of the sorted names have a row; rows whose file is not there are damage. */
-static void match_rows(struct store *store, const struct pack_name *names, size_t n, bool *known)
-{
-	pthread_mutex_lock(&store->lock);
-	for (size_t i = 0; i < store->pack_count; i++) {
-		struct store_pack *row = &store->packs[i];
-		const struct pack_name *found =
-			n ? bsearch(&row->name, names, n, sizeof(*names), by_name) : NULL;
-
-		if (row->state == STORE_PACK_GONE)
-			continue;
-		if (!found)
-			row->state = STORE_PACK_DAMAGED;
-		else if (row->state == STORE_PACK_DAMAGED)
-			supersede(row); /* it may have been repaired */
-		else
-			known[found - names] = true;
-	}
-	pthread_mutex_unlock(&store->lock);
-}
-
-int store_load_packs(struct store *store, struct err *err)
-{
-	CLEANUP_FREE struct pack_name *names = NULL;
-	CLEANUP_FREE bool *known = NULL;
-	size_t n = 0;
-	int r = folder_read(store, &names, &n, err);
-
-	if (r < 0)
-		return r;
-	known = calloc(n + 1, sizeof(*known));
-	if (!known)
-		return err_set(err, ENOMEM, "list packs");
-	match_rows(store, names, n, known);
-	for (size_t i = 0; r == 0 && i < n; i++) {
-		if (!known[i])
-			r = pack_load(store, &names[i], err);
-		if (r == 0 && store->mode == STORE_WRITE)
-			r = store_state_maybe_flush(store, err);
-	}
-	return r;
-}
-
 static int load_key(struct store *store, struct err *err)
 {
 	int r = store_key_load(&store->keys, store->key_path, err);
@@ -394,6 +246,37 @@ static int load_key(struct store *store, struct err *err)
 			       "store %s: its key file %s is not there; give the right one with --key",
 			       store->path, store->key_path);
 	return r;
+}
+
+/* When index/state was replaced, 0: there is none. */
+static ino_t state_stamp(const struct store *store)
+{
+	CLEANUP_FREE char *path = io_printf("%s/state", store->index_path);
+	struct stat st;
+
+	return path && stat(path, &st) == 0 ? st.st_ino : 0;
+}
+
+/* A process that only reads may have read the state just before the one that writes replaced it and deleted packs. */
+static int table_load(struct store *store, struct err *err)
+{
+	for (int try = 0;; try++) {
+		ino_t stamp = state_stamp(store);
+		size_t missing = 0;
+		int r = store_state_load(store, err);
+
+		if (r < 0)
+			return r;
+		store->state_stale = r == STORE_STATE_UNUSABLE;
+		r = r == STORE_STATE_UNUSABLE ? store_folder_load_deleted(store, err) : 0;
+		if (r < 0)
+			return r;
+		r = store_folder_load(store, &missing, err);
+		if (r < 0 || !missing || store->mode == STORE_WRITE || try == OPEN_TRIES ||
+		    stamp == state_stamp(store))
+			return r;
+		store_state_drop(store);
+	}
 }
 
 static int open_parts(struct store *store, struct err *err)
@@ -413,13 +296,8 @@ static int open_parts(struct store *store, struct err *err)
 	}
 	store->index_key = store_key_newest(&store->keys);
 	r = store_index_new(&store->index, store->index_path, err);
-	if (r < 0)
-		return r;
-	r = store_state_load(store, err);
-	if (r < 0)
-		return r;
-	store->state_stale = r == STORE_STATE_UNUSABLE;
-	r = store_load_packs(store, err);
+	if (r == 0)
+		r = table_load(store, err);
 	return r == -EACCES ? err_wrap(err, r, "store %s: %s does not hold the key that this needs",
 				       store->path, store->key_path)
 			    : r;
@@ -528,7 +406,7 @@ static int config_recover(const char *path, const char *key_path, struct err *er
 		struct pack_name name;
 		struct err why = { 0 };
 
-		if (file && pack_file_name(e->d_name, &name) &&
+		if (file && store_folder_pack_name(e->d_name, &name) &&
 		    pack_open(&pack, file, &keys, NULL, &why) == 0)
 			r = config_write(path, pack_store_id(pack), 0, err);
 	}

@@ -111,6 +111,7 @@ struct store_gc {
 	bool dry_run;
 	bool count_anew;                 /* do not trust what earlier runs counted: walk all trees */
 	bool rekey;                      /* rewrite packs that are not under the newest key, too */
+	bool accept_loss;                /* go on although packs or manifests are damaged: what only they know of is given up */
 	unsigned repack_percent;         /* packs with less alive are rewritten; 0: 50 */
 	struct volume_progress *progress;/* bytes: of tree nodes and of what is rewritten, which its rate limits; may be NULL */
 };
@@ -127,7 +128,7 @@ struct store_gc_result {
  * Delete what no snapshot needs, at the cost of what came and went since the last run. Safe beside any number of sessions; reads
  * tree nodes, and chunk data only of packs that it rewrites; may be killed and repeated at any time.
  *
- * Return 0; -ENOENT or -EBADMSG when a snapshot is damaged (then nothing is deleted); -ECANCELED; or -errno.
+ * Return 0; -ENOENT or -EBADMSG when a snapshot or a pack is damaged (then nothing is deleted); -ECANCELED; or -errno.
  */
 int store_gc(struct store *store, const struct store_gc *order, struct store_gc_result *result,
 	     struct err *err);

@@ -182,6 +182,8 @@ static int record_take(struct store *store, struct pack *pack, uint32_t number, 
 
 int store_catalogue_take(struct store *store, struct pack *pack, uint32_t number, struct err *err)
 {
+	bool unread = false;
+
 	for (uint32_t i = 0; i < pack->count; i++) {
 		int r;
 
@@ -191,7 +193,11 @@ int store_catalogue_take(struct store *store, struct pack *pack, uint32_t number
 		/* One damaged record must not hide all other snapshots: verify names it. */
 		if (r < 0 && r != -EBADMSG && r != -EINVAL)
 			return err_wrap(err, r, "pack %s, record %u", pack->name_text, i);
+		unread |= r == -EBADMSG;
 	}
+	pthread_mutex_lock(&store->lock);
+	store->packs[number].unread = unread;
+	pthread_mutex_unlock(&store->lock);
 	return 0;
 }
 
@@ -415,10 +421,13 @@ int store_manifest(struct store *store, const char *id, struct manifest *out, st
 		if (!found)
 			return STORE_ABSENT;
 		r = store_catalogue_read(store, &row, out, err);
-		/* GC may have moved it between the two. */
+		/* GC may have moved it between the two; or that of another process did, some time ago. */
 		if (r != -ENOENT || row.pack == before)
 			return r;
 		before = row.pack;
+		r = store_folder_refresh(store, err);
+		if (r < 0)
+			return r;
 	}
 }
 

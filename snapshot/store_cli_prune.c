@@ -8,7 +8,7 @@
 #include "snapshot/store_cli.h"
 #include "snapshot/store_retention.h"
 
-enum { OPT_DRY_RUN = STORE_CLI_OPT_OWN, OPT_DESKTOP, OPT_REPACK, OPT_REKEY, OPT_FULL, OPT_RATE, OPT_KEEP };
+enum { OPT_DRY_RUN = STORE_CLI_OPT_OWN, OPT_DESKTOP, OPT_REPACK, OPT_REKEY, OPT_FULL, OPT_RATE, OPT_ACCEPT_LOSS, OPT_KEEP };
 
 /* ---- forget, pin -------------------------------------------------------------------------------------------- */
 
@@ -216,6 +216,10 @@ static bool gc_take(void *arg, int option, const char *value)
 		gc->order.rekey = true;
 		return true;
 	}
+	if (option == OPT_ACCEPT_LOSS) {
+		gc->order.accept_loss = true;
+		return true;
+	}
 	if (option == OPT_FULL) {
 		gc->order.count_anew = true;
 		return true;
@@ -259,6 +263,7 @@ int store_cli_prune_gc(int argc, char **argv)
 						 { "rekey", no_argument, NULL, OPT_REKEY },
 						 { "full", no_argument, NULL, OPT_FULL },
 						 { "rate", required_argument, NULL, OPT_RATE },
+						 { "accept-loss", no_argument, NULL, OPT_ACCEPT_LOSS },
 						 { 0 } };
 	CLEANUP(store_close) struct store *store = NULL;
 	struct volume_progress progress = { 0 };

@@ -135,6 +135,30 @@ static bool record_alive(struct gc *gc, struct pack *pack, uint32_t number, uint
 	return store_catalogue_note_needed(gc->store, pack, i);
 }
 
+/* A snapshot that nobody can list may need chunks that nobody else does: while there can be one, nothing is deleted. */
+static int refuse_damaged(struct gc *gc, struct err *err)
+{
+	struct store *store = gc->store;
+	struct pack_name name = { 0 };
+	char text[PACK_NAME_TEXT_LEN];
+	bool any = false;
+
+	pthread_mutex_lock(&store->lock);
+	for (size_t i = 0; i < store->pack_count && !any; i++) {
+		any = store->packs[i].state == STORE_PACK_DAMAGED ||
+		      (store->packs[i].state != STORE_PACK_GONE && store->packs[i].unread);
+		name = store->packs[i].name;
+	}
+	pthread_mutex_unlock(&store->lock);
+	if (!any || gc->order->accept_loss)
+		return 0;
+	pack_name_text(&name, text);
+	return err_say(err, EBADMSG,
+		       "pack %s is damaged or lost, and with it maybe a snapshot that needs others; repair it from a "
+		       "mirror first (godwit-store verify --repair-from), or give up what is in it (gc --accept-loss)",
+		       text);
+}
+
 struct alive {
 	uint64_t records, bytes, dead_bytes;
 	bool old_key;
@@ -277,8 +301,10 @@ static int refs_bring_up(struct gc *gc, struct err *err)
 
 static int count_and_decide(struct gc *gc, struct err *err)
 {
-	int r = refs_bring_up(gc, err);
+	int r = refuse_damaged(gc, err);
 
+	if (r == 0)
+		r = refs_bring_up(gc, err);
 	if (r < 0)
 		return r;
 	pthread_rwlock_wrlock(&gc->store->commit_lock);
@@ -431,7 +457,8 @@ static int delete_condemned(struct gc *gc, struct err *err)
 	if (!names)
 		return err_set(err, ENOMEM, "delete packs");
 	n = take_condemned(store, names, max, &gc->result->packs_waiting);
-	if (store->state_stale)
+	r = store_folder_note_deleted(store, names, n, err);
+	if (r == 0 && store->state_stale)
 		r = store_state_save(store, err);
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		CLEANUP_FREE char *path = store_table_path(store, &names[i]);
@@ -474,6 +501,21 @@ static int collect(struct gc *gc, struct err *err)
 	return r;
 }
 
+/* Packs of a mirror come and go as those of the store that it mirrors do; under other names none would ever go. */
+static int refuse_mirror(const struct store *store, struct err *err)
+{
+	CLEANUP_FREE char *incoming = io_printf("%s/incoming", store->path);
+
+	if (!incoming)
+		return err_set(err, ENOMEM, "collect garbage");
+	return access(incoming, F_OK) < 0
+		       ? 0
+		       : err_say(err, EPERM,
+				 "%s is a mirror: run gc in the store that it mirrors, then mirror again; or, to make "
+				 "it a store of its own, delete its folder incoming",
+				 store->path);
+}
+
 int store_gc(struct store *store, const struct store_gc *order, struct store_gc_result *result,
 	     struct err *err)
 {
@@ -482,6 +524,8 @@ int store_gc(struct store *store, const struct store_gc *order, struct store_gc_
 
 	memset(result, 0, sizeof(*result));
 	r = store_check_writable(store, err);
+	if (r == 0)
+		r = refuse_mirror(store, err);
 	if (r < 0)
 		return err_wrap(err, r, "collect garbage");
 	pthread_mutex_lock(&store->gc_lock);

@@ -38,6 +38,7 @@ struct store_pack {
 	struct store_domain *domain;
 	uint64_t size;          /* bytes of the file */
 	uint32_t records;
+	bool unread;            /* a manifest or note in it is damaged: nobody knows what it said */
 	uint64_t session;       /* of the open session that wrote it; 0: of none */
 	uint64_t condemned_at;  /* store->sequence then */
 	uint64_t verified_wall_ms; /* 0: never */
@@ -87,11 +88,22 @@ struct store {
 struct store_domain *store_domain_get(struct store *store, const char *name, struct err *err);
 /* fsync packs/ if a pack was renamed since the last time. */
 int store_sync_folder(struct store *store, struct err *err);
-/* Take packs into the table that are in the folder and not yet known. */
-int store_load_packs(struct store *store, struct err *err);
-/* A pack's file was replaced by a sound one. */
-int store_reload_pack(struct store *store, const struct pack_name *name, struct err *err);
 int store_check_writable(const struct store *store, struct err *err);
+
+/* ---- store_folder.c: which packs there are ---- */
+/* Is that a pack's file name? */
+bool store_folder_pack_name(const char *file, struct pack_name *name);
+/* Take packs into the table that are in the folder and not yet known. *missing: how many known ones are not there. */
+int store_folder_load(struct store *store, size_t *missing, struct err *err);
+/* A pack has vanished: look again, unless this process writes and so knows what it did. */
+int store_folder_refresh(struct store *store, struct err *err);
+/* Packs are about to be deleted: durable, so that mirrors follow even if the index is lost. */
+int store_folder_note_deleted(struct store *store, const struct pack_name *names, size_t n,
+			      struct err *err);
+/* Rows for what was noted, if the index did not know it. */
+int store_folder_load_deleted(struct store *store, struct err *err);
+/* A pack's file was replaced by a sound one. */
+int store_folder_reload_pack(struct store *store, const struct pack_name *name, struct err *err);
 
 /* ---- store_table.c: packs and what is in them ---- */
 void store_table_tag(const struct store_domain *domain, const struct chunk_id *id,
@@ -101,8 +113,10 @@ int store_table_add(struct store *store, struct pack *pack, uint64_t session, ui
 		    struct err *err);
 /* Only the entries of a row that exists. */
 int store_table_index(struct store *store, struct pack *pack, uint32_t number, struct err *err);
-/* A row for a pack that cannot be read. */
+/* A row for a pack that can't be read. */
 int store_table_add_damaged(struct store *store, const struct pack_name *name, struct err *err);
+/* A row for a pack that was deleted. */
+int store_table_add_gone(struct store *store, const struct pack_name *name, struct err *err);
 char *store_table_path(const struct store *store, const struct pack_name *name);
 
 /* The open pack of that number, out of the cache or the folder; to be unref'd. */

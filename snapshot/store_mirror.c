@@ -14,7 +14,7 @@
 #include "common/io.h"
 #include "snapshot/store_internal.h"
 
-enum { COPY_BYTES = 1 << 20, CONFIG_MAX = 64 << 10 };
+enum { COPY_BYTES = 1 << 20, CONFIG_MAX = 64 << 10, COPY_TRIES = 4 };
 
 struct mirror {
 	struct store *store;
@@ -24,6 +24,7 @@ struct mirror {
 	int lock_fd;
 	uint64_t no_delete_ms;
 	uint64_t began_ms;
+	bool incomplete; /* something that the source has could not be copied */
 };
 
 /* A pack that is staged: in DEST/incoming, whole and checked. */
@@ -245,17 +246,13 @@ static void announce(struct mirror *m, const struct pack_name *names, size_t n)
 	}
 }
 
-static int copy_packs(struct mirror *m, struct err *err)
+/* Stage what the mirror lacks. *vanished: a pack that the source's table names is not there. */
+static int stage_all(struct mirror *m, const struct pack_name *names, size_t n,
+		     struct staged *staged, size_t *count, bool *vanished, struct err *err)
 {
-	size_t n, count = 0;
-	CLEANUP_FREE struct pack_name *names =
-		names_in_state(m->store, STORE_PACK_LIVE, STORE_PACK_CONDEMNED, &n);
-	CLEANUP_FREE struct staged *staged = calloc(n + 1, sizeof(*staged));
 	int r = 0;
 
-	if (!names || !staged)
-		return err_set(err, ENOMEM, "mirror");
-	announce(m, names, n);
+	*count = 0;
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		CLEANUP_FREE char *to = pack_file(m->packs, &names[i], "pack");
 
@@ -263,19 +260,67 @@ static int copy_packs(struct mirror *m, struct err *err)
 			return err_set(err, ENOMEM, "mirror");
 		if (access(to, F_OK) == 0)
 			continue;
-		r = stage(m, &names[i], &staged[count], err);
-		if (r == -EBADMSG || r == -ENOENT) {
-			/* Damage must not travel; what else there is should. */
-			m->result->packs_damaged += r == -EBADMSG;
+		r = stage(m, &names[i], &staged[*count], err);
+		*vanished |= r == -ENOENT;
+		m->incomplete |= r == -EBADMSG || r == -ENOENT;
+		m->result->packs_damaged += r == -EBADMSG;
+		*count += r == 0;
+		/* Damage must not travel; what else there is should. */
+		if (r == -EBADMSG || r == -ENOENT)
 			r = 0;
-		} else if (r == 0) {
-			count++;
-		}
 	}
+	return r;
+}
+
+/* What an earlier run staged and the source has deleted since. */
+static void tidy_incoming(const struct mirror *m)
+{
+	DIR *dir = opendir(m->incoming);
+	struct dirent *e;
+
+	while (dir && (e = readdir(dir)))
+		if (e->d_name[0] != '.')
+			unlinkat(dirfd(dir), e->d_name, 0);
+	if (dir)
+		closedir(dir);
+}
+
+static int copy_once(struct mirror *m, bool *vanished, struct err *err)
+{
+	size_t n, count = 0;
+	CLEANUP_FREE struct pack_name *names =
+		names_in_state(m->store, STORE_PACK_LIVE, STORE_PACK_CONDEMNED, &n);
+	CLEANUP_FREE struct staged *staged = calloc(n + 1, sizeof(*staged));
+	int r;
+
+	if (!names || !staged)
+		return err_set(err, ENOMEM, "mirror");
+	announce(m, names, n);
+	m->incomplete = *vanished = false;
+	m->result->packs_damaged = 0;
+	r = stage_all(m, names, n, staged, &count, vanished, err);
+	/* What vanished may be in packs that are new: not one of these may arrive without what it needs. */
+	if (r < 0 || (*vanished && m->store->mode == STORE_READ))
+		return r;
+	r = move_in(m, staged, count, false, err);
+	return r == 0 ? move_in(m, staged, count, true, err) : r;
+}
+
+static int copy_packs(struct mirror *m, struct err *err)
+{
+	bool vanished = true;
+	int r = 0;
+
+	for (int try = 0; r == 0 && vanished && try < COPY_TRIES; try++) {
+		r = copy_once(m, &vanished, err);
+		if (r == 0 && vanished)
+			r = store_folder_refresh(m->store, err);
+	}
+	if (r == 0 && vanished && m->store->mode == STORE_READ)
+		return err_say(err, EAGAIN, "packs of %s vanish faster than they can be copied: repeat it later",
+			       m->store->path);
 	if (r == 0)
-		r = move_in(m, staged, count, false, err);
-	if (r == 0)
-		r = move_in(m, staged, count, true, err);
+		tidy_incoming(m);
 	return r;
 }
 
@@ -290,6 +335,18 @@ static bool old_enough(const struct mirror *m, const char *path)
 		return false;
 	return !m->no_delete_ms || ((uint64_t)st.st_ctime * 1000 <= now &&
 				    now - (uint64_t)st.st_ctime * 1000 > m->no_delete_ms);
+}
+
+/* The mirror's own index, if somebody had it made, names packs that are about to go: it is made again when it is needed. */
+static int index_drop(const struct mirror *m, struct err *err)
+{
+	CLEANUP_FREE char *state = io_printf("%s/index/state", m->order->dest);
+
+	if (!state)
+		return err_set(err, ENOMEM, "mirror");
+	if (unlink(state) == 0)
+		return io_sync_parent(state, err);
+	return errno == ENOENT ? 0 : err_set(err, errno, "delete %s", state);
 }
 
 /* What the source's GC deleted. A manifest goes before the note that forgets it: packs with notes in a second pass. */
@@ -314,12 +371,22 @@ static int delete_packs(struct mirror *m, struct err *err)
 			pack_check(m->store, path, &has_others, NULL);
 			if (has_others && pass == 0)
 				continue;
+			if (!m->result->packs_deleted && index_drop(m, err) < 0)
+				return -EIO;
 			if (unlink(path) < 0 && errno != ENOENT)
 				return err_set(err, errno, "delete %s", path);
 			m->result->packs_deleted++;
 		}
 	}
 	return n ? io_sync_folder(m->packs, err) : 0;
+}
+
+static bool any_damaged(struct store *store)
+{
+	size_t n = 0;
+
+	free(names_in_state(store, STORE_PACK_DAMAGED, STORE_PACK_DAMAGED, &n));
+	return n > 0;
 }
 
 int store_mirror(struct store *store, const struct store_mirror *order,
@@ -335,7 +402,8 @@ int store_mirror(struct store *store, const struct store_mirror *order,
 	r = m.packs && m.incoming ? dest_open(&m, err) : err_set(err, ENOMEM, "mirror");
 	if (r == 0)
 		r = copy_packs(&m, err);
-	if (r == 0)
+	/* What is damaged in the source may be in a pack here that the source's GC took it from. */
+	if (r == 0 && !m.incomplete && !any_damaged(store))
 		r = delete_packs(&m, err);
 	base_close(m.lock_fd);
 	free(m.packs);
@@ -404,7 +472,7 @@ int store_mirror_repair(struct store *store, const char *mirror,
 		pack_name_text(&names[i], name);
 		r = replace(store, &names[i], other, &why);
 		if (r == 0)
-			r = store_reload_pack(store, &names[i], &why);
+			r = store_folder_reload_pack(store, &names[i], &why);
 		snprintf(text, sizeof(text), "pack %s: %s%s", name,
 			 r == 0 ? "repaired from the mirror" : "could not be repaired: ",
 			 r == 0 ? "" : err_text(&why));

@@ -42,6 +42,7 @@ static void pack_write(const struct store *store, const struct store_pack *pack,
 	/* What GC had in mind ends with the process: the next GC finds out again. */
 	memcpy(p, pack->name.bytes, PACK_NAME_LEN);
 	p[16] = (uint8_t)(pack->state == STORE_PACK_CONDEMNED ? STORE_PACK_LIVE : pack->state);
+	p[17] = pack->unread;
 	le_put32(p + 20, pack->records);
 	le_put32(p + 24, domain_number(store, pack->domain));
 	le_put64(p + 32, pack->size);
@@ -203,6 +204,7 @@ static bool packs_take(struct store *store, const struct parts *parts, struct er
 		memcpy(row->name.bytes, p, PACK_NAME_LEN);
 		row->state = p[16] <= STORE_PACK_GONE ? (enum store_pack_state)p[16]
 							 : STORE_PACK_GONE;
+		row->unread = p[17];
 		row->records = le_get32(p + 20);
 		row->size = le_get64(p + 32);
 		row->verified_wall_ms = le_get64(p + 40);
@@ -243,7 +245,7 @@ static bool snapshots_take(struct store *store, const struct parts *parts)
 	return true;
 }
 
-static void take_nothing(struct store *store)
+void store_state_drop(struct store *store)
 {
 	store_table_clear(store);
 	free(store->snapshots);
@@ -279,7 +281,7 @@ int store_state_load(struct store *store, struct err *err)
 		ok = store_index_add_run(store->index, le_get64(parts.run + (size_t)i * RUN_LEN), &why) == 0;
 	if (ok)
 		return 0;
-	take_nothing(store);
+	store_state_drop(store);
 	return STORE_STATE_UNUSABLE;
 }
 

@@ -12,6 +12,9 @@ enum { STORE_STATE_UNUSABLE = 1 };
 /* Fill the pack table, the list of snapshots and the index. Return 0, STORE_STATE_UNUSABLE (then nothing was filled), or -errno. */
 int store_state_load(struct store *store, struct err *err);
 
+/* Empty them again. */
+void store_state_drop(struct store *store);
+
 /* Write table and list; the index is flushed first. Not durable against power cuts: it need not be. */
 int store_state_save(struct store *store, struct err *err);
 

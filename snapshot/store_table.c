@@ -38,16 +38,27 @@ static struct store_pack *row_new(struct store *store)
 	return &store->packs[store->pack_count++];
 }
 
-int store_table_add_damaged(struct store *store, const struct pack_name *name, struct err *err)
+static int add_unreadable(struct store *store, const struct pack_name *name,
+			  enum store_pack_state state, struct err *err)
 {
 	struct store_pack *row;
 
 	pthread_mutex_lock(&store->lock);
 	row = row_new(store);
 	if (row)
-		*row = (struct store_pack){ .name = *name, .state = STORE_PACK_DAMAGED };
+		*row = (struct store_pack){ .name = *name, .state = state };
 	pthread_mutex_unlock(&store->lock);
 	return row ? 0 : err_set(err, ENOMEM, "list a pack");
+}
+
+int store_table_add_damaged(struct store *store, const struct pack_name *name, struct err *err)
+{
+	return add_unreadable(store, name, STORE_PACK_DAMAGED, err);
+}
+
+int store_table_add_gone(struct store *store, const struct pack_name *name, struct err *err)
+{
+	return add_unreadable(store, name, STORE_PACK_GONE, err);
 }
 
 /* Put @pack into the cache in place of the one that was not used for longest; under store->lock. */
@@ -176,10 +187,14 @@ static void rescue_pack(struct store *store, uint32_t number)
 	pthread_mutex_unlock(&store->lock);
 }
 
-/* Is @id what candidate @c says? Return 0 with *out filled, STORE_ABSENT, or -errno. *skipped: the pack may not be used (any more). */
+/* Why a candidate was no use: its pack may not be used (any more), or its file is not there. */
+enum missed { MISSED_NOTHING, MISSED_STATE, MISSED_FILE };
+enum { FIND_TRIES = 4 };
+
+/* Is @id what candidate @c says? Return 0 with *out filled, STORE_ABSENT, or -errno. *missed: why not. */
 static int look(struct store_domain *domain, const struct chunk_id *id,
 		const struct store_index_entry *c, bool condemned, struct store_place *out,
-		bool *skipped, struct err *err)
+		enum missed *missed, struct err *err)
 {
 	struct store *store = domain->store;
 	struct pack *pack;
@@ -189,9 +204,14 @@ static int look(struct store_domain *domain, const struct chunk_id *id,
 	pthread_mutex_lock(&store->lock);
 	may = usable(domain, c->pack, condemned);
 	pthread_mutex_unlock(&store->lock);
-	r = may ? store_table_pack(store, c->pack, &pack, err) : -ENOENT;
-	if (r == -ENOENT) { /* or deleted meanwhile */
-		*skipped = true;
+	if (!may) {
+		if (*missed == MISSED_NOTHING)
+			*missed = MISSED_STATE;
+		return STORE_ABSENT;
+	}
+	r = store_table_pack(store, c->pack, &pack, err);
+	if (r == -ENOENT) { /* deleted meanwhile */
+		*missed = MISSED_FILE;
 		return STORE_ABSENT;
 	}
 	if (r < 0)
@@ -207,12 +227,12 @@ static int look(struct store_domain *domain, const struct chunk_id *id,
 
 static int find(struct store_domain *domain, const struct chunk_id *id,
 		const struct store_index_entry *candidates, size_t n, bool condemned,
-		struct store_place *out, bool *skipped, struct err *err)
+		struct store_place *out, enum missed *missed, struct err *err)
 {
 	int r = STORE_ABSENT;
 
 	for (size_t i = 0; i < n && r == STORE_ABSENT; i++)
-		r = look(domain, id, &candidates[i], condemned, out, skipped, err);
+		r = look(domain, id, &candidates[i], condemned, out, missed, err);
 	return r;
 }
 
@@ -275,26 +295,30 @@ int store_table_find(struct store_domain *domain, const struct chunk_id *id, boo
 		     struct store_place *out, struct err *err)
 {
 	struct store_index_entry candidates[STORE_INDEX_CANDIDATES];
+	int r = STORE_ABSENT, refreshed = 0;
 	size_t n;
-	int r = STORE_ABSENT;
 
 	if (find_hot(domain, id, out))
 		return 0;
 	/* GC may have moved the chunk between the index's answer and the look at the pack: then ask once more. */
-	for (int try = 0; try < 2 && r == STORE_ABSENT; try++) {
-		bool skipped = false;
+	for (int try = 0; try < FIND_TRIES && r == STORE_ABSENT; try++) {
+		enum missed missed = MISSED_NOTHING;
 
 		r = candidates_of(domain, id, candidates, &n, err);
 		if (r < 0)
 			return r;
-		r = find(domain, id, candidates, n, false, out, &skipped, err);
-		if (!skipped)
+		r = find(domain, id, candidates, n, false, out, &missed, err);
+		if (r != STORE_ABSENT || missed == MISSED_NOTHING || (missed == MISSED_STATE && try))
 			break;
+		if (missed == MISSED_FILE)
+			refreshed = store_folder_refresh(domain->store, err);
+		if (refreshed < 0)
+			return refreshed;
 	}
 	if (r == STORE_ABSENT && rescue) {
-		bool skipped;
+		enum missed missed = MISSED_NOTHING;
 
-		r = find(domain, id, candidates, n, true, out, &skipped, err);
+		r = find(domain, id, candidates, n, true, out, &missed, err);
 		if (r == 0)
 			rescue_pack(domain->store, out->number);
 	}
@@ -311,9 +335,9 @@ int store_table_find_all(struct store_domain *domain, const struct chunk_id *id,
 	int count = 0, r = candidates_of(domain, id, candidates, &n, err);
 
 	for (size_t i = 0; r >= 0 && i < n; i++) {
-		bool skipped;
+		enum missed missed = MISSED_NOTHING;
 
-		r = look(domain, id, &candidates[i], false, &out[count], &skipped, err);
+		r = look(domain, id, &candidates[i], false, &out[count], &missed, err);
 		count += r == 0;
 	}
 	for (int i = 0; r < 0 && i < count; i++)

@@ -327,7 +327,11 @@ static int snapshots_check(struct verify *v, struct err *err)
 		struct err why = { 0 };
 		struct manifest m;
 
-		r = store_catalogue_read(v->store, &rows[i], &m, &why);
+		r = store_manifest(v->store, rows[i].id, &m, &why);
+		if (r == STORE_ABSENT) { /* forgotten meanwhile */
+			r = 0;
+			continue;
+		}
 		if (r == -EBADMSG || r == -EINVAL || r == -ENOENT) {
 			report(v, "%s", err_text(&why));
 			r = 0;

@@ -1,0 +1,308 @@
+/* The folder of packs: which there are, and what came and went since.
+ *
+ * A process that only reads has no lock: another one adds packs beside it, and its GC copies what is alive in some into new ones
+ * before it deletes them. So a reader that finds a pack gone looks again: what it wants is in one that it does not know.
+ */
+#include "snapshot/store_internal.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/hex.h"
+#include "common/io.h"
+#include "snapshot/store_state.h"
+
+enum { DELETED_MAX = 1 << 30 };
+enum { LOOKS = 8 }; /* at a folder that changes all the time; then what was seen must do */
+
+bool store_folder_pack_name(const char *file, struct pack_name *name)
+{
+	char text[PACK_NAME_TEXT_LEN];
+
+	if (strlen(file) != sizeof(text) - 1 + strlen(".pack") ||
+	    strcmp(file + sizeof(text) - 1, ".pack") != 0)
+		return false;
+	memcpy(text, file, sizeof(text) - 1);
+	text[sizeof(text) - 1] = '\0';
+	return hex_decode(text, name->bytes, PACK_NAME_LEN) == 0;
+}
+
+/* *vanished: set when the pack was deleted since the folder was read. */
+static int pack_load(struct store *store, const struct pack_name *name, bool *vanished,
+		     struct err *err)
+{
+	CLEANUP(pack_unref) struct pack *pack = NULL;
+	CLEANUP_FREE char *path = store_table_path(store, name);
+	uint32_t number;
+	int r;
+
+	if (!path)
+		return err_set(err, ENOMEM, "open a pack");
+	r = pack_open(&pack, path, &store->keys, store->id, err);
+	if (r == -EBADMSG)
+		return store_table_add_damaged(store, name, err);
+	if (r == -ENOENT) {
+		*vanished = true;
+		return 0;
+	}
+	if (r < 0)
+		return r;
+	r = store_table_add(store, pack, 0, &number, err);
+	return r < 0 ? r : store_catalogue_take(store, pack, number, err);
+}
+
+/* A new row tells what is in the pack. This one loses its name: what is GONE by name was deleted by GC, and mirrors follow. */
+static void supersede(struct store_pack *row)
+{
+	row->state = STORE_PACK_GONE;
+	memset(&row->name, 0, sizeof(row->name));
+}
+
+/* The records that the catalogue could not read when the pack was damaged. */
+static int take_again(struct store *store, uint32_t number, struct err *err)
+{
+	CLEANUP(pack_unref) struct pack *pack = NULL;
+	int r = store_table_pack(store, number, &pack, err);
+
+	if (r == 0)
+		r = store_catalogue_take(store, pack, number, err);
+	pthread_mutex_lock(&store->lock);
+	store->state_stale = true;
+	pthread_mutex_unlock(&store->lock);
+	return r;
+}
+
+int store_folder_reload_pack(struct store *store, const struct pack_name *name, struct err *err)
+{
+	bool reload = false, vanished = false;
+	size_t n;
+	int r = 0;
+
+	pthread_mutex_lock(&store->lock);
+	n = store->pack_count;
+	pthread_mutex_unlock(&store->lock);
+	for (uint32_t i = 0; r == 0 && i < n; i++) {
+		bool is_it, is_live;
+
+		pthread_mutex_lock(&store->lock);
+		is_it = memcmp(&store->packs[i].name, name, sizeof(*name)) == 0;
+		is_live = is_it && (store->packs[i].state == STORE_PACK_LIVE ||
+				    store->packs[i].state == STORE_PACK_CONDEMNED);
+		if (is_it && store->packs[i].state == STORE_PACK_DAMAGED) {
+			supersede(&store->packs[i]);
+			reload = true;
+		}
+		pthread_mutex_unlock(&store->lock);
+		if (is_it)
+			store_table_uncache(store, i);
+		if (is_live)
+			r = take_again(store, i, err);
+	}
+	return r == 0 && reload ? pack_load(store, name, &vanished, err) : r;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(struct pack_name));
+}
+
+/* The names of the packs in the folder, sorted; heap. */
+static int folder_read(struct store *store, struct pack_name **out, size_t *count, struct err *err)
+{
+	CLEANUP_FREE struct pack_name *names = NULL;
+	DIR *dir = opendir(store->packs_path);
+	size_t n = 0, capacity = 0;
+	struct dirent *e;
+	int r = 0;
+
+	if (!dir)
+		return err_set(err, errno, "open %s", store->packs_path);
+	while (r == 0 && (errno = 0, e = readdir(dir))) {
+		if (n == capacity) {
+			struct pack_name *more;
+
+			capacity = capacity ? 2 * capacity : 256;
+			more = realloc(names, capacity * sizeof(*names));
+			if (!more) {
+				r = err_set(err, ENOMEM, "list packs");
+				break;
+			}
+			names = more;
+		}
+		n += store_folder_pack_name(e->d_name, &names[n]);
+	}
+	if (r == 0 && errno)
+		r = err_set(err, errno, "read %s", store->packs_path);
+	closedir(dir);
+	if (r < 0)
+		return r;
+	if (n)
+		qsort(names, n, sizeof(*names), by_name);
+	*out = TAKE(names);
+	*count = n;
+	return 0;
+}
+
+/* Mark which of the sorted names have a row. Rows whose file is not there become @vanished; return how many. */
+static size_t match_rows(struct store *store, const struct pack_name *names, size_t n,
+			 enum store_pack_state vanished, bool *known)
+{
+	size_t missing = 0;
+
+	pthread_mutex_lock(&store->lock);
+	for (size_t i = 0; i < store->pack_count; i++) {
+		struct store_pack *row = &store->packs[i];
+		const struct pack_name *found =
+			n ? bsearch(&row->name, names, n, sizeof(*names), by_name) : NULL;
+
+		if (row->state == STORE_PACK_GONE)
+			continue;
+		if (!found && row->state != STORE_PACK_DAMAGED) {
+			row->state = vanished;
+			missing++;
+		} else if (found && row->state == STORE_PACK_DAMAGED) {
+			supersede(row); /* it may have been repaired */
+		} else if (found) {
+			known[found - names] = true;
+		}
+	}
+	pthread_mutex_unlock(&store->lock);
+	return missing;
+}
+
+/* One look at the folder. *again: it changed meanwhile. */
+static int look(struct store *store, enum store_pack_state vanished, size_t *missing, bool *again,
+		struct err *err)
+{
+	CLEANUP_FREE struct pack_name *names = NULL;
+	CLEANUP_FREE bool *known = NULL;
+	struct stat before, after;
+	bool fresh = false;
+	size_t n = 0;
+	int r;
+
+	if (stat(store->packs_path, &before) < 0)
+		return err_set(err, errno, "open %s", store->packs_path);
+	r = folder_read(store, &names, &n, err);
+	if (r < 0)
+		return r;
+	known = calloc(n + 1, sizeof(*known));
+	if (!known)
+		return err_set(err, ENOMEM, "list packs");
+	*missing += match_rows(store, names, n, vanished, known);
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		if (!known[i])
+			r = pack_load(store, &names[i], &fresh, err);
+		if (r == 0 && store->mode == STORE_WRITE)
+			r = store_state_maybe_flush(store, err);
+	}
+	*again = fresh || stat(store->packs_path, &after) < 0 ||
+		 before.st_mtim.tv_sec != after.st_mtim.tv_sec ||
+		 before.st_mtim.tv_nsec != after.st_mtim.tv_nsec;
+	return r;
+}
+
+int store_folder_load(struct store *store, size_t *missing, struct err *err)
+{
+	enum store_pack_state vanished = STORE_PACK_DAMAGED;
+	bool again = true;
+	int r = 0;
+
+	*missing = 0;
+	for (int i = 0; r == 0 && again && i < (store->mode == STORE_READ ? LOOKS : 1); i++) {
+		r = look(store, vanished, missing, &again, err);
+		vanished = STORE_PACK_GONE; /* seen a moment ago: the writer deleted it */
+	}
+	return r;
+}
+
+/* Snapshots whose manifest is gone, and in none of the packs that came, were forgotten. */
+static void unlist_gone(struct store *store)
+{
+	pthread_mutex_lock(&store->lock);
+	for (size_t i = 0; i < store->snapshot_count; i++) {
+		struct store_snapshot *row = &store->snapshots[i];
+
+		if (row->pack != UINT32_MAX && store->packs[row->pack].state == STORE_PACK_GONE)
+			row->pack = UINT32_MAX;
+	}
+	pthread_mutex_unlock(&store->lock);
+}
+
+int store_folder_refresh(struct store *store, struct err *err)
+{
+	bool again = true;
+	size_t missing = 0;
+	int r = 0;
+
+	if (store->mode != STORE_READ)
+		return 0;
+	pthread_mutex_lock(&store->flush_lock);
+	for (int i = 0; r == 0 && again && i < LOOKS; i++)
+		r = look(store, STORE_PACK_GONE, &missing, &again, err);
+	if (r == 0)
+		unlist_gone(store);
+	pthread_mutex_unlock(&store->flush_lock);
+	return r;
+}
+
+/* ---- What GC deleted ---------------------------------------------------------------------------------------- */
+
+/* STORE/deleted: names, one a line. What is no name is what a crash left of one. */
+int store_folder_note_deleted(struct store *store, const struct pack_name *names, size_t n,
+			      struct err *err)
+{
+	CLEANUP_FREE char *path = io_printf("%s/deleted", store->path);
+	CLEANUP_FREE char *text = malloc(1 + n * PACK_NAME_TEXT_LEN);
+	char name[PACK_NAME_TEXT_LEN];
+	CLEANUP_FD int fd = -1;
+	size_t len = 1;
+	int r;
+
+	if (!n)
+		return 0;
+	if (!path || !text)
+		return err_set(err, ENOMEM, "note deleted packs");
+	text[0] = '\n';
+	for (size_t i = 0; i < n; i++, len += PACK_NAME_TEXT_LEN) {
+		pack_name_text(&names[i], name);
+		memcpy(text + len, name, PACK_NAME_TEXT_LEN - 1);
+		text[len + PACK_NAME_TEXT_LEN - 1] = '\n';
+	}
+	fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return err_set(err, errno, "open %s", path);
+	r = io_write_full(fd, text, len);
+	if (r == 0 && fdatasync(fd) < 0)
+		r = -errno;
+	return r < 0 ? err_set(err, -r, "write %s", path) : io_sync_folder(store->path, err);
+}
+
+int store_folder_load_deleted(struct store *store, struct err *err)
+{
+	CLEANUP_FREE char *path = io_printf("%s/deleted", store->path);
+	CLEANUP_FREE uint8_t *text = NULL;
+	char *rest;
+	size_t len;
+	int r;
+
+	if (!path)
+		return err_set(err, ENOMEM, "open store %s", store->path);
+	r = io_read_file(path, DELETED_MAX, &text, &len, err);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	rest = (char *)text;
+	for (char *line; r == 0 && (line = strsep(&rest, "\n"));) {
+		struct pack_name name;
+
+		if (strlen(line) == PACK_NAME_TEXT_LEN - 1 &&
+		    hex_decode(line, name.bytes, PACK_NAME_LEN) == 0)
+			r = store_table_add_gone(store, &name, err);
+	}
+	return r;
+}
