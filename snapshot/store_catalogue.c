@@ -1,5 +1,5 @@
 /* Which snapshots there are: the manifests in the packs, less what notes say is forgotten. */
-#include "snapshot/store_internal.h"
+#include "snapshot/store_dead.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -219,7 +219,8 @@ int store_catalogue_read(struct store *store, const struct store_snapshot *row,
 	return r;
 }
 
-bool store_catalogue_note_needed(struct store *store, const struct pack *pack, uint32_t i)
+bool store_catalogue_note_needed(struct store *store, const struct store_dead *dead,
+				 const struct pack *pack, uint32_t i)
 {
 	CLEANUP_FREE uint8_t *text = NULL;
 	struct err err = { 0 };
@@ -230,6 +231,8 @@ bool store_catalogue_note_needed(struct store *store, const struct pack *pack, u
 	/* What cannot be understood is not thrown away. */
 	if (record_text(pack, i, &text, &err) < 0 ||
 	    note_parse(&note, (char *)text, pack->entries[i].raw_len, &err) < 0)
+		return true;
+	if (store_dead_has(dead, note.id))
 		return true;
 	pthread_mutex_lock(&store->lock);
 	at = position(store, note.id);

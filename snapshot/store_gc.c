@@ -18,6 +18,7 @@
 
 #include "common/clock.h"
 #include "common/io.h"
+#include "snapshot/store_dead.h"
 #include "snapshot/store_refs.h"
 #include "snapshot/store_session.h"
 #include "snapshot/store_state.h"
@@ -35,6 +36,7 @@ struct gc {
 	struct store_refs *refs;
 	uint64_t *manifests; /* pack << 32 | record of those that are listed, sorted */
 	size_t manifest_count;
+	struct store_dead dead;
 	uint32_t *rewrite; /* packs to rewrite */
 	size_t rewrite_count;
 };
@@ -82,7 +84,7 @@ static int by_number(const void *a, const void *b)
 	return (*x > *y) - (*x < *y);
 }
 
-/* Where the manifests of listed snapshots are; under commit_lock. */
+/* Where the manifests of listed snapshots are, and which others there are; under commit_lock. */
 static int manifests_find(struct gc *gc, struct err *err)
 {
 	CLEANUP_FREE struct store_snapshot *rows = NULL;
@@ -99,7 +101,7 @@ static int manifests_find(struct gc *gc, struct err *err)
 	gc->manifest_count = n;
 	if (n)
 		qsort(gc->manifests, n, sizeof(*gc->manifests), by_number);
-	return 0;
+	return store_dead_find(&gc->dead, gc->store, gc->manifests, n, err);
 }
 
 /* How many of them are in that pack? */
@@ -132,7 +134,7 @@ static bool record_alive(struct gc *gc, struct pack *pack, uint32_t number, uint
 		return gc->manifest_count && bsearch(&place, gc->manifests, gc->manifest_count,
 						     sizeof(place), by_number);
 	}
-	return store_catalogue_note_needed(gc->store, pack, i);
+	return store_catalogue_note_needed(gc->store, &gc->dead, pack, i);
 }
 
 /* A snapshot that nobody can list may need chunks that nobody else does: while there can be one, nothing is deleted. */
@@ -536,6 +538,7 @@ int store_gc(struct store *store, const struct store_gc *order, struct store_gc_
 	}
 	pthread_mutex_unlock(&store->gc_lock);
 	store_refs_free(gc.refs);
+	store_dead_deinit(&gc.dead);
 	free(gc.manifests);
 	free(gc.rewrite);
 	return r < 0 ? err_wrap(err, r, "collect garbage") : 0;

@@ -17,6 +17,8 @@
 
 enum { STORE_CACHE_PACKS = 128, STORE_HOT_PACKS = 4, STORE_PATH_JSON_MAX = 64 << 10 };
 
+struct store_dead;
+
 struct store_domain {
 	struct store *store;
 	char name[PACK_DOMAIN_LEN];
@@ -38,6 +40,7 @@ struct store_pack {
 	struct store_domain *domain;
 	uint64_t size;          /* bytes of the file */
 	uint32_t records;
+	uint32_t manifests;     /* how many of the records */
 	bool unread;            /* a manifest or note in it is damaged: nobody knows what it said */
 	uint64_t session;       /* of the open session that wrote it; 0: of none */
 	uint64_t condemned_at;  /* store->sequence then */
@@ -151,7 +154,8 @@ int store_catalogue_read(struct store *store, const struct store_snapshot *row,
 /* Rows of forgotten snapshots whose manifests are deleted for good. */
 void store_catalogue_drop_gone(struct store *store);
 /* Is record @i, a note, about a manifest that is still in some pack? */
-bool store_catalogue_note_needed(struct store *store, const struct pack *pack, uint32_t i);
+bool store_catalogue_note_needed(struct store *store, const struct store_dead *dead,
+				 const struct pack *pack, uint32_t i);
 /* A copy of the rows that are not forgotten, oldest first; heap. */
 int store_catalogue_rows(struct store *store, struct store_snapshot **out, size_t *count,
 			 struct err *err);

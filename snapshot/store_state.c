@@ -18,7 +18,7 @@ enum {
 	FLAG_FORGOTTEN = 1, FLAG_PINNED = 2,
 };
 
-static const char magic[8] = "GODWIDX1";
+static const char magic[8] = "GODWIDX2";
 
 static char *state_path(const struct store *store)
 {
@@ -43,6 +43,7 @@ static void pack_write(const struct store *store, const struct store_pack *pack,
 	memcpy(p, pack->name.bytes, PACK_NAME_LEN);
 	p[16] = (uint8_t)(pack->state == STORE_PACK_CONDEMNED ? STORE_PACK_LIVE : pack->state);
 	p[17] = pack->unread;
+	le_put32(p + 28, pack->manifests);
 	le_put32(p + 20, pack->records);
 	le_put32(p + 24, domain_number(store, pack->domain));
 	le_put64(p + 32, pack->size);
@@ -126,6 +127,9 @@ int store_state_save(struct store *store, struct err *err)
 	r = store_index_flush(store->index, err);
 	store->state_stale = r < 0;
 	pthread_mutex_unlock(&store->add_lock);
+	/* A pack that the state names must not vanish in a power cut that the state survives. */
+	if (r == 0)
+		r = store_sync_folder(store, err);
 	if (r == 0)
 		r = store_index_merge(store->index, keep_pack, store, err);
 	if (r == 0) {
@@ -205,6 +209,7 @@ static bool packs_take(struct store *store, const struct parts *parts, struct er
 		row->state = p[16] <= STORE_PACK_GONE ? (enum store_pack_state)p[16]
 							 : STORE_PACK_GONE;
 		row->unread = p[17];
+		row->manifests = le_get32(p + 28);
 		row->records = le_get32(p + 20);
 		row->size = le_get64(p + 32);
 		row->verified_wall_ms = le_get64(p + 40);

@@ -115,10 +115,13 @@ int store_table_add(struct store *store, struct pack *pack, uint64_t session, ui
 {
 	struct store_domain *domain = store_domain_get(store, pack->domain, err);
 	struct store_pack *row;
+	uint32_t manifests = 0;
 	int r;
 
 	if (!domain)
 		return -ENOMEM;
+	for (uint32_t i = 0; i < pack->count; i++)
+		manifests += pack->entries[i].type == PACK_MANIFEST;
 	pthread_mutex_lock(&store->add_lock);
 	pthread_mutex_lock(&store->lock);
 	row = row_new(store);
@@ -126,7 +129,8 @@ int store_table_add(struct store *store, struct pack *pack, uint64_t session, ui
 		*number = (uint32_t)(row - store->packs);
 		*row = (struct store_pack){ .name = pack->name, .state = STORE_PACK_LIVE,
 					    .domain = domain, .size = pack->size,
-					    .records = pack->count, .session = session };
+					    .records = pack->count, .manifests = manifests,
+					    .session = session };
 		store->state_stale = true;
 	}
 	pthread_mutex_unlock(&store->lock);

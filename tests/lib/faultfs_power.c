@@ -37,8 +37,8 @@ void faultfs_power_init(void)
 	if (!folder)
 		return;
 	power.folder_fd = out_of_the_way(open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-	power.journal_fd = out_of_the_way(
-		openat(power.folder_fd, "journal", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+	power.journal_fd = out_of_the_way(openat(power.folder_fd, "journal",
+						 O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
 	power.old_fd =
 		out_of_the_way(openat(power.folder_fd, "old", O_RDWR | O_CREAT | O_CLOEXEC, 0600));
 	if (power.folder_fd < 0 || power.journal_fd < 0 || power.old_fd < 0) {

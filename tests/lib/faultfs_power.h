@@ -22,8 +22,9 @@
 void faultfs_power_init(void);
 
 /* Each before the operation. @folder_fd and @path as for the *at calls. */
-void faultfs_power_write(int fd, off_t offset, size_t len); /* offset -1: where the descriptor stands */
-void faultfs_power_size(int fd, off_t new_size);            /* the file will be so long, or longer */
+void faultfs_power_write(int fd, off_t offset,
+			 size_t len);            /* offset -1: where the descriptor stands */
+void faultfs_power_size(int fd, off_t new_size); /* the file will be so long, or longer */
 void faultfs_power_create(int folder_fd, const char *path); /* if there is nothing yet */
 void faultfs_power_rename(int from_fd, const char *from, int to_fd, const char *to);
 void faultfs_power_unlink(int folder_fd, const char *path);
