@@ -1,6 +1,7 @@
 /* engine.c - godwit-scan-engine: loads the signatures once, then forks workers that share them.
  *
- * Started by godwit-scan as: godwit-scan-engine SIGNATURES TEMP WORKERS, descriptor 3 the control socket. Over it go the
+ * Started by godwit-scan as: godwit-scan-engine SIGNATURES TEMP WORKERS, descriptor 3 the control socket (or --version,
+ * which is answered there). Over it go the
  * hello and then, for each worker that is forked, the socket to talk to it. A worker that dies is forked again from the
  * loaded parent; everything ends when the control socket closes. Signatures are trusted here, contents are not: only
  * workers see contents, and they are sandboxed. With WORKERS 0 a set of signatures is only tried, in the sandbox, with
@@ -167,6 +168,8 @@ int main(int argc, char **argv)
 	unsigned workers = argc == 4 ? (unsigned)strtoul(argv[3], NULL, 10) : 0;
 	int r;
 
+	if (argc == 2 && !strcmp(argv[1], "--version"))
+		return dprintf(CONTROL_FD, "libclamav %s", cl_retver()) < 0;
 	if (argc != 4 || workers > ENGINE_WORKERS_MAX) {
 		fprintf(stderr, "usage: %s SIGNATURES TEMP WORKERS; started by godwit-scan\n",
 			argv[0]);
