@@ -4,6 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mgmt-server/scan/scan_state.h"
+
+enum { BATCH = 256 };
+
 struct slot {
 	uint64_t size; /* 0: empty; contents have at least one byte */
 	uint8_t sha256[CONTENT_CACHE_SHA256_LEN];
@@ -14,6 +18,10 @@ struct content_cache {
 	pthread_mutex_t lock;
 	struct slot *slots; /* open addressing, at most half full, a power of two */
 	size_t slot_count, used;
+	struct scan_state *state; /* NULL: nobody else is told */
+	uint64_t set;
+	struct scan_state_verdict news[BATCH];
+	size_t news_count;
 };
 
 struct content_cache *content_cache_new(void)
@@ -32,12 +40,19 @@ struct content_cache *content_cache_new(void)
 	return c;
 }
 
+static void forget_news(struct content_cache *c)
+{
+	while (c->news_count)
+		free(c->news[--c->news_count].text);
+}
+
 void content_cache_free(struct content_cache *c)
 {
 	if (!c)
 		return;
 	for (size_t i = 0; i < c->slot_count; i++)
 		free(c->slots[i].signature);
+	forget_news(c);
 	free(c->slots);
 	pthread_mutex_destroy(&c->lock);
 	free(c);
@@ -74,8 +89,43 @@ static bool grow(struct content_cache *c)
 	return true;
 }
 
-bool content_cache_find(struct content_cache *c, const uint8_t *sha256, uint64_t size,
-			struct engine_reply *reply)
+void content_cache_share(struct content_cache *c, struct scan_state *state, uint64_t set)
+{
+	c->state = state;
+	c->set = set;
+}
+
+void content_cache_unshare(struct content_cache *c)
+{
+	pthread_mutex_lock(&c->lock);
+	c->state = NULL;
+	forget_news(c);
+	pthread_mutex_unlock(&c->lock);
+}
+
+/* Under the lock: others wait meanwhile, a few milliseconds in thousands. */
+static int flush(struct content_cache *c, struct err *err)
+{
+	int r = c->state && c->news_count
+			? scan_state_add(c->state, c->set, c->news, c->news_count, err)
+			: 0;
+
+	forget_news(c);
+	return r;
+}
+
+int content_cache_flush(struct content_cache *c, struct err *err)
+{
+	int r;
+
+	pthread_mutex_lock(&c->lock);
+	r = flush(c, err);
+	pthread_mutex_unlock(&c->lock);
+	return r;
+}
+
+static bool find_here(struct content_cache *c, const uint8_t *sha256, uint64_t size,
+		      struct engine_reply *reply)
 {
 	const struct slot *s;
 	bool found;
@@ -94,15 +144,12 @@ bool content_cache_find(struct content_cache *c, const uint8_t *sha256, uint64_t
 	return found;
 }
 
-void content_cache_add(struct content_cache *c, const uint8_t *sha256, uint64_t size,
-		       const struct engine_reply *reply)
+/* Under the lock. */
+static void keep(struct content_cache *c, const uint8_t *sha256, uint64_t size,
+		 const struct engine_reply *reply)
 {
-	struct slot *s;
+	struct slot *s = slot_of(c, sha256, size);
 
-	if (reply->verdict == ENGINE_UNFINISHED)
-		return;
-	pthread_mutex_lock(&c->lock);
-	s = slot_of(c, sha256, size);
 	if (!s->size && (c->used * 2 < c->slot_count || grow(c))) {
 		char *signature = reply->verdict == ENGINE_INFECTED ? strdup(reply->text) : NULL;
 
@@ -113,6 +160,37 @@ void content_cache_add(struct content_cache *c, const uint8_t *sha256, uint64_t 
 			s->signature = signature;
 			c->used++;
 		}
+	}
+}
+
+bool content_cache_find(struct content_cache *c, const uint8_t *sha256, uint64_t size, bool own,
+			struct engine_reply *reply)
+{
+	if (find_here(c, sha256, size, reply))
+		return true;
+	if (own || !c->state || !scan_state_find(c->state, c->set, sha256, size, reply))
+		return false;
+	pthread_mutex_lock(&c->lock);
+	keep(c, sha256, size, reply);
+	pthread_mutex_unlock(&c->lock);
+	return true;
+}
+
+void content_cache_add(struct content_cache *c, const uint8_t *sha256, uint64_t size, bool own,
+		       const struct engine_reply *reply)
+{
+	struct scan_state_verdict *news;
+
+	pthread_mutex_lock(&c->lock);
+	if (reply->verdict != ENGINE_UNFINISHED)
+		keep(c, sha256, size, reply);
+	if (c->state && !own) {
+		news = &c->news[c->news_count++];
+		*news = (struct scan_state_verdict){ .size = size, .verdict = reply->verdict };
+		memcpy(news->sha256, sha256, sizeof(news->sha256));
+		news->text = reply->text[0] ? strdup(reply->text) : NULL;
+		if (c->news_count == BATCH)
+			flush(c, NULL); /* not kept: scanned again some day */
 	}
 	pthread_mutex_unlock(&c->lock);
 }

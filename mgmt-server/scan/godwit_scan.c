@@ -11,6 +11,7 @@
 #include "common/base.h"
 #include "common/io.h"
 #include "mgmt-server/scan/scan_image.h"
+#include "mgmt-server/scan/scan_memo.h"
 #include "mgmt-server/scan/scan_report.h"
 #include "mgmt-server/scan/scan_run.h"
 #include "mgmt-server/scan/scan_signatures.h"
@@ -44,6 +45,9 @@ static const char help[] =
 	"  --deleted        also files that were deleted but can still be read (ext)\n"
 	"  --progress       with --output json: each second a line with the files and bytes so "
 	"far\n"
+	"  --state FOLDER   what earlier scans found out: contents with a verdict are not scanned "
+	"again, and of a snapshot only\n"
+	"                   the files that changed are read; may be deleted at any time\n"
 	"  --workers N      scanning processes (default: one per processor)\n"
 	"\n"
 	"Exit status of image and snapshot: 0 clean, 1 infected, 2 incomplete (not every byte "
@@ -53,7 +57,7 @@ static const char help[] =
 struct options {
 	const struct command *command;
 	const char *what, *snapshot; /* the image or the store; a snapshot in the latter */
-	const char *signatures, *key;
+	const char *signatures, *key, *state;
 	bool json, deleted, progress, memory;
 	unsigned workers;
 };
@@ -112,6 +116,9 @@ static int parse_option(int c, struct options *o)
 	case 'm':
 		o->memory = true;
 		return 0;
+	case 'S':
+		o->state = optarg;
+		return 0;
 	case 'p':
 		o->progress = true;
 		return 0;
@@ -137,6 +144,7 @@ static int parse(int argc, char **argv, struct options *o)
 		{ "key", required_argument, NULL, 'k' },
 		{ "memory", no_argument, NULL, 'm' },
 		{ "progress", no_argument, NULL, 'p' },
+		{ "state", required_argument, NULL, 'S' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
@@ -174,13 +182,39 @@ static int own_folder(char *folder, struct err *err)
 	return 0;
 }
 
+/* The state, when one was asked for and there are signatures: without them the scan says so by itself. */
+static int open_memo(const struct options *o, struct scan_order *order, struct scan_state **state,
+		     struct scan_memo_file *memo, struct err *err)
+{
+	struct err none = { 0 };
+	bool anew;
+	int r;
+
+	if (!o->state || !order->signatures)
+		return 0;
+	r = scan_state_open(state, o->state, &anew, err);
+	if (r < 0)
+		return r;
+	if (anew)
+		fprintf(stderr, "godwit-scan: the scan state in %s was damaged and is begun anew\n",
+			o->state);
+	r = scan_memo_open(memo, *state, order->signatures, order->libexec, false, &none);
+	if (r == 0)
+		order->memo = &memo->memo;
+	return 0;
+}
+
 static int run_image(const struct options *o, struct scan_order *order, struct scan_result *result,
 		     struct err *err)
 {
 	CLEANUP(scan_image_close) struct scan_image *image = NULL;
+	CLEANUP(scan_state_close) struct scan_state *state = NULL;
 	struct scan_volume volume = { .name = "disk0", .nbd_socket = scan_image_nbd_socket };
+	struct scan_memo_file memo;
 	int r = scan_image_open(&image, o->what, err);
 
+	if (r == 0)
+		r = open_memo(o, order, &state, &memo, err);
 	if (r < 0)
 		return r;
 	volume.input = scan_image_input(image);
@@ -196,7 +230,9 @@ static int run_image(const struct options *o, struct scan_order *order, struct s
 static int run_snapshot(const struct options *o, struct scan_order *order,
 			struct scan_result *result, struct err *err)
 {
+	CLEANUP(scan_state_close) struct scan_state *state = NULL;
 	CLEANUP(scan_snapshot_close) struct scan_snapshot *snapshot = NULL;
+	struct scan_memo_file memo = { 0 };
 	CLEANUP_FREE char *plugin = io_printf("%s/../lib/godwit-nbd-store.so", order->libexec);
 	const struct scan_snapshot_order which = {
 		.store = o->what, .key = o->key, .id = o->snapshot, .plugin = plugin
@@ -206,10 +242,17 @@ static int run_snapshot(const struct options *o, struct scan_order *order,
 	if (!plugin)
 		return err_set(err, ENOMEM, "open snapshot %s", o->snapshot);
 	r = scan_snapshot_open(&snapshot, &which, err);
+	if (r == 0)
+		r = open_memo(o, order, &state, &memo, err);
+	/* Deleted files are nothing to build upon. */
+	if (r == 0 && order->memo && !o->deleted)
+		r = scan_memo_snapshot(&memo, snapshot, err);
 	if (r < 0)
 		return r;
 	order->volumes = scan_snapshot_volumes(snapshot, &order->volume_count);
-	return scan_run(order, result, err);
+	r = scan_run(order, result, err);
+	scan_memo_close(&memo);
+	return r;
 }
 
 static const struct command commands[] = {
@@ -287,6 +330,8 @@ int main(int argc, char **argv)
 		print_reasons(&report);
 	else
 		scan_report_print(&report, &result);
+	if (r == 0 && result.unwritten[0])
+		fprintf(stderr, "godwit-scan: this scan is not remembered: %s\n", result.unwritten);
 	scan_report_deinit(&report);
 	return r < 0 ? EXIT_COULD_NOT_RUN : exits[result.verdict];
 }

@@ -2,10 +2,14 @@
 # installed side by side: godwit-scan looks for the others beside itself.
 
 scan := mgmt-server/scan
-SCAN_LIB := volume_channel physical_memory entry_channel file_digest known_files sandbox name_tree inode_set content_cache content_hash child engine_client engine_wire \
-	scan_content scan_partition scan_reader scan_run scan_vm engine_check sig_files sig_tar
+SCAN_LIB := volume_channel physical_memory entry_channel file_digest known_files sandbox name_tree inode_set content_hash \
+	child engine_client engine_wire engine_check sig_files sig_tar
 $(eval $(call library,scan,$(SCAN_LIB:%=$(scan)/%.c),libseccomp openssl))
 # What tests and fuzz targets reach into. Each ends in one program; their licences go together.
+# A scan and what it remembers: SQLite stays out of the readers and the engine.
+SCAN_RUN_LIB := content_cache signature_set scan_content scan_partition scan_reader scan_run scan_vm \
+	scan_state scan_index scan_index_commit
+$(eval $(call library,scan-run,$(SCAN_RUN_LIB:%=$(scan)/%.c) $(wildcard mgmt-server/catalogue/db*.c),sqlite3 jansson))
 $(eval $(call library,scan-ext,$(addprefix $(scan)/,reader_ext.c ext_volume.c ext_journal.c ext_journal_sums.c),ext2fs com_err))
 $(eval $(call library,scan-parts,$(addprefix $(scan)/,reader_parts.c part_probe.c),blkid))
 $(eval $(call library,scan-ram,$(addprefix $(scan)/,reader_ram.c ram_tables.c ram_runs.c),))
@@ -23,7 +27,8 @@ $(eval $(call scan_reader,godwit-scan-vm,,scan-vm,))
 $(eval $(call scan_reader,godwit-scan-fat,reader_fat,,tsk))
 $(eval $(call scan_reader,godwit-scan-ntfs,reader_ntfs ntfs_volume ntfs_mft,,libfsntfs libbfio))
 $(eval $(call program,godwit-scan-engine,$(addprefix $(scan)/,engine.c engine_worker.c engine_canary.c),scan snapshot common,libclamav zlib))
-$(eval $(call program,godwit-scan,$(addprefix $(scan)/,godwit_scan.c scan_report.c scan_image.c scan_snapshot.c nbd_child.c scan_signatures.c),scan snapshot common,jansson zlib))
+$(eval $(call program,godwit-scan,$(addprefix $(scan)/,godwit_scan.c scan_report.c scan_image.c scan_snapshot.c scan_memo.c nbd_child.c \
+	scan_signatures.c),scan-run scan snapshot common,jansson zlib))
 
 # The micro-VM for file systems that need the kernel. It downloads Debian's kernel, so plain `make` does not build it.
 .PHONY: scan-vm

@@ -358,7 +358,8 @@ int reader_walk(struct reader *reader, struct err *err)
 	CLEANUP(name_tree_free) struct name_tree *names = name_tree_new();
 	CLEANUP_FREE uint8_t *piece = malloc(PIECE);
 	CLEANUP_FREE char *path = malloc(READER_PATH_MAX);
-	CLEANUP(file_digest_free) struct file_digest *digest = file_digest_new();
+	CLEANUP(file_digest_free)
+	struct file_digest *digest = reader_known(reader) ? file_digest_new() : NULL;
 	struct walk w = { .reader = reader,
 			  .names = names,
 			  .piece = piece,
@@ -367,7 +368,7 @@ int reader_walk(struct reader *reader, struct err *err)
 			  .err = err };
 	int r;
 
-	if (!names || !piece || !path || !digest)
+	if (!names || !piece || !path || (reader_known(reader) && !digest))
 		return err_set(err, ENOMEM, "start to read ext");
 	r = ext_volume_open(&w.ext, reader_volume(reader), err);
 	if (r < 0)

@@ -12,6 +12,8 @@
 #include "common/io.h"
 #include "mgmt-server/scan/content_hash.h"
 #include "mgmt-server/scan/entry_channel.h"
+#include "mgmt-server/scan/reader.h"
+#include "mgmt-server/scan/scan_index.h"
 
 /* The engine takes no more at once. Longer contents are scanned in windows that overlap, and are incomplete all the same:
  * a signature for the whole file could not match. */
@@ -44,6 +46,15 @@ void scan_file_seen(struct scan *s, const struct scan_file *file)
 	pthread_mutex_unlock(&s->lock);
 }
 
+static void say_incomplete(struct scan *s, const char *text)
+{
+	pthread_mutex_lock(&s->lock);
+	s->incomplete = true;
+	if (s->order->reason)
+		s->order->reason(s->order->arg, text);
+	pthread_mutex_unlock(&s->lock);
+}
+
 void scan_incomplete(struct scan *s, const char *format, ...)
 {
 	char text[2048];
@@ -52,10 +63,28 @@ void scan_incomplete(struct scan *s, const char *format, ...)
 	va_start(ap, format);
 	vsnprintf(text, sizeof(text), format, ap);
 	va_end(ap);
+	if (s->index)
+		scan_index_reason(s->index, text);
+	say_incomplete(s, text);
+}
+
+void scan_unfinished(struct scan *s, const char *format, ...)
+{
+	char text[2048];
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	say_incomplete(s, text);
+}
+
+static void report_finding(struct scan *s, const struct scan_finding *finding)
+{
 	pthread_mutex_lock(&s->lock);
-	s->incomplete = true;
-	if (s->order->reason)
-		s->order->reason(s->order->arg, text);
+	s->infected = true;
+	if (s->order->finding)
+		s->order->finding(s->order->arg, finding);
 	pthread_mutex_unlock(&s->lock);
 }
 
@@ -69,15 +98,38 @@ static void report_reply(const struct scan_content *c, const struct engine_reply
 					      .signature = reply->text };
 
 	if (reply->verdict == ENGINE_UNFINISHED)
-		scan_incomplete(s, "unfinished: %s %s %s%s%s: %s", c->volume, c->partition, c->path,
+		scan_unfinished(s, "unfinished: %s %s %s%s%s: %s", c->volume, c->partition, c->path,
 				c->stream[0] ? ":" : "", c->stream, reply->text);
-	if (reply->verdict != ENGINE_INFECTED)
-		return;
+	if (reply->verdict == ENGINE_INFECTED) {
+		report_finding(s, &finding);
+		if (c->memory && s->index)
+			scan_index_memory_finding(s->index, c->volume, c->path, reply->text);
+	}
+}
+
+void scan_content_same(struct scan *s, const char *volume, const char *partition,
+		       const struct scan_index_file *f)
+{
+	const struct scan_finding finding = { .volume = volume,
+					      .partition = partition,
+					      .path = f->path,
+					      .stream = f->stream,
+					      .signature = f->signature };
+	struct scan_file file = { .volume = volume,
+				  .partition = partition,
+				  .path = f->path,
+				  .stream = f->stream,
+				  .inode = f->inode,
+				  .size = f->size,
+				  .has_sha256 = true };
+
+	memcpy(file.sha256, f->sha256, sizeof(file.sha256));
+	scan_file_seen(s, &file);
 	pthread_mutex_lock(&s->lock);
-	s->infected = true;
-	if (s->order->finding)
-		s->order->finding(s->order->arg, &finding);
+	s->result->reused_files++;
 	pthread_mutex_unlock(&s->lock);
+	if (f->signature)
+		report_finding(s, &finding);
 }
 
 /* [offset, offset + len) of @fd as a memfd of its own; -1 with errno. */
@@ -105,7 +157,8 @@ static int copy_window(int fd, uint64_t offset, uint64_t len)
 	return TAKE_FD(window);
 }
 
-static void scan_windows(const struct scan_content *c, struct engine_reply *reply)
+static void scan_windows(const struct scan_content *c, struct engine_client *engine,
+			 struct engine_reply *reply)
 {
 	uint64_t offset = 0;
 
@@ -122,7 +175,7 @@ static void scan_windows(const struct scan_content *c, struct engine_reply *repl
 		window = copy_window(c->fd, offset, len);
 		if (window < 0)
 			break;
-		engine_client_scan(c->scan->engine, window, len, reply);
+		engine_client_scan(engine, window, len, reply);
 		close(window);
 		offset += len < WINDOW ? len : WINDOW - WINDOW_OVERLAP;
 	}
@@ -145,6 +198,7 @@ static void key_of_memory(uint8_t key[CONTENT_CACHE_SHA256_LEN], const uint8_t *
 static void scan_bytes(const struct scan_content *c, const uint8_t *sha256)
 {
 	struct scan *s = c->scan;
+	struct engine_client *engine;
 	struct engine_reply reply = { 0 };
 	uint8_t key[CONTENT_CACHE_SHA256_LEN];
 
@@ -153,22 +207,47 @@ static void scan_bytes(const struct scan_content *c, const uint8_t *sha256)
 		sha256 = key;
 	}
 
-	if (sha256 && content_cache_find(s->cache, sha256, c->size, &reply)) {
+	if (sha256 && content_cache_find(s->cache, sha256, c->size, c->memory, &reply)) {
 		report_reply(c, &reply);
 		return;
 	}
+	engine = scan_engine(s);
+	if (!engine)
+		return;
 	if (c->memory)
-		engine_client_scan_memory(s->engine, c->fd, c->size, &reply);
+		engine_client_scan_memory(engine, c->fd, c->size, &reply);
 	else if (c->size > ENGINE_MAX)
-		scan_windows(c, &reply);
+		scan_windows(c, engine, &reply);
 	else
-		engine_client_scan(s->engine, c->fd, c->size, &reply);
+		engine_client_scan(engine, c->fd, c->size, &reply);
 	if (sha256)
-		content_cache_add(s->cache, sha256, c->size, &reply);
+		content_cache_add(s->cache, sha256, c->size, c->memory, &reply);
 	pthread_mutex_lock(&s->lock);
 	s->result->scanned_contents++;
 	pthread_mutex_unlock(&s->lock);
 	report_reply(c, &reply);
+}
+
+/* What cannot be remembered is a place that is read again, and one that no hunt finds: the reasons must say so. */
+static void remember(const struct scan_content *c, const struct scan_file *file)
+{
+	int r = 0;
+
+	if (!c->part || c->flags & READER_DELETED)
+		return;
+	if (file->has_sha256)
+		r = scan_index_seen(c->part, &(struct scan_index_file){
+						     .inode = c->inode,
+						     .size = c->size,
+						     .path = c->path,
+						     .stream = c->stream,
+						     .sha256 = file->sha256,
+						     .digest = c->has_digest ? c->digest : NULL });
+	if (r == 0 && (!file->has_sha256 || c->flags & (READER_UNREADABLE | READER_TRUNCATED)))
+		r = scan_index_problem(c->part, c->inode);
+	if (r < 0)
+		scan_incomplete(c->scan, "unfinished: %s %s %s: not enough memory to remember it",
+				c->volume, c->partition, c->path);
 }
 
 int scan_content_task(void *arg, struct err *err)
@@ -196,11 +275,12 @@ int scan_content_task(void *arg, struct err *err)
 					c->volume, c->partition, c->path,
 					(unsigned long long)c->size, strerror(-r));
 		scan_file_seen(s, &file);
-		if (s->engine && c->size)
+		remember(c, &file);
+		if (s->order->signatures && c->size)
 			scan_bytes(c, file.has_sha256 ? file.sha256 : NULL);
 	}
 	if (cancelled)
-		scan_incomplete(s, "cancelled");
+		scan_unfinished(s, "cancelled");
 	if (c->credit_fd >= 0)
 		entry_channel_credit(c->credit_fd);
 	scan_content_free(c);

@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "common/task.h"
+#include "mgmt-server/scan/file_digest.h"
 #include "mgmt-server/scan/content_cache.h"
 #include "mgmt-server/scan/engine_client.h"
 #include "mgmt-server/scan/scan_run.h"
@@ -16,9 +17,15 @@ struct scan {
 	pthread_mutex_t lock;
 	bool infected, incomplete; /* under lock */
 	struct task_pool *pool;
-	struct engine_client *engine; /* NULL: list only */
+	struct engine_client *engine; /* scan_engine() */
 	struct content_cache *cache;
+	struct scan_index *index; /* NULL: nothing is remembered */
+	pthread_mutex_t engine_lock;
+	bool engine_tried; /* under engine_lock */
 };
+
+/* The engine, started when it is needed first. NULL: list only, or it did not start, which was said. */
+struct engine_client *scan_engine(struct scan *scan);
 
 struct scan_content {
 	struct scan *scan;
@@ -26,6 +33,9 @@ struct scan_content {
 		*stream; /* heap, terminated; a NUL in a name became a newline before */
 	uint64_t inode, size;
 	unsigned flags;
+	struct scan_index_part *part; /* where it is remembered; NULL: it is not */
+	bool has_digest;
+	uint8_t digest[FILE_DIGEST_LEN];
 	bool memory; /* a piece of memory, not a file; as the order says, never as a reader does */
 	int fd;      /* sealed memfd, owned */
 	int credit_fd; /* entry channel that gets a credit when this is done; -1: none */
@@ -40,5 +50,13 @@ int scan_content_task(void *arg, struct err *err);
 void scan_file_seen(struct scan *scan, const struct scan_file *file);
 void scan_incomplete(struct scan *scan, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
+/* The same for what depends on the signatures or the engine: it is not remembered of the snapshot. */
+void scan_unfinished(struct scan *scan, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+struct scan_index_part;
+struct scan_index_file;
+/* A file that is as an earlier scan saw it. */
+void scan_content_same(struct scan *scan, const char *volume, const char *partition,
+		       const struct scan_index_file *file);
 
 #endif

@@ -35,6 +35,7 @@ void scan_index_end(struct scan_index *x)
 		free(volume);
 	}
 	json_decref(x->reasons);
+	json_decref(x->memory);
 	pthread_mutex_destroy(&x->lock);
 	free(x);
 }
@@ -61,7 +62,8 @@ int scan_index_begin(struct scan_index **out, const struct scan_index_order *ord
 	pthread_mutex_init(&x->lock, NULL);
 	x->order = *order;
 	x->reasons = json_array();
-	if (!x->reasons)
+	x->memory = json_array();
+	if (!x->reasons || !x->memory)
 		return err_set(err, ENOMEM, "begin to index a snapshot");
 	c = db_read(scan_state_db(order->state));
 	r = db_each(c, take_desktop, x, "SELECT id, seq, head FROM desktops WHERE name = $1",
@@ -76,6 +78,22 @@ int scan_index_begin(struct scan_index **out, const struct scan_index_order *ord
 const char *scan_index_head(const struct scan_index *x)
 {
 	return x->head;
+}
+
+bool scan_index_only(const struct scan_index *x)
+{
+	return x->order.wanted != NULL;
+}
+
+bool scan_index_wants(const struct scan_index_part *part, uint64_t inode)
+{
+	const struct scan_index_order *o = &part->index->order;
+
+	for (size_t i = 0; i < o->wanted_count; i++) {
+		if (o->wanted[i].partition == part->id && o->wanted[i].inode == inode)
+			return true;
+	}
+	return !o->wanted;
 }
 
 static struct scan_index_volume *volume_named(const struct scan_index *x, const char *name)
@@ -112,9 +130,8 @@ int scan_index_changed(struct scan_index *x, const char *name, const struct volu
 static int take_known(void *arg, const struct db_row *row, struct err *err)
 {
 	struct scan_index_part *part = arg;
-	struct scan_index_known *k =
-		scan_index_grow((void **)&part->known, &part->known_count, &part->known_capacity,
-				sizeof(*part->known));
+	struct scan_index_known *k = scan_index_grow((void **)&part->known, &part->known_count,
+						     &part->known_capacity, sizeof(*part->known));
 	const char *path = db_column_text(row, 2), *stream = db_column_text(row, 3);
 	size_t path_size = strlen(path) + 1;
 
@@ -131,8 +148,8 @@ static int take_known(void *arg, const struct db_row *row, struct err *err)
 	if (hex_decode(db_column_text(row, 5), k->sha256, SCAN_STATE_SHA256_LEN) < 0)
 		return err_say(err, EBADMSG, "the scan state holds a hash that is none");
 	k->size = db_column_int(row, 6);
-	k->has_verdict = !k->size || (!db_column_null(row, 7) &&
-				      db_column_int(row, 7) != ENGINE_UNFINISHED);
+	k->has_verdict =
+		!k->size || (!db_column_null(row, 7) && db_column_int(row, 7) != ENGINE_UNFINISHED);
 	if (k->has_verdict && k->size && db_column_int(row, 7) == ENGINE_INFECTED) {
 		k->signature = strdup(db_column_text(row, 8));
 		if (!k->signature)
@@ -238,8 +255,7 @@ static bool reusable(const struct scan_index_part *part, size_t first, size_t en
 static struct volume_extent *changed_of(const struct scan_index_part *part, size_t *count)
 {
 	const struct scan_index_volume *v = volume_named(part->index, part->volume);
-	struct volume_extent *extents =
-		calloc(v && v->count ? v->count : 1, sizeof(*extents));
+	struct volume_extent *extents = calloc(v && v->count ? v->count : 1, sizeof(*extents));
 	uint64_t end = part->offset + part->length;
 
 	*count = 0;
@@ -255,8 +271,8 @@ static struct volume_extent *changed_of(const struct scan_index_part *part, size
 		from = from < part->offset ? part->offset : from;
 		to = to > end ? end : to;
 		if (from < to)
-			extents[(*count)++] = (struct volume_extent){ from - part->offset,
-								      to - from };
+			extents[(*count)++] =
+				(struct volume_extent){ from - part->offset, to - from };
 	}
 	return extents;
 }
@@ -356,8 +372,8 @@ int scan_index_problem(struct scan_index_part *part, uint64_t inode)
 	uint64_t *p;
 
 	pthread_mutex_lock(&part->index->lock);
-	p = scan_index_grow((void **)&part->problems, &part->problem_count,
-			    &part->problem_capacity, sizeof(*part->problems));
+	p = scan_index_grow((void **)&part->problems, &part->problem_count, &part->problem_capacity,
+			    sizeof(*part->problems));
 	if (p)
 		*p = inode;
 	pthread_mutex_unlock(&part->index->lock);
@@ -370,6 +386,18 @@ int scan_index_reason(struct scan_index *x, const char *text)
 	if (json_array_size(x->reasons) >= SCAN_INDEX_REASONS_MAX ||
 	    json_array_append_new(x->reasons, json_string(text)) < 0)
 		x->more_reasons++; /* also when it is not text */
+	pthread_mutex_unlock(&x->lock);
+	return 0;
+}
+
+int scan_index_memory_finding(struct scan_index *x, const char *volume, const char *path,
+			      const char *signature)
+{
+	pthread_mutex_lock(&x->lock);
+	if (json_array_size(x->memory) < SCAN_INDEX_REASONS_MAX)
+		json_array_append_new(x->memory, json_pack("{ss ss ss ss ss}", "volume", volume,
+							   "partition", "", "path", path, "stream",
+							   "", "signature", signature));
 	pthread_mutex_unlock(&x->lock);
 	return 0;
 }

@@ -29,12 +29,16 @@ struct scan_index_order {
 	size_t wanted_count;
 };
 
-int scan_index_begin(struct scan_index **out, const struct scan_index_order *order, struct err *err);
+int scan_index_begin(struct scan_index **out, const struct scan_index_order *order,
+		     struct err *err);
 void scan_index_end(struct scan_index *index);
 DEFINE_CLEANUP(struct scan_index *, scan_index_end);
 
 /* The snapshot whose places are open; "": there is none yet. */
 const char *scan_index_head(const struct scan_index *index);
+
+/* Is it only looked for some contents? */
+bool scan_index_only(const struct scan_index *index);
 
 /* What differs of a volume from that snapshot; the extents are copied. Without this all of it does. */
 int scan_index_changed(struct scan_index *index, const char *volume,
@@ -59,6 +63,7 @@ int scan_index_part(struct scan_index *index, const struct scan_index_partition 
 int scan_index_known(struct scan_index_part *part, struct err *err);
 
 /* For parts that are read in pieces: is inode @piece known, and [offset, offset + len) of the partition unchanged? */
+bool scan_index_wants(const struct scan_index_part *part, uint64_t inode);
 bool scan_index_same_piece(struct scan_index_part *part, uint64_t piece, uint64_t offset,
 			   uint64_t len);
 
@@ -76,6 +81,10 @@ int scan_index_seen(struct scan_index_part *part, const struct scan_index_file *
 int scan_index_problem(struct scan_index_part *part, uint64_t inode);
 /* Why the snapshot is not clean whatever the signatures say. */
 int scan_index_reason(struct scan_index *index, const char *text);
+
+/* Found in the machine's memory, which no place stands for: it stays with the snapshot. */
+int scan_index_memory_finding(struct scan_index *index, const char *volume, const char *path,
+			      const char *signature);
 
 typedef void scan_index_same_fn(void *arg, const struct scan_index_file *file);
 /**

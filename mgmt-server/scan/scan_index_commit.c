@@ -71,7 +71,8 @@ static int add_place(struct commit *c, const struct scan_index_part *part,
 	if (r < 0)
 		return r;
 	r = db_run(c->db,
-		   "INSERT INTO places (id, partition_id, inode, path, stream, content, digest, first, last) "
+		   "INSERT INTO places (id, partition_id, inode, path, stream, content, digest, "
+		   "first, last) "
 		   "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, NULL)",
 		   DB_VALUES(db_i(c->next_place++), db_i(part->id), db_i(f->inode), db_t(f->path),
 			     db_t(f->stream), db_i(content), db_t(digest), db_i(c->seq)),
@@ -114,16 +115,26 @@ static int enter_partition(struct commit *c, struct scan_index_part *part)
 
 	if (part->id)
 		return 0;
+	/* A table may name the same partition twice. */
+	r = db_number(c->db, &part->id,
+		      "SELECT id FROM partitions WHERE desktop = $1 AND volume = $2 AND name = $3 "
+		      "AND type = $4 AND start = $5 AND length = $6",
+		      DB_VALUES(db_i(c->index->desktop), db_t(part->volume), db_t(part->name),
+				db_t(part->type), db_i(part->offset), db_i(part->length)),
+		      c->err);
+	if (r)
+		return r < 0 ? r : 0;
 	r = db_number(c->db, &part->id, "SELECT COALESCE(MAX(id), 0) + 1 FROM partitions",
 		      DB_NO_VALUES, c->err);
 	if (r >= 0)
-		r = db_run(c->db,
-			   "INSERT INTO partitions (id, desktop, volume, name, type, start, length) "
-			   "VALUES ($1, $2, $3, $4, $5, $6, $7)",
-			   DB_VALUES(db_i(part->id), db_i(c->index->desktop), db_t(part->volume),
-				     db_t(part->name), db_t(part->type), db_i(part->offset),
-				     db_i(part->length)),
-			   c->err);
+		r = db_run(
+			c->db,
+			"INSERT INTO partitions (id, desktop, volume, name, type, start, length) "
+			"VALUES ($1, $2, $3, $4, $5, $6, $7)",
+			DB_VALUES(db_i(part->id), db_i(c->index->desktop), db_t(part->volume),
+				  db_t(part->name), db_t(part->type), db_i(part->offset),
+				  db_i(part->length)),
+			c->err);
 	return r < 0 ? r : 0;
 }
 
@@ -166,7 +177,8 @@ static int close_others(struct commit *c)
 	if (r >= 0)
 		r = db_run(c->db,
 			   "UPDATE places SET last = $1 WHERE last IS NULL AND partition_id IN "
-			   "(SELECT id FROM partitions WHERE desktop = $2 AND id NOT IN (SELECT id FROM read_now))",
+			   "(SELECT id FROM partitions WHERE desktop = $2 AND id NOT IN (SELECT id "
+			   "FROM read_now))",
 			   DB_VALUES(db_i(c->seq - 1), db_i(c->index->desktop)), c->err);
 	return r < 0 ? r : 0;
 }
@@ -175,20 +187,22 @@ static int enter_snapshot(struct commit *c, const struct scan_index_sums *sums)
 {
 	struct scan_index *x = c->index;
 	CLEANUP_FREE char *reasons = json_text(x->reasons);
+	CLEANUP_FREE char *memory = json_text(x->memory);
 	int r;
 
-	if (!reasons)
+	if (!reasons || !memory)
 		return err_set(c->err, ENOMEM, "index a snapshot");
-	r = db_run(c->db, "DELETE FROM snapshots WHERE id = $1",
-		   DB_VALUES(db_t(x->order.snapshot)), c->err);
+	r = db_run(c->db, "DELETE FROM snapshots WHERE id = $1", DB_VALUES(db_t(x->order.snapshot)),
+		   c->err);
 	if (r >= 0)
-		r = db_run(c->db,
-			   "INSERT INTO snapshots (id, desktop, seq, created, files, bytes, reasons, "
-			   "more_reasons) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-			   DB_VALUES(db_t(x->order.snapshot), db_i(x->desktop), db_i(c->seq),
-				     db_i(x->order.created_ms), db_i(sums->files),
-				     db_i(sums->bytes), db_t(reasons), db_i(x->more_reasons)),
-			   c->err);
+		r = db_run(
+			c->db,
+			"INSERT INTO snapshots (id, desktop, seq, created, files, bytes, reasons, "
+			"more_reasons, memory) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+			DB_VALUES(db_t(x->order.snapshot), db_i(x->desktop), db_i(c->seq),
+				  db_i(x->order.created_ms), db_i(sums->files), db_i(sums->bytes),
+				  db_t(reasons), db_i(x->more_reasons), db_t(memory)),
+			c->err);
 	if (r >= 0)
 		r = db_run(c->db, "UPDATE desktops SET seq = $1, head = $2 WHERE id = $3",
 			   DB_VALUES(db_i(c->seq), db_t(x->order.snapshot), db_i(x->desktop)),
@@ -227,8 +241,8 @@ static int enter_all(struct commit *c, const struct scan_index_sums *sums)
 	int r = enter_desktop(c);
 
 	if (r == 0)
-		r = db_number(c->db, &c->next_place,
-			      "SELECT COALESCE(MAX(id), 0) + 1 FROM places", DB_NO_VALUES, c->err);
+		r = db_number(c->db, &c->next_place, "SELECT COALESCE(MAX(id), 0) + 1 FROM places",
+			      DB_NO_VALUES, c->err);
 	if (r < 0 || r == LATE)
 		return r;
 	r = 0;

@@ -15,6 +15,7 @@
 #include "common/io.h"
 #include "mgmt-server/scan/child.h"
 #include "mgmt-server/scan/reader.h"
+#include "mgmt-server/scan/scan_index.h"
 
 /* A reader that says nothing for so long is stuck, whatever the bytes made it do. */
 enum { SILENCE_MAX_S = 15 * 60 };
@@ -47,13 +48,21 @@ static int start(struct running *run, struct err *err)
 	const struct scan_reader *o = run->order;
 	CLEANUP_FREE char *program = io_printf("%s/%s", o->scan->order->libexec, o->program);
 	char offset[24], length[24];
-	const char *argv[] = { program, offset, length, o->scan->order->deleted ? "deleted" : NULL,
-			       NULL };
+	bool tell = o->part && !o->input_fd; /* the micro-VM's reader takes everything */
+	const char *argv[6] = { program, offset, length };
+	size_t argc = 3;
+	CLEANUP_FD int known = tell ? scan_index_known(o->part, err) : -1;
 	struct timeval silence = { .tv_sec = SILENCE_MAX_S };
-	int volume[2], entry[2], fds[2];
+	int volume[2], entry[2], fds[3];
 
+	if (tell && known < 0)
+		return known;
 	if (!program)
 		return err_set(err, ENOMEM, "start %s", o->program);
+	if (o->scan->order->deleted)
+		argv[argc++] = "deleted";
+	if (tell)
+		argv[argc++] = "known";
 	snprintf(offset, sizeof(offset), "%llu", (unsigned long long)o->offset);
 	snprintf(length, sizeof(length), "%llu", (unsigned long long)o->length);
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, volume) < 0)
@@ -71,7 +80,8 @@ static int start(struct running *run, struct err *err)
 	setsockopt(run->entry_fd, SOL_SOCKET, SO_RCVTIMEO, &silence, sizeof(silence));
 	fds[0] = volume[1];
 	fds[1] = entry[1];
-	run->pid = child_start(argv, fds, 2, err);
+	fds[2] = known;
+	run->pid = child_start(argv, fds, tell ? 3 : 2, err);
 	close(volume[1]);
 	close(entry[1]);
 	return run->pid < 0 ? (int)run->pid : 0;
@@ -109,10 +119,13 @@ static struct scan_content *content_of(const struct running *run, struct entry *
 		.inode = e->inode,
 		.size = e->size,
 		.flags = e->flags,
+		.part = o->part,
+		.has_digest = (e->flags & READER_HAS_DIGEST) != 0,
 		.memory = o->memory,
 		.fd = TAKE_FD(e->content),
 		.credit_fd = run->entry_fd,
 	};
+	memcpy(c->digest, e->digest, sizeof(c->digest));
 	if (!c->volume || !c->partition || !c->path || !c->stream) {
 		scan_content_free(c);
 		return NULL;
@@ -120,12 +133,39 @@ static struct scan_content *content_of(const struct running *run, struct entry *
 	return c;
 }
 
+static void same_seen(void *arg, const struct scan_index_file *file)
+{
+	const struct scan_reader *o = arg;
+
+	scan_content_same(o->scan, o->volume->name, o->partition, file);
+}
+
+/* A file that is as it was. What the reader says of it is not needed any more than its path. */
+static int unchanged_seen(const struct running *run, const struct entry *e, struct err *err)
+{
+	const struct scan_reader *o = run->order;
+	CLEANUP_FREE char *path = text_of(e->path, e->path_len);
+	int r = !path     ? -ENOMEM
+		: o->part ? scan_index_same(o->part, e->inode, path, same_seen, (void *)o)
+			  : -ENOENT;
+
+	if (r == -ENOENT) {
+		scan_incomplete(o->scan, "unreadable: %s %s %s: %s took it for known",
+				o->volume->name, o->partition, path, o->program);
+		return 0;
+	}
+	return r < 0 ? err_set(err, -r, "take in a file") : 0;
+}
+
 static int file_seen(const struct running *run, struct entry *e, struct err *err)
 {
 	struct scan *s = run->order->scan;
-	struct scan_content *c = content_of(run, e);
+	struct scan_content *c;
 	int r = 0;
 
+	if (e->flags & READER_UNCHANGED)
+		return unchanged_seen(run, e, err);
+	c = content_of(run, e);
 	if (!c)
 		return err_set(err, ENOMEM, "take in a file");
 	if (c->flags & (READER_UNREADABLE | READER_TRUNCATED | READER_ENCRYPTED))
@@ -147,8 +187,9 @@ static int file_seen(const struct running *run, struct entry *e, struct err *err
 					       .size = c->size,
 					       .flags = c->flags,
 					       .memory = c->memory });
+	r = c->part && !(c->flags & READER_DELETED) ? scan_index_problem(c->part, c->inode) : 0;
 	scan_content_free(c);
-	return 0;
+	return r < 0 ? err_set(err, -r, "take in a file") : 0;
 }
 
 static int entry_seen(struct running *run, struct entry *e, struct err *err)

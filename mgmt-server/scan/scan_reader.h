@@ -11,8 +11,10 @@ struct scan_reader {
 	const char *program;   /* "godwit-scan-ext" */
 	const char *partition; /* "2", "" for the whole volume: for reports */
 	uint64_t offset, length;
-	bool memory;  /* what is reported are pieces of memory */
-	int input_fd; /* what the reader reads instead of the volume; 0: the volume */
+	bool memory; /* what is reported are pieces of memory */
+	struct scan_index_part
+		*part; /* what an earlier scan saw there; NULL: nothing is remembered */
+	int input_fd;  /* what the reader reads instead of the volume; 0: the volume */
 	/* The partition reader's entries; NULL: they are a fault. */
 	int (*partition_seen)(void *arg, const struct entry *entry, struct err *err);
 	void *arg;

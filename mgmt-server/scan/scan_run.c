@@ -9,9 +9,12 @@
 #include <unistd.h>
 
 #include "common/io.h"
+#include "mgmt-server/scan/scan_index.h"
 #include "mgmt-server/scan/scan_partition.h"
 #include "mgmt-server/scan/scan_reader.h"
+#include "mgmt-server/scan/scan_state.h"
 #include "mgmt-server/scan/scan_vm.h"
+#include "mgmt-server/scan/signature_set.h"
 
 enum { PARTITIONS_MAX = 256, RAW_PIECE = 32 << 20, RAW_OVERLAP = 1 << 20, ZERO_PIECE = 1 << 20 };
 
@@ -19,6 +22,7 @@ struct partition {
 	char name[16]; /* as in reports: the kernel's number, "" for a volume without a table */
 	char type[48], table_type[48];
 	uint64_t offset, length;
+	struct scan_index_part *part; /* NULL: nothing is remembered */
 };
 
 struct partition_list {
@@ -48,14 +52,48 @@ static int partition_seen(void *arg, const struct entry *e, struct err *err)
 	return 0;
 }
 
+static char *piece_path(const char *what, uint64_t at)
+{
+	return io_printf("<%s at %llu>", what, (unsigned long long)at);
+}
+
+struct same_piece {
+	struct scan *scan;
+	const struct scan_volume *volume;
+	const struct partition *partition;
+};
+
+static void same_piece_seen(void *arg, const struct scan_index_file *file)
+{
+	const struct same_piece *same = arg;
+
+	scan_content_same(same->scan, same->volume->name, same->partition->name, file);
+}
+
+/* Did an earlier scan read the same bytes there? */
+static bool same_piece(struct scan *s, const struct scan_volume *v, const struct partition *p,
+		       const char *what, uint64_t at)
+{
+	CLEANUP_FREE char *path = piece_path(what, at);
+	struct same_piece same = { s, v, p };
+
+	return path && scan_index_same(p->part, at, path, same_piece_seen, &same) == 0;
+}
+
 /* A partition without files: its bytes in pieces, each a content. The overlap finds what lies across a border. */
 static int scan_raw_piece(struct scan *s, const struct scan_volume *v, const struct partition *p,
 			  const char *what, uint64_t at, uint64_t len, struct err *err)
 {
-	CLEANUP_FREE uint8_t *buf = malloc(len);
-	struct scan_content *c = calloc(1, sizeof(*c));
+	CLEANUP_FREE uint8_t *buf = NULL;
+	struct scan_content *c;
 	int r;
 
+	if (p->part && !scan_index_wants(p->part, at))
+		return 0;
+	if (p->part && scan_index_same_piece(p->part, at, at, len) && same_piece(s, v, p, what, at))
+		return 0;
+	buf = malloc(len);
+	c = calloc(1, sizeof(*c));
 	if (!c || !buf) {
 		free(c);
 		return err_set(err, ENOMEM, "scan a partition");
@@ -63,8 +101,11 @@ static int scan_raw_piece(struct scan *s, const struct scan_volume *v, const str
 	*c = (struct scan_content){ .scan = s,
 				    .volume = strdup(v->name),
 				    .partition = strdup(p->name),
-				    .path = io_printf("<%s at %llu>", what, (unsigned long long)at),
+				    .path = piece_path(what, at),
 				    .stream = strdup(""),
+				    .inode = at,
+				    .part = p->part,
+				    .has_digest = true, /* its place is all that it depends on */
 				    .size = len,
 				    .fd = memfd_create("raw", MFD_CLOEXEC),
 				    .credit_fd = -1 };
@@ -137,6 +178,7 @@ static int scan_in_vm(struct scan *s, const struct scan_volume *v, const struct 
 	return scan_vm_run(&(struct scan_vm){ .scan = s,
 					      .volume = v,
 					      .partition = p->name,
+					      .part = p->part,
 					      .disks = &disk,
 					      .disk_count = 1 },
 			   err);
@@ -169,23 +211,43 @@ static int scan_group_in_vm(struct scan *s, const struct scan_volume *v,
 	return scan_vm_run(&(struct scan_vm){ .scan = s,
 					      .volume = v,
 					      .partition = p->name,
+					      .part = p->part,
 					      .disks = disks,
 					      .disk_count = count },
 			   err);
 }
 
+/* What is known of the partition. Return 0, SCAN_INDEX_NOT_WANTED: nobody needs it this time; or -errno. */
+static int remembered(struct scan *s, const struct scan_volume *v, struct partition *p,
+		      const struct scan_partition_rule *rule, struct err *err)
+{
+	bool has_places = rule->way != SCAN_WAY_ZEROS && rule->way != SCAN_WAY_INCOMPLETE;
+	const struct scan_index_partition partition = { .volume = v->name,
+							.name = p->name,
+							.type = rule->way == SCAN_WAY_RAW
+									? rule->detail
+									: p->type,
+							.offset = p->offset,
+							.length = p->length };
+
+	return s->index && has_places ? scan_index_part(s->index, &partition, &p->part, err) : 0;
+}
+
 static int scan_partition(struct scan *s, const struct scan_volume *v,
-			  const struct partition_list *list, const struct partition *p,
-			  struct err *err)
+			  const struct partition_list *list, struct partition *p, struct err *err)
 {
 	const struct scan_partition_rule *rule = scan_partition_rule(p->type, p->table_type);
+	int r = remembered(s, v, p, rule, err);
 
+	if (r)
+		return r < 0 ? r : 0;
 	switch (rule->way) {
 	case SCAN_WAY_READER:
 		return scan_reader_run(&(struct scan_reader){ .scan = s,
 							      .volume = v,
 							      .program = rule->detail,
 							      .partition = p->name,
+							      .part = p->part,
 							      .offset = p->offset,
 							      .length = p->length },
 				       err);
@@ -228,6 +290,8 @@ static int scan_volume(struct scan *s, const struct scan_volume *v, struct err *
 		scan_incomplete(s, "truncated: %s has no bytes", v->name);
 		return 0;
 	}
+	if (v->memory && s->index && scan_index_only(s->index))
+		return 0; /* its pieces are nowhere remembered */
 	if (v->memory)
 		return scan_memory(s, v, err);
 	r = scan_reader_run(&(struct scan_reader){ .scan = s,
@@ -243,46 +307,130 @@ static int scan_volume(struct scan *s, const struct scan_volume *v, struct err *
 	return r;
 }
 
-static int start_engine(struct scan *s, struct err *err)
+/* ---- the engine ---- */
+
+static int engine_path(const struct scan *s, char **path, struct err *err)
 {
-	CLEANUP_FREE char *program = io_printf("%s/godwit-scan-engine", s->order->libexec);
-	const struct engine_hello *hello;
+	*path = io_printf("%s/godwit-scan-engine", s->order->libexec);
+	return *path ? 0 : err_set(err, ENOMEM, "start the scan engine");
+}
+
+/* Are the signatures those that the memo speaks of? freshclam may have been at work meanwhile. */
+static int check_set(struct scan *s, const char *program, struct err *err)
+{
+	const struct scan_memo *memo = s->order->memo;
+	char version[SIGNATURE_SET_VERSION_LEN];
 	int r;
 
-	if (!program)
-		return err_set(err, ENOMEM, "start the scan engine");
-	r = engine_client_start(&s->engine, program, s->order->signatures,
-				task_pool_threads(s->pool), err);
-	if (r < 0) {
-		/* No signatures, no space for its temp files, whatever: nothing is scanned, and the verdict says so. */
-		scan_incomplete(s, "no engine: %s", err_text(err));
-		return 0;
-	}
-	hello = engine_client_hello(s->engine);
+	r = signature_set_version(s->order->signatures, program, version, err);
+	if (r == 0 && strcmp(version, memo->version) != 0)
+		r = err_say(err, EAGAIN, "the signatures in %s changed while they were loaded",
+			    s->order->signatures);
+	if (r < 0)
+		return r;
+	snprintf(memo->set->engine, sizeof(memo->set->engine), "%s", s->result->engine);
+	snprintf(memo->set->signature_version, sizeof(memo->set->signature_version), "%s",
+		 s->result->signature_version);
+	memo->set->loaded = true;
+	return scan_state_set_loaded(memo->state, memo->set, err);
+}
+
+static int start_engine(struct scan *s, struct err *err)
+{
+	CLEANUP(engine_client_stop) struct engine_client *engine = NULL;
+	CLEANUP_FREE char *program = NULL;
+	const struct engine_hello *hello;
+	int r = engine_path(s, &program, err);
+
+	if (r == 0)
+		r = engine_client_start(&engine, program, s->order->signatures,
+					task_pool_threads(s->pool), err);
+	if (r < 0)
+		return r;
+	hello = engine_client_hello(engine);
+	pthread_mutex_lock(&s->lock);
 	snprintf(s->result->engine, sizeof(s->result->engine), "%.63s", hello->version);
 	snprintf(s->result->signature_version, sizeof(s->result->signature_version), "%.63s",
 		 hello->signature_version);
-	return 0;
+	pthread_mutex_unlock(&s->lock);
+	if (s->order->memo)
+		r = check_set(s, program, err);
+	if (r == 0)
+		s->engine = TAKE(engine);
+	return r;
+}
+
+struct engine_client *scan_engine(struct scan *s)
+{
+	struct err err = { 0 };
+
+	pthread_mutex_lock(&s->engine_lock);
+	if (!s->engine_tried && s->order->signatures) {
+		s->engine_tried = true;
+		/* No signatures, no space for its temp files, whatever: nothing is scanned, and the verdict says so. */
+		if (start_engine(s, &err) < 0)
+			scan_unfinished(s, "no engine: %s", err_text(&err));
+	}
+	pthread_mutex_unlock(&s->engine_lock);
+	return s->engine;
+}
+
+/* With signatures that an engine has loaded before, one is needed only for contents that are new. */
+static void prepare_engine(struct scan *s)
+{
+	const struct scan_memo *memo = s->order->memo;
+
+	if (!memo || !memo->set->loaded) {
+		scan_engine(s);
+		return;
+	}
+	snprintf(s->result->engine, sizeof(s->result->engine), "%s", memo->set->engine);
+	snprintf(s->result->signature_version, sizeof(s->result->signature_version), "%s",
+		 memo->set->signature_version);
+}
+
+/* What was found out is for the next scans; a failure costs them time and this one nothing. */
+static int write_down(struct scan *s, struct err *err)
+{
+	const struct scan_index_sums sums = { s->result->files, s->result->bytes };
+	int r = content_cache_flush(s->cache, err);
+
+	if (r == 0 && s->index)
+		r = scan_index_commit(s->index, &sums, err);
+	return r;
 }
 
 int scan_run(const struct scan_order *order, struct scan_result *result, struct err *err)
 {
 	CLEANUP(content_cache_free) struct content_cache *cache = content_cache_new();
 	struct scan s = { .order = order, .result = result, .cache = cache };
+	struct err unwritten = { 0 };
 	int r;
 
 	*result = (struct scan_result){ 0 };
 	if (!cache)
 		return err_set(err, ENOMEM, "start a scan");
+	if (order->memo) {
+		content_cache_share(cache, order->memo->state, order->memo->set->id);
+		s.index = order->memo->index;
+	}
 	pthread_mutex_init(&s.lock, NULL);
+	pthread_mutex_init(&s.engine_lock, NULL);
 	r = task_pool_new(&s.pool, order->workers, 64, err);
 	if (r == 0 && order->signatures)
-		r = start_engine(&s, err);
+		prepare_engine(&s);
 	for (size_t i = 0; r == 0 && i < order->volume_count; i++)
 		r = scan_volume(&s, &order->volumes[i], err);
-	task_pool_free(s.pool);
+	/* A child dies with the thread that started it, and that may be one of the pool's. */
+	if (s.pool)
+		task_pool_wait(s.pool, NULL);
 	engine_client_stop(s.engine);
+	task_pool_free(s.pool);
+	if (r == 0 && order->memo && !(order->cancel && atomic_load(order->cancel)) &&
+	    write_down(&s, &unwritten) < 0)
+		snprintf(result->unwritten, sizeof(result->unwritten), "%s", err_text(&unwritten));
 	pthread_mutex_destroy(&s.lock);
+	pthread_mutex_destroy(&s.engine_lock);
 
 	result->verdict = s.infected ? SCAN_INFECTED : s.incomplete ? SCAN_INCOMPLETE : SCAN_CLEAN;
 	return r;

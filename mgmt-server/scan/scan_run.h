@@ -11,6 +11,10 @@
 #include "common/err.h"
 #include "snapshot/volume.h"
 
+struct scan_state;
+struct scan_state_set;
+struct scan_index;
+
 enum scan_verdict { SCAN_CLEAN, SCAN_INFECTED, SCAN_INCOMPLETE };
 
 struct scan_volume {
@@ -35,13 +39,22 @@ struct scan_finding {
 	const char *volume, *partition, *path, *stream, *signature;
 };
 
+struct scan_memo {
+	struct scan_state *state;
+	struct scan_state_set *set; /* `loaded` is set when an engine has loaded it */
+	const char *version;        /* of the signatures (signature_set.h) */
+	struct scan_index *index;   /* NULL: verdicts only */
+};
+
 struct scan_order {
 	const struct scan_volume *volumes;
 	size_t volume_count;
 	const char *signatures; /* folder; NULL: list only */
-	bool deleted;           /* report deleted files too */
-	unsigned workers;       /* 0: one per processor */
-	const char *libexec;    /* where the readers and the engine are */
+	/* What earlier scans found out, and where this one's goes; NULL: it begins and ends with nothing. */
+	const struct scan_memo *memo;
+	bool deleted;        /* report deleted files too */
+	unsigned workers;    /* 0: one per processor */
+	const char *libexec; /* where the readers and the engine are */
 	void *arg;
 	void (*file)(void *arg, const struct scan_file *file); /* may be NULL */
 	void (*finding)(void *arg, const struct scan_finding *finding);
@@ -52,8 +65,10 @@ struct scan_order {
 struct scan_result {
 	enum scan_verdict verdict;
 	uint64_t files, bytes, scanned_contents;
+	uint64_t reused_files; /* known to be unchanged: not read */
 	uint64_t memory_bytes; /* handed over from memory; the same page may count more than once */
 	char engine[64], signature_version[64];
+	char unwritten[256]; /* why the memo was not written; "": it was */
 };
 
 /* Return 0 with a verdict (which may be incomplete), or -errno when the scan could not even start. */

@@ -9,6 +9,7 @@
 #include "mgmt-server/scan/nbd_child.h"
 #include "mgmt-server/scan/physical_memory.h"
 #include "snapshot/store.h"
+#include "snapshot/volume_diff.h"
 
 #define RAM_PREFIX "ram/" /* of volumes: what the agent puts in front of a RAM block's name */
 
@@ -196,4 +197,49 @@ const struct scan_volume *scan_snapshot_volumes(const struct scan_snapshot *s, s
 {
 	*count = s->count;
 	return s->volumes;
+}
+
+const struct manifest *scan_snapshot_manifest(const struct scan_snapshot *s)
+{
+	return &s->manifest;
+}
+
+static int compare_disk(const struct volume *volume, const struct volume *base,
+			struct chunk_source source, struct chunk_source base_source,
+			scan_snapshot_change_fn *fn, void *arg, struct err *err)
+{
+	struct volume_diff diff = { 0 };
+	struct err unread = { 0 };
+	int r = 0;
+
+	if (volume_diff(volume, base, source, base_source, &diff, &unread) == 0)
+		r = fn(arg, volume->name, diff.extents, diff.count, err);
+	volume_diff_deinit(&diff);
+	return r;
+}
+
+int scan_snapshot_changes(const struct scan_snapshot *s, const char *base_id,
+			  scan_snapshot_change_fn *fn, void *arg, struct err *err)
+{
+	struct chunk_source source, base_source;
+	struct err unread = { 0 };
+	struct manifest base;
+	int r = 0;
+
+	manifest_init(&base);
+	if (store_manifest(s->store, base_id, &base, &unread) != 0 ||
+	    store_domain_source(s->store, s->manifest.domain, &source, &unread) < 0 ||
+	    store_domain_source(s->store, base.domain, &base_source, &unread) < 0) {
+		manifest_deinit(&base);
+		return 0;
+	}
+	for (size_t i = 0; r == 0 && i < s->manifest.volume_count; i++) {
+		const struct volume *volume = &s->manifest.volumes[i];
+		const struct volume *old = manifest_volume(&base, volume->name);
+
+		if (volume->kind == VOLUME_DISK && old && old->kind == VOLUME_DISK)
+			r = compare_disk(volume, old, source, base_source, fn, arg, err);
+	}
+	manifest_deinit(&base);
+	return r;
 }

@@ -10,6 +10,7 @@
 
 #include "common/base.h"
 #include "mgmt-server/scan/scan_run.h"
+#include "snapshot/manifest.h"
 
 struct scan_snapshot;
 
@@ -28,5 +29,20 @@ DEFINE_CLEANUP(struct scan_snapshot *, scan_snapshot_close);
 /* Its disks, then its memory; they live as long as @snapshot. */
 const struct scan_volume *scan_snapshot_volumes(const struct scan_snapshot *snapshot,
 						size_t *count);
+
+const struct manifest *scan_snapshot_manifest(const struct scan_snapshot *snapshot);
+
+typedef int scan_snapshot_change_fn(void *arg, const char *volume,
+				    const struct volume_extent *extents, size_t count,
+				    struct err *err);
+/**
+ * scan_snapshot_changes(snapshot, base, fn, arg, err):
+ * Call @fn for each disk that can be compared with the disk of the same name in snapshot @base, with what differs. When
+ * there is no such snapshot any more, or its trees cannot be read, it is not called: all may differ.
+ *
+ * Return 0 or what @fn returned.
+ */
+int scan_snapshot_changes(const struct scan_snapshot *snapshot, const char *base,
+			  scan_snapshot_change_fn *fn, void *arg, struct err *err);
 
 #endif

@@ -17,24 +17,33 @@ enum { SIGNATURE_SETS_KEPT = 2, HUNTS_KEPT = 16 };
  * numbers are those of snapshots.seq. digest: file_digest.h, of files that need not be read again. */
 static const struct db_migration migrations[] = {
 	{ 1, "verdicts and places",
-	  "CREATE TABLE contents (id BIGINT PRIMARY KEY, sha256 TEXT NOT NULL, size BIGINT NOT NULL, "
+	  "CREATE TABLE contents (id BIGINT PRIMARY KEY, sha256 TEXT NOT NULL, size BIGINT NOT "
+	  "NULL, "
 	  "UNIQUE (sha256, size));"
-	  "CREATE TABLE sets (id BIGINT PRIMARY KEY, version TEXT NOT NULL UNIQUE, hunt BIGINT NOT NULL, "
+	  "CREATE TABLE sets (id BIGINT PRIMARY KEY, version TEXT NOT NULL UNIQUE, hunt BIGINT NOT "
+	  "NULL, "
 	  "loaded BIGINT NOT NULL, engine TEXT NOT NULL, signature_version TEXT NOT NULL, "
 	  "used BIGINT NOT NULL);"
-	  "CREATE TABLE verdicts (set_id BIGINT NOT NULL, content BIGINT NOT NULL, verdict BIGINT NOT NULL, "
+	  "CREATE TABLE verdicts (set_id BIGINT NOT NULL, content BIGINT NOT NULL, verdict BIGINT "
+	  "NOT NULL, "
 	  "text TEXT, PRIMARY KEY (set_id, content));"
-	  "CREATE TABLE desktops (id BIGINT PRIMARY KEY, name TEXT NOT NULL UNIQUE, seq BIGINT NOT NULL, "
+	  "CREATE TABLE desktops (id BIGINT PRIMARY KEY, name TEXT NOT NULL UNIQUE, seq BIGINT NOT "
+	  "NULL, "
 	  "head TEXT NOT NULL);"
-	  "CREATE TABLE snapshots (id TEXT PRIMARY KEY, desktop BIGINT NOT NULL, seq BIGINT NOT NULL, "
-	  "created BIGINT NOT NULL, files BIGINT NOT NULL, bytes BIGINT NOT NULL, reasons TEXT NOT NULL, "
-	  "more_reasons BIGINT NOT NULL, UNIQUE (desktop, seq));"
-	  "CREATE TABLE partitions (id BIGINT PRIMARY KEY, desktop BIGINT NOT NULL, volume TEXT NOT NULL, "
+	  "CREATE TABLE snapshots (id TEXT PRIMARY KEY, desktop BIGINT NOT NULL, seq BIGINT NOT "
+	  "NULL, "
+	  "created BIGINT NOT NULL, files BIGINT NOT NULL, bytes BIGINT NOT NULL, reasons TEXT NOT "
+	  "NULL, "
+	  "more_reasons BIGINT NOT NULL, memory TEXT NOT NULL, UNIQUE (desktop, seq));"
+	  "CREATE TABLE partitions (id BIGINT PRIMARY KEY, desktop BIGINT NOT NULL, volume TEXT "
+	  "NOT NULL, "
 	  "name TEXT NOT NULL, type TEXT NOT NULL, start BIGINT NOT NULL, length BIGINT NOT NULL, "
 	  "UNIQUE (desktop, volume, name, type, start, length));"
-	  "CREATE TABLE places (id BIGINT PRIMARY KEY, partition_id BIGINT NOT NULL, inode BIGINT NOT NULL, "
+	  "CREATE TABLE places (id BIGINT PRIMARY KEY, partition_id BIGINT NOT NULL, inode BIGINT "
+	  "NOT NULL, "
 	  "path TEXT NOT NULL, stream TEXT NOT NULL, content BIGINT NOT NULL, digest TEXT, "
 	  "first BIGINT NOT NULL, last BIGINT);"
+	  "CREATE INDEX verdicts_bad ON verdicts (set_id, content) WHERE verdict <> 0;"
 	  "CREATE INDEX places_content ON places (content);"
 	  "CREATE INDEX places_open ON places (partition_id, inode) WHERE last IS NULL;" },
 };
@@ -112,7 +121,8 @@ static int forget_old(struct db_conn *c, bool hunt, struct err *err)
 {
 	const uint64_t kept = hunt ? HUNTS_KEPT : SIGNATURE_SETS_KEPT;
 	int r = db_run(c,
-		       "DELETE FROM verdicts WHERE set_id IN (SELECT id FROM sets WHERE hunt = $1 AND id NOT IN "
+		       "DELETE FROM verdicts WHERE set_id IN (SELECT id FROM sets WHERE hunt = $1 "
+		       "AND id NOT IN "
 		       "(SELECT id FROM sets WHERE hunt = $1 ORDER BY used DESC LIMIT $2))",
 		       DB_VALUES(db_i(hunt), db_i(kept)), err);
 
@@ -138,10 +148,12 @@ static int enter_set(struct db_conn *c, const char *version, bool hunt, struct s
 		return r < 0 ? r : 0;
 	}
 	if (r == 0)
-		r = db_number(c, &id, "SELECT COALESCE(MAX(id), 0) + 1 FROM sets", DB_NO_VALUES, err);
+		r = db_number(c, &id, "SELECT COALESCE(MAX(id), 0) + 1 FROM sets", DB_NO_VALUES,
+			      err);
 	if (r >= 0)
 		r = db_run(c,
-			   "INSERT INTO sets (id, version, hunt, loaded, engine, signature_version, used) "
+			   "INSERT INTO sets (id, version, hunt, loaded, engine, "
+			   "signature_version, used) "
 			   "VALUES ($1, $2, $3, 0, '', '', $4)",
 			   DB_VALUES(db_i(id), db_t(version), db_i(hunt), db_i(clock_wall_ms())),
 			   err);
@@ -242,7 +254,8 @@ static int add_one(struct db_conn *c, uint64_t set, const struct scan_state_verd
 			   DB_VALUES(db_i(set), db_i(content)), err);
 	if (r >= 0)
 		r = db_run(c,
-			   "INSERT INTO verdicts (set_id, content, verdict, text) VALUES ($1, $2, $3, $4)",
+			   "INSERT INTO verdicts (set_id, content, verdict, text) VALUES ($1, $2, "
+			   "$3, $4)",
 			   DB_VALUES(db_i(set), db_i(content), db_i(v->verdict), db_t(v->text)),
 			   err);
 	return r < 0 ? r : 0;

@@ -53,8 +53,8 @@ struct scan_state_verdict {
 	uint32_t verdict; /* enum engine_verdict; an unfinished one is kept for its reason */
 	char *text;       /* heap; NULL: none */
 };
-int scan_state_add(struct scan_state *state, uint64_t set, const struct scan_state_verdict *verdicts,
-		   size_t count, struct err *err);
+int scan_state_add(struct scan_state *state, uint64_t set,
+		   const struct scan_state_verdict *verdicts, size_t count, struct err *err);
 
 /* The number of a content, which is entered when it is new. Return 0 or -errno. */
 int scan_state_content(struct db_conn *c, const char *sha256_hex, uint64_t size, uint64_t *id,

@@ -158,7 +158,8 @@ static int run_vm(const struct run *run, struct err *err)
 	struct scan_reader reader = { .scan = o->scan,
 				      .volume = o->volume,
 				      .program = "godwit-scan-vm",
-				      .partition = o->partition };
+				      .partition = o->partition,
+				      .part = o->part };
 	int pair[2], r = 0;
 	pid_t qemu = -1;
 

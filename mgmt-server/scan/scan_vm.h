@@ -18,7 +18,8 @@ struct scan_vm_disk {
 struct scan_vm {
 	struct scan *scan;
 	const struct scan_volume *volume;
-	const char *partition; /* for reports */
+	const char *partition;        /* for reports */
+	struct scan_index_part *part; /* NULL: nothing is remembered */
 	const struct scan_vm_disk *disks;
 	size_t disk_count;
 };

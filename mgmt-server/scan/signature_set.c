@@ -73,8 +73,8 @@ static int hash_folder(EVP_MD_CTX *ctx, const char *path, struct err *err)
 	}
 	free(names);
 	if (r == 0 && !files)
-		r = err_say(err, ENOENT, "no signatures in %s: run freshclam, or name another folder",
-			    path);
+		r = err_say(err, ENOENT,
+			    "no signatures in %s: run freshclam, or name another folder", path);
 	return r;
 }
 
@@ -92,7 +92,8 @@ static int hash_engine(EVP_MD_CTX *ctx, const char *program, struct err *err)
 		return err_set(err, errno, "ask %s for its version", program);
 	pid = child_start(argv, &pair[1], 1, err);
 	close(pair[1]);
-	while (pid > 0 && len < sizeof(text) && (n = read(pair[0], text + len, sizeof(text) - len)) > 0)
+	while (pid > 0 && len < sizeof(text) &&
+	       (n = read(pair[0], text + len, sizeof(text) - len)) > 0)
 		len += (size_t)n;
 	close(pair[0]);
 	if (pid < 0)
