@@ -30,6 +30,7 @@ struct running {
 };
 
 struct scans {
+	char *state; /* what godwit-scan remembers; derived data */
 	char *program;
 	size_t places; /* so many run at once */
 	struct running running[];
@@ -45,9 +46,15 @@ int scans_new(struct scans **out, struct server *server, struct err *err)
 	self[n > 0 ? n : 0] = '\0';
 	if (strrchr(self, '/'))
 		*strrchr(self, '/') = '\0';
-	if (s)
+	if (s) {
 		s->program = io_printf("%s/godwit-scan", self);
-	if (!s || !s->program) {
+		s->state = io_printf("%s/scan", server->state);
+	}
+	if (!s || !s->program || !s->state) {
+		if (s) {
+			free(s->program);
+			free(s->state);
+		}
 		free(s);
 		return err_set(err, ENOMEM, "prepare scans");
 	}
@@ -73,6 +80,7 @@ void scans_free(struct scans *s)
 		scans_child_end(&run->child);
 	}
 	free(s->program);
+	free(s->state);
 	free(s);
 }
 
@@ -150,6 +158,7 @@ static int start(struct server *server, struct catalogue_job *job)
 			       config->store,  jobs_text(job, "snapshot"),
 			       "--key",        config->store_key,
 			       "--signatures", config->scan_signatures,
+			       "--state",      s->state,
 			       "--output",     "json",
 			       "--progress",   NULL };
 	struct running *run = find(s, "");

@@ -199,6 +199,8 @@ static int open_memo(const struct options *o, struct scan_order *order, struct s
 		fprintf(stderr, "godwit-scan: the scan state in %s was damaged and is begun anew\n",
 			o->state);
 	r = scan_memo_open(memo, *state, order->signatures, order->libexec, false, &none);
+	if (r == -EBADMSG)
+		scan_state_forget(*state);
 	if (r == 0)
 		order->memo = &memo->memo;
 	return 0;

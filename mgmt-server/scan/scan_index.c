@@ -8,6 +8,16 @@
 #include "common/hex.h"
 #include "mgmt-server/scan/scan_index_inside.h"
 
+static void forget_known(struct scan_index_part *part)
+{
+	while (part->known_count) {
+		struct scan_index_known *k = &part->known[--part->known_count];
+
+		free(k->path);
+		free(k->signature);
+	}
+}
+
 void scan_index_end(struct scan_index *x)
 {
 	if (!x)
@@ -16,10 +26,7 @@ void scan_index_end(struct scan_index *x)
 		struct scan_index_part *part = x->parts;
 
 		x->parts = part->next;
-		for (size_t i = 0; i < part->known_count; i++) {
-			free(part->known[i].path);
-			free(part->known[i].signature);
-		}
+		forget_known(part);
 		for (size_t i = 0; i < part->fresh_count; i++)
 			free(part->fresh[i].path);
 		free(part->known);
@@ -171,7 +178,10 @@ static int load_known(struct scan_index_part *part, struct err *err)
 			DB_VALUES(db_i(part->id), db_i(x->order.set)), err);
 
 	db_read_end(c);
-	return r < 0 ? r : 0;
+	if (r == -EBADMSG)
+		forget_known(
+			part); /* damage costs reading everything, and is met again at the end */
+	return r < 0 && r != -EBADMSG ? r : 0;
 }
 
 static bool wants_any(const struct scan_index_part *part)

@@ -397,6 +397,8 @@ static int write_down(struct scan *s, struct err *err)
 
 	if (r == 0 && s->index)
 		r = scan_index_commit(s->index, &sums, err);
+	if (r == -EBADMSG)
+		scan_state_forget(s->order->memo->state);
 	return r;
 }
 

@@ -50,6 +50,7 @@ static const struct db_migration migrations[] = {
 
 struct scan_state {
 	struct db *db;
+	char *path;
 };
 
 static void remove_files(const char *path)
@@ -85,8 +86,14 @@ int scan_state_open(struct scan_state **out, const char *folder, bool *anew, str
 	}
 	if (r < 0)
 		return err_wrap(err, r, "open the scan state %s", folder);
+	s->path = TAKE(path);
 	*out = TAKE(s);
 	return 0;
+}
+
+void scan_state_forget(struct scan_state *s)
+{
+	remove_files(s->path);
 }
 
 void scan_state_close(struct scan_state *s)
@@ -94,6 +101,7 @@ void scan_state_close(struct scan_state *s)
 	if (!s)
 		return;
 	db_close(s->db);
+	free(s->path);
 	free(s);
 }
 

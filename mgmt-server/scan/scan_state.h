@@ -23,6 +23,9 @@ int scan_state_open(struct scan_state **out, const char *folder, bool *anew, str
 void scan_state_close(struct scan_state *state);
 DEFINE_CLEANUP(struct scan_state *, scan_state_close);
 
+/* It turned out to be damaged: the next one that opens it begins anew. */
+void scan_state_forget(struct scan_state *state);
+
 struct db *scan_state_db(struct scan_state *state);
 
 /* A set of signatures or of rules, by what its files say (signature_set.h). */
