@@ -13,6 +13,7 @@
 #include "snapshot/store_cli_prune.h"
 #include "snapshot/store_cli_put.h"
 #include "snapshot/store_cli_read.h"
+#include "snapshot/store_cli_repair.h"
 
 static const struct {
 	const char *name;
@@ -31,6 +32,10 @@ static const struct {
 	  "STORE [--quick] [--budget SIZE] [--rate SIZE] [--repair-from MIRROR]",
 	  "read everything back; --quick: structure only; --budget: about so much, what was checked longest ago\n"
 	  "        first; --rate: bytes a second. Exit status 0 sound, 1 damage, 2 could not run" },
+	{ "repair", store_cli_repair,
+	  "STORE [--from OTHER [--from-key FILE]] … [--from-image FILE] … [--rate SIZE]",
+	  "make damaged packs whole, chunk by chunk, from mirrors, other stores and raw images that hold the same blocks;\n"
+	  "        says which desktops, snapshots and bytes are lost. Exit status 0 whole, 1 something is lost, 2 could not run" },
 	{ "stat", store_cli_read_stat, "STORE", "how much there is" },
 	{ "forget", store_cli_prune_forget, "STORE SNAPSHOT …", "let snapshots go; gc gives their space back" },
 	{ "pin", store_cli_prune_pin, "STORE SNAPSHOT", "never let it go" },

@@ -116,6 +116,9 @@ int pack_record_parse(const struct pack *pack, const struct pack_entry *entry, u
 /* Open a complete pack: header, trailer and footer are read and checked. Return 0, -EBADMSG, -EACCES, -ENOENT, -errno. */
 int pack_open(struct pack **out, const char *path, const struct store_keys *keys,
 	      const uint8_t *store_id, struct err *err);
+/* The same without a look at the footer: whatever records can still be found. Return 0, -EBADMSG for a damaged header, …. */
+int pack_salvage(struct pack **out, const char *path, const struct store_keys *keys,
+		 const uint8_t *store_id, struct err *err);
 struct pack *pack_ref(struct pack *pack);
 void pack_unref(struct pack *pack);
 DEFINE_CLEANUP(struct pack *, pack_unref);

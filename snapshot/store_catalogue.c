@@ -204,10 +204,19 @@ int store_catalogue_take(struct store *store, struct pack *pack, uint32_t number
 int store_catalogue_read(struct store *store, const struct store_snapshot *row,
 			 struct manifest *out, struct err *err)
 {
+	static const struct pack_name none;
 	CLEANUP(pack_unref) struct pack *pack = NULL;
 	CLEANUP_FREE uint8_t *text = NULL;
+	bool lost;
 	int r;
 
+	pthread_mutex_lock(&store->lock);
+	/* A name of zeros: repair put the pack away. (Of others that GC deleted, the reason is told by whoever opens them.) */
+	lost = store->packs[row->pack].state == STORE_PACK_GONE &&
+	       memcmp(&store->packs[row->pack].name, &none, sizeof(none)) == 0;
+	pthread_mutex_unlock(&store->lock);
+	if (lost)
+		return err_say(err, ENOENT, "snapshot %s is lost: its manifest was in a damaged pack", row->id);
 	r = store_table_pack(store, row->pack, &pack, err);
 	if (r == 0)
 		r = record_text(pack, row->record, &text, err);

@@ -156,8 +156,8 @@ static int refuse_damaged(struct gc *gc, struct err *err)
 		return 0;
 	pack_name_text(&name, text);
 	return err_say(err, EBADMSG,
-		       "pack %s is damaged or lost, and with it maybe a snapshot that needs others; repair it from a "
-		       "mirror first (godwit-store verify --repair-from), or give up what is in it (gc --accept-loss)",
+		       "pack %s is damaged or lost, and with it maybe a snapshot that needs others; repair it first "
+		       "(godwit-store repair --from a mirror or another store), or give up what is in it (gc --accept-loss)",
 		       text);
 }
 

@@ -11,6 +11,7 @@
 
 #include "common/clock.h"
 #include "common/hex.h"
+#include "snapshot/store_hurt.h"
 #include "snapshot/volume.h"
 
 struct bad {
@@ -25,20 +26,24 @@ struct verify {
 	uint64_t damaged;
 	struct bad *bad;   /* sorted by id once the packs are done */
 	size_t bad_count;
+	uint64_t missing; /* chunks of the volume that missing_where names */
+	char missing_where[256], missing_first[128];
 };
 
 static void report(struct verify *v, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static void report(struct verify *v, const char *format, ...)
 {
-	char text[2 * ERR_TEXT_MAX];
+	char *text;
 	va_list ap;
 
 	va_start(ap, format);
-	vsnprintf(text, sizeof(text), format, ap);
+	if (vasprintf(&text, format, ap) < 0)
+		text = NULL;
 	va_end(ap);
 	v->damaged++;
 	if (v->order->damage)
-		v->order->damage(v->order->arg, text);
+		v->order->damage(v->order->arg, text ? text : "damage (and no memory to say what)");
+	free(text);
 }
 
 static bool cancelled(const struct verify *v)
@@ -223,53 +228,36 @@ static int by_id(const void *a, const void *b)
 	return memcmp(a, b, CHUNK_ID_LEN);
 }
 
-struct snapshot_check {
-	struct verify *v;
-	struct store_domain *domain;
-	const struct manifest *manifest;
-	const struct volume *volume;
-	uint64_t missing;
-	struct chunk_id first_missing;
-};
-
-static int hurt(struct snapshot_check *c, struct bad *bad, struct err *err)
+/* "…, SNAPSHOT of DESKTOP (VOLUME, bytes A-B)", once for each snapshot. */
+static int hurt(struct bad *bad, const struct store_hurt_piece *piece, struct err *err)
 {
 	char *hurts;
 
-	if (bad->hurts && strstr(bad->hurts, c->manifest->id))
+	if (bad->hurts && strstr(bad->hurts, piece->manifest->id))
 		return 0;
-	hurts = bad->hurts ? NULL : strdup(c->manifest->id);
-	if (bad->hurts && asprintf(&hurts, "%s, %s", bad->hurts, c->manifest->id) < 0)
-		hurts = NULL;
-	if (!hurts)
+	if (asprintf(&hurts, "%s%s%s of %s (%s, bytes %llu-%llu)", bad->hurts ? bad->hurts : "",
+		     bad->hurts ? ", " : "", piece->manifest->id, piece->manifest->desktop,
+		     piece->volume->name, (unsigned long long)piece->offset,
+		     (unsigned long long)(piece->offset + piece->length - 1)) < 0)
 		return err_set(err, ENOMEM, "list damage");
 	free(bad->hurts);
 	bad->hurts = hurts;
 	return 0;
 }
 
-static int visit(void *arg, const struct chunk_id *id, bool is_node, struct err *err)
+static struct bad *bad_find(struct verify *v, const struct chunk_id *id)
 {
-	struct snapshot_check *c = arg;
-	struct bad *bad = c->v->bad_count
-				  ? bsearch(id, c->v->bad, c->v->bad_count, sizeof(*bad), by_id)
-				  : NULL;
-	struct store_place place = { 0 };
-	int r;
+	struct bad *bad = v->bad_count ? bsearch(id, v->bad, v->bad_count, sizeof(*bad), by_id) : NULL;
 
-	(void)is_node;
-	for (; bad && bad > c->v->bad && chunk_id_equal(&bad[-1].id, id);)
+	while (bad && bad > v->bad && chunk_id_equal(&bad[-1].id, id))
 		bad--;
-	for (; bad && bad < c->v->bad + c->v->bad_count && chunk_id_equal(&bad->id, id); bad++) {
-		r = hurt(c, bad, err);
-		if (r < 0)
-			return r;
-	}
-	r = store_table_find(c->domain, id, false, &place, err);
-	pack_unref(place.pack);
-	if (r == STORE_ABSENT && !c->missing++)
-		c->first_missing = *id;
-	return r == STORE_ABSENT ? 0 : r;
+	return bad;
+}
+
+static bool sound(void *arg, const struct chunk_id *id, const struct store_place *place)
+{
+	(void)place;
+	return !bad_find(arg, id);
 }
 
 /* Is it still listed? One that was forgotten meanwhile may miss what it likes. */
@@ -284,64 +272,68 @@ static bool still_there(struct verify *v, const struct manifest *m)
 	return r != STORE_ABSENT;
 }
 
-static int snapshot_check(struct verify *v, const struct manifest *m, struct err *err)
+/* Say what is missing in the volume whose pieces were counted last. */
+static void missing_report(struct verify *v)
 {
-	struct snapshot_check c = { .v = v, .manifest = m };
-	struct err why = { 0 };
+	if (v->missing)
+		report(v, "%s: %llu chunks are missing, the first is %s", v->missing_where,
+		       (unsigned long long)v->missing, v->missing_first);
+	v->missing = 0;
+	v->missing_where[0] = '\0';
+}
 
-	c.domain = store_domain_get(v->store, m->domain, err);
-	if (!c.domain)
-		return -ENOMEM;
-	for (size_t i = 0; i < m->volume_count; i++) {
-		int r;
+static int piece(void *arg, const struct store_hurt_piece *p, uint8_t *raw, struct err *err)
+{
+	struct verify *v = arg;
+	struct bad *bad = bad_find(v, p->id);
+	char where[sizeof(v->missing_where)], id[CHUNK_ID_TEXT_LEN];
+	int r = 0;
 
-		c.missing = 0;
-		c.volume = &m->volumes[i];
-		r = volume_walk(c.volume, NULL, store_source_of(c.domain), visit, &c, &why);
-		if ((r || c.missing) && !still_there(v, m))
-			return 0;
-		if (r == -ENOENT || r == -EBADMSG)
-			report(v, "snapshot %s of %s: %s", m->id, m->desktop, err_text(&why));
-		else if (r < 0)
-			return err_say(err, -r, "%s", err_text(&why));
-		if (r == 0 && c.missing) {
-			char id[CHUNK_ID_TEXT_LEN];
-
-			hex_encode(c.first_missing.bytes, CHUNK_ID_LEN, id);
-			report(v, "snapshot %s of %s, volume %s: %llu chunks are missing, the first is %s",
-			       m->id, m->desktop, c.volume->name, (unsigned long long)c.missing, id);
-		}
+	(void)raw;
+	for (; bad && r == 0 && bad < v->bad + v->bad_count && chunk_id_equal(&bad->id, p->id); bad++)
+		r = hurt(bad, p, err);
+	if (r < 0)
+		return r;
+	if (bad_find(v, p->id) || !still_there(v, p->manifest))
+		return STORE_HURT_LOST;
+	snprintf(where, sizeof(where), "snapshot %s of %s, volume %s", p->manifest->id,
+		 p->manifest->desktop, p->volume->name);
+	if (p->why) {
+		report(v, "%s, bytes %llu-%llu: %s", where, (unsigned long long)p->offset,
+		       (unsigned long long)(p->offset + p->length - 1), p->why);
+		return STORE_HURT_LOST;
 	}
-	return cancelled(v) ? err_say(err, ECANCELED, "verify: cancelled") : 0;
+	if (strcmp(where, v->missing_where) != 0)
+		missing_report(v);
+	memcpy(v->missing_where, where, sizeof(where));
+	hex_encode(p->id->bytes, CHUNK_ID_LEN, id);
+	if (!v->missing++)
+		snprintf(v->missing_first, sizeof(v->missing_first), "%s, of bytes %llu-%llu", id,
+			 (unsigned long long)p->offset, (unsigned long long)(p->offset + p->length - 1));
+	return STORE_HURT_LOST;
+}
+
+static int lost_manifest(void *arg, const struct store_snapshot *row, const char *why,
+			 struct manifest *out, struct err *err)
+{
+	(void)row;
+	(void)out;
+	(void)err;
+	report(arg, "%s", why);
+	return STORE_HURT_LOST;
 }
 
 static int snapshots_check(struct verify *v, struct err *err)
 {
-	CLEANUP_FREE struct store_snapshot *rows = NULL;
-	size_t n;
-	int r = store_catalogue_rows(v->store, &rows, &n, err);
+	const struct store_hurt walk = { .store = v->store, .sound = sound, .piece = piece,
+					 .manifest = lost_manifest, .arg = v,
+					 .cancel = v->order->progress ? &v->order->progress->cancel : NULL };
+	int r;
 
 	if (v->bad_count)
 		qsort(v->bad, v->bad_count, sizeof(*v->bad), by_id);
-	for (size_t i = 0; r == 0 && i < n; i++) {
-		struct err why = { 0 };
-		struct manifest m;
-
-		r = store_manifest(v->store, rows[i].id, &m, &why);
-		if (r == STORE_ABSENT) { /* forgotten meanwhile */
-			r = 0;
-			continue;
-		}
-		if (r == -EBADMSG || r == -EINVAL || r == -ENOENT) {
-			report(v, "%s", err_text(&why));
-			r = 0;
-			continue;
-		}
-		if (r < 0)
-			return err_say(err, -r, "%s", err_text(&why));
-		r = snapshot_check(v, &m, err);
-		manifest_deinit(&m);
-	}
+	r = store_hurt_walk(&walk, err);
+	missing_report(v);
 	return r;
 }
 

@@ -1,0 +1,124 @@
+/* A pack without a footer: its records are found by reading it from its header on. What does not fit is skipped, up to the next thing
+ * that looks like a record, bears its checksum and can be decrypted where it is.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/io.h"
+#include "common/le.h"
+#include "snapshot/crc32c.h"
+#include "snapshot/pack.h"
+
+/* FORMAT.md, "Packs": a record's header. */
+enum { TYPE = 4, CODEC = 5, RAW_LEN = 8, LEN = 12, CRC = 20, AAD_LEN = 16, WINDOW = 64 << 10 };
+static const char magic[4] = "GREC";
+
+static int header_read(struct pack *pack, const char *path, const struct store_keys *keys,
+		       const uint8_t *store_id, struct err *err)
+{
+	uint8_t header[PACK_HEADER_LEN];
+	struct stat st;
+	int r;
+
+	pack->fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (pack->fd < 0 || fstat(pack->fd, &st) < 0)
+		return err_set(err, errno, "open");
+	pack->size = (uint64_t)st.st_size;
+	r = io_pread_full(pack->fd, header, sizeof(header), 0);
+	if (r)
+		return r == IO_SHORT ? err_say(err, EBADMSG, "it ends before its header does")
+				     : err_set(err, -r, "read the header");
+	return pack_header_parse(pack, header, keys, store_id, err);
+}
+
+/* Is there a record at @offset? buf: uint8_t[CHUNK_MAX + PACK_RECORD_EXTRA]. */
+static bool record_at(const struct pack *pack, uint64_t offset, uint8_t *buf,
+		      struct pack_entry *entry)
+{
+	const struct pack_crypt how = { .key = pack->key,
+					.part = PACK_CRYPT_RECORD,
+					.offset = offset,
+					.aad = buf,
+					.aad_len = AAD_LEN };
+	uint8_t *body = buf + PACK_RECORD_HEADER_LEN;
+	struct err why;
+
+	if (io_pread_full(pack->fd, buf, PACK_RECORD_HEADER_LEN, offset) ||
+	    memcmp(buf, magic, sizeof(magic)) != 0 || le_get32(buf + CRC) != crc32c(0, buf, CRC))
+		return false;
+	*entry = (struct pack_entry){ .offset = (uint32_t)offset,
+				      .raw_len = le_get32(buf + RAW_LEN),
+				      .len = le_get32(buf + LEN),
+				      .type = buf[TYPE],
+				      .codec = buf[CODEC] };
+	if (!entry->raw_len || entry->raw_len > CHUNK_MAX || !entry->len ||
+	    entry->len > entry->raw_len || entry->type < PACK_CHUNK || entry->type > PACK_NOTE ||
+	    entry->codec > CHUNK_CODEC_ZSTD ||
+	    io_pread_full(pack->fd, body, pack_record_len(entry) - PACK_RECORD_HEADER_LEN,
+			  offset + PACK_RECORD_HEADER_LEN) ||
+	    pack_crypt_open(&how, body, (size_t)CHUNK_ID_LEN + entry->len, &why) != 0)
+		return false;
+	memcpy(entry->id.bytes, body, CHUNK_ID_LEN);
+	return true;
+}
+
+/* The next place from @offset on where a record may begin; the file's size: none. */
+static uint64_t next_magic(const struct pack *pack, uint64_t offset, uint8_t *window)
+{
+	while (offset + PACK_RECORD_EXTRA <= pack->size) {
+		size_t len = pack->size - offset < WINDOW ? (size_t)(pack->size - offset) : WINDOW;
+		const uint8_t *found;
+
+		if (io_pread_full(pack->fd, window, len, offset))
+			break;
+		found = memmem(window, len, magic, sizeof(magic));
+		if (found)
+			return offset + (uint64_t)(found - window);
+		offset += len - (sizeof(magic) - 1);
+	}
+	return pack->size;
+}
+
+static int records_find(struct pack *pack, struct err *err)
+{
+	CLEANUP_FREE uint8_t *buf = malloc(CHUNK_MAX + PACK_RECORD_EXTRA);
+	CLEANUP_FREE uint8_t *window = malloc(WINDOW);
+	uint64_t offset = PACK_HEADER_LEN;
+
+	pack->entries = calloc(PACK_RECORDS_MAX, sizeof(*pack->entries));
+	if (!buf || !window || !pack->entries)
+		return err_set(err, ENOMEM, "search it for records");
+	while (pack->count < PACK_RECORDS_MAX && offset < pack->size && offset < UINT32_MAX) {
+		struct pack_entry *entry = &pack->entries[pack->count];
+
+		if (record_at(pack, offset, buf, entry)) {
+			offset += pack_record_len(entry);
+			pack->count++;
+		} else {
+			offset = next_magic(pack, offset + 1, window);
+		}
+	}
+	return 0;
+}
+
+int pack_salvage(struct pack **out, const char *path, const struct store_keys *keys,
+		 const uint8_t *store_id, struct err *err)
+{
+	CLEANUP(pack_unref) struct pack *pack = calloc(1, sizeof(*pack));
+	int r;
+
+	if (!pack)
+		return err_set(err, ENOMEM, "open pack %s", path);
+	atomic_init(&pack->refs, 1);
+	pack->fd = -1;
+	r = header_read(pack, path, keys, store_id, err);
+	if (r == 0)
+		r = records_find(pack, err);
+	if (r < 0)
+		return err_wrap(err, r, "pack %s", path);
+	*out = TAKE(pack);
+	return 0;
+}
