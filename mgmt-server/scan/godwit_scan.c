@@ -10,12 +10,14 @@
 
 #include "common/base.h"
 #include "common/io.h"
+#include "common/json.h"
 #include "mgmt-server/scan/scan_image.h"
 #include "mgmt-server/scan/scan_memo.h"
 #include "mgmt-server/scan/scan_report.h"
 #include "mgmt-server/scan/scan_run.h"
 #include "mgmt-server/scan/scan_signatures.h"
 #include "mgmt-server/scan/scan_snapshot.h"
+#include "mgmt-server/scan/watch.h"
 
 enum { EXIT_CLEAN = 0, EXIT_INFECTED = 1, EXIT_INCOMPLETE = 2, EXIT_COULD_NOT_RUN = 3 };
 
@@ -30,6 +32,10 @@ static const char help[] =
 	"[...]\n"
 	"      Scan the disks and the memory of a snapshot in a store. The key is STORE.key unless "
 	"--key says otherwise.\n"
+	"  godwit-scan changes STORE SNAPSHOT [--base SNAPSHOT] [--key FILE]\n"
+	"      What changed since its parent (or --base), as far as it smells of encryption: one "
+	"JSON "
+	"object.\n"
 	"  godwit-scan list FILE [--output jsonl] [--deleted]\n"
 	"      Every file: SHA-256, size, partition, path, stream. Nothing is scanned.\n"
 	"\n"
@@ -52,12 +58,13 @@ static const char help[] =
 	"\n"
 	"Exit status of image and snapshot: 0 clean, 1 infected, 2 incomplete (not every byte "
 	"could be looked at; the reasons say why),\n"
-	"3 could not run. Of list: 0 everything was listed, 2 incomplete, 3 could not run.\n";
+	"3 could not run. Of list and changes: 0 everything was listed, 2 incomplete, 3 could not "
+	"run.\n";
 
 struct options {
 	const struct command *command;
 	const char *what, *snapshot; /* the image or the store; a snapshot in the latter */
-	const char *signatures, *key, *state;
+	const char *signatures, *key, *state, *base;
 	bool json, deleted, progress, memory;
 	unsigned workers;
 };
@@ -65,7 +72,7 @@ struct options {
 struct command {
 	const char *name;
 	int operands;
-	bool listing;
+	bool listing; /* nothing is scanned */
 	int (*run)(const struct options *options, struct scan_order *order,
 		   struct scan_result *result, struct err *err);
 };
@@ -101,6 +108,9 @@ static int parse_option(int c, struct options *o)
 	switch (c) {
 	case 's':
 		o->signatures = optarg;
+		return 0;
+	case 'b':
+		o->base = optarg;
 		return 0;
 	case 'k':
 		o->key = optarg;
@@ -141,6 +151,7 @@ static int parse(int argc, char **argv, struct options *o)
 		{ "output", required_argument, NULL, 'o' },
 		{ "deleted", no_argument, NULL, 'd' },
 		{ "workers", required_argument, NULL, 'w' },
+		{ "base", required_argument, NULL, 'b' },
 		{ "key", required_argument, NULL, 'k' },
 		{ "memory", no_argument, NULL, 'm' },
 		{ "progress", no_argument, NULL, 'p' },
@@ -257,10 +268,33 @@ static int run_snapshot(const struct options *o, struct scan_order *order,
 	return r;
 }
 
+/* Prints its report itself: there is no verdict. */
+static int run_changes(const struct options *o, struct scan_order *order,
+		       struct scan_result *result, struct err *err)
+{
+	const struct watch_order watch = { .store = o->what,
+					   .key = o->key,
+					   .id = o->snapshot,
+					   .base = o->base,
+					   .libexec = order->libexec,
+					   .cancel = order->cancel };
+	CLEANUP(json_decref) json_t *report = NULL;
+	CLEANUP_FREE char *text = NULL;
+	int r = watch_run(&watch, &report, err);
+
+	if (r < 0)
+		return r;
+	text = json_text(report);
+	puts(text ? text : "null");
+	*result = (struct scan_result){ .verdict = SCAN_CLEAN };
+	return 0;
+}
+
 static const struct command commands[] = {
 	{ "image", 1, false, run_image },
 	{ "list", 1, true, run_image },
 	{ "snapshot", 2, false, run_snapshot },
+	{ "changes", 2, true, run_changes },
 };
 
 static const struct command *command_named(const char *name)

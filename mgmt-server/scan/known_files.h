@@ -2,7 +2,8 @@
  *
  * A sealed memfd that the reader maps. The parent is believed; the reader is not (README.md): it can only lie about the
  * volume it reads. In mode UNCHANGED a file whose digest (file_digest.h) is here and whose data lies outside of the
- * changed extents is not read again. In mode ONLY nothing but the named inodes is read, and nothing else is reported.
+ * changed extents is not read again. In mode ONLY nothing but the named inodes is read, and nothing else is reported. In mode
+ * NAMES no content is read where that can be helped.
  * Same machine, same build: native byte order.
  */
 #ifndef GODWIT_SCAN_KNOWN_FILES_H
@@ -12,7 +13,7 @@
 #include "mgmt-server/scan/file_digest.h"
 #include "snapshot/volume_diff.h"
 
-enum known_files_mode { KNOWN_FILES_UNCHANGED, KNOWN_FILES_ONLY };
+enum known_files_mode { KNOWN_FILES_UNCHANGED, KNOWN_FILES_ONLY, KNOWN_FILES_NAMES };
 
 struct known_file {
 	uint64_t inode;

@@ -9,6 +9,7 @@ $(eval $(call library,scan,$(SCAN_LIB:%=$(scan)/%.c),libseccomp openssl))
 # A scan and what it remembers: SQLite stays out of the readers and the engine.
 SCAN_RUN_LIB := content_cache signature_set scan_content scan_partition scan_reader scan_run scan_vm \
 	scan_state scan_index scan_index_commit
+SCAN_RUN_LIB += file_measure watch_reader watch_files watch_blocks
 $(eval $(call library,scan-run,$(SCAN_RUN_LIB:%=$(scan)/%.c) $(wildcard mgmt-server/catalogue/db*.c),sqlite3 jansson))
 $(eval $(call library,scan-ext,$(addprefix $(scan)/,reader_ext.c ext_volume.c ext_journal.c ext_journal_sums.c),ext2fs com_err))
 $(eval $(call library,scan-parts,$(addprefix $(scan)/,reader_parts.c part_probe.c),blkid))
@@ -28,7 +29,7 @@ $(eval $(call scan_reader,godwit-scan-fat,reader_fat,,tsk))
 $(eval $(call scan_reader,godwit-scan-ntfs,reader_ntfs ntfs_volume ntfs_mft,,libfsntfs libbfio))
 $(eval $(call program,godwit-scan-engine,$(addprefix $(scan)/,engine.c engine_worker.c engine_canary.c),scan snapshot common,libclamav zlib))
 $(eval $(call program,godwit-scan,$(addprefix $(scan)/,godwit_scan.c scan_report.c scan_image.c scan_snapshot.c scan_memo.c nbd_child.c \
-	scan_signatures.c),scan-run scan snapshot common,jansson zlib))
+	scan_signatures.c watch.c),scan-run scan snapshot common,jansson zlib))
 
 # The micro-VM for file systems that need the kernel. It downloads Debian's kernel, so plain `make` does not build it.
 .PHONY: scan-vm

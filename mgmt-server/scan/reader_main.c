@@ -67,6 +67,8 @@ enum reader_need reader_need(const struct reader *r, uint64_t inode, const uint8
 
 	if (r->has_known && r->known.mode == KNOWN_FILES_ONLY)
 		return file ? READER_NEED_CONTENT : READER_NEED_NOTHING;
+	if (r->has_known && r->known.mode == KNOWN_FILES_NAMES)
+		return READER_NEED_NAME;
 	return file && digest && !memcmp(file->digest, digest, FILE_DIGEST_LEN)
 		       ? READER_NEED_NAME
 		       : READER_NEED_CONTENT;
