@@ -79,7 +79,7 @@ $(call linked,$(O)/lib/$(1).so,$(2),$(3),$(4))
 endef
 
 # Bottom up, as the dependencies point (ARCHITECTURE.md).
-FOLDERS := common snapshot migrate hypervisor client-agent mgmt-server mgmt-server/cli mgmt-server/scan tests
+FOLDERS := common snapshot migrate hypervisor client-agent mgmt-server mgmt-server/cli mgmt-server/scan mgmt-server/scan/mend tests
 -include $(FOLDERS:%=%/module.mk)
 
 all: $(PROGRAMS:%=$(O)/bin/%) $(PLUGINS:%=$(O)/lib/%.so)

@@ -7,7 +7,7 @@
 
 #include "common/io.h"
 
-enum { WHAT_BYTES, WHAT_EXTENT };
+enum { WHAT_BYTES, WHAT_EXTENT, WHAT_WRITE };
 
 /* Of an extent's length: it is zeros. */
 #define EXTENT_ZERO (1ULL << 63)
@@ -52,28 +52,58 @@ static int serve_extent(int fd, const struct volume_input *input, uint64_t offse
 	return r < 0 ? answer(fd, r, NULL, 0) : answer(fd, 0, &len, sizeof(len));
 }
 
-static int serve_one(int fd, const struct volume_input *input, uint8_t *buf,
-		     const struct request *q, struct err *err)
+struct served {
+	int fd;
+	const struct volume_input *input;
+	volume_channel_write_fn *write; /* NULL: reading only */
+	uint8_t *buf;                   /* VOLUME_CHANNEL_MAX bytes */
+};
+
+static int serve_write(const struct served *s, size_t len, uint64_t offset, bool outside)
 {
+	struct err refused = { 0 };
+	int r = io_read_full(s->fd, s->buf, len);
+
+	if (r)
+		return r < 0 ? r : -EPIPE;
+	if (outside)
+		return answer(s->fd, -EINVAL, NULL, 0);
+	r = s->write ? s->write(s->input->ctx, s->buf, len, offset, &refused) : -EROFS;
+	return answer(s->fd, r, NULL, 0);
+}
+
+static int serve_one(const struct served *s, const struct request *q, struct err *err)
+{
+	const struct volume_input *input = s->input;
 	uint64_t offset = le64toh(q->offset);
-	uint32_t len = le32toh(q->len);
+	uint32_t len = le32toh(q->len), what = le32toh(q->what);
+	bool outside = offset > input->size || len > input->size - offset;
 	struct err unread = { 0 };
 	int r;
 
-	if (le32toh(q->what) > WHAT_EXTENT || !len || len > VOLUME_CHANNEL_MAX)
+	if (what > WHAT_WRITE || !len || len > VOLUME_CHANNEL_MAX)
 		return err_say(err, EBADMSG, "a reader asked for %u bytes at once", len);
-	if (offset <= input->size && le32toh(q->what) == WHAT_EXTENT)
-		return serve_extent(fd, input, offset);
-	if (offset > input->size || len > input->size - offset)
-		return answer(fd, -EINVAL, NULL, 0);
+	if (what == WHAT_WRITE)
+		return serve_write(s, len, offset, outside);
+	if (offset <= input->size && what == WHAT_EXTENT)
+		return serve_extent(s->fd, input, offset);
+	if (outside)
+		return answer(s->fd, -EINVAL, NULL, 0);
 
-	r = input->read(input->ctx, buf, len, offset, &unread);
-	return r < 0 ? answer(fd, r, NULL, 0) : answer(fd, 0, buf, len);
+	r = input->read(input->ctx, s->buf, len, offset, &unread);
+	return r < 0 ? answer(s->fd, r, NULL, 0) : answer(s->fd, 0, s->buf, len);
 }
 
 int volume_channel_serve(int fd, const struct volume_input *input, struct err *err)
 {
+	return volume_channel_serve_writable(fd, input, NULL, err);
+}
+
+int volume_channel_serve_writable(int fd, const struct volume_input *input,
+				  volume_channel_write_fn *write, struct err *err)
+{
 	CLEANUP_FREE uint8_t *buf = malloc(VOLUME_CHANNEL_MAX);
+	const struct served served = { .fd = fd, .input = input, .write = write, .buf = buf };
 	struct request q;
 	int r;
 
@@ -86,7 +116,7 @@ int volume_channel_serve(int fd, const struct volume_input *input, struct err *e
 			return 0;
 		if (r < 0)
 			return err_set(err, -r, "read a reader's request");
-		r = serve_one(fd, input, buf, &q, err);
+		r = serve_one(&served, &q, err);
 		if (r == -EPIPE || r == -ECONNRESET)
 			return 0;
 		if (r < 0)
@@ -232,4 +262,47 @@ int volume_channel_extent(struct volume_channel *c, uint64_t offset, uint64_t *l
 	if (*len > c->size - offset)
 		*len = c->size - offset;
 	return *len ? 0 : -EBADMSG;
+}
+
+static int put(struct volume_channel *c, const uint8_t *buf, size_t len, uint64_t offset)
+{
+	struct request q = { .offset = htole64(c->base + offset),
+			     .len = htole32((uint32_t)len),
+			     .what = htole32(WHAT_WRITE) };
+	struct reply reply;
+	int r = io_write_full(c->fd, &q, sizeof(q));
+
+	if (r == 0)
+		r = io_write_full(c->fd, buf, len);
+	if (r == 0)
+		r = io_read_full(c->fd, &reply, sizeof(reply));
+	if (r)
+		return r < 0 ? r : -EPIPE;
+	if (reply.len)
+		return -EBADMSG;
+	return (int32_t)le32toh((uint32_t)reply.status);
+}
+
+int volume_channel_write(struct volume_channel *c, const void *buf, size_t len, uint64_t offset)
+{
+	const uint8_t *from = buf;
+
+	if (offset > c->size || len > c->size - offset)
+		return -EIO;
+	while (len) {
+		size_t n = len < VOLUME_CHANNEL_MAX ? len : VOLUME_CHANNEL_MAX;
+		int r;
+
+		for (uint64_t block = offset / BLOCK; block <= (offset + n - 1) / BLOCK; block++) {
+			if (c->cached[block % CACHE_SLOTS] == block + 1)
+				c->cached[block % CACHE_SLOTS] = 0;
+		}
+		r = put(c, from, n, offset);
+		if (r < 0)
+			return r;
+		from += n;
+		offset += n;
+		len -= n;
+	}
+	return 0;
 }
