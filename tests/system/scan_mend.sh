@@ -119,25 +119,27 @@ ntfs_refused() { # NAME REGEX IMAGE
 cp n.img asleep.img && { printf 'hibr' && head -c 4092 /dev/zero; } >hiberfil.sys && ntfscp -q asleep.img hiberfil.sys hiberfil.sys 2>/dev/null
 ntfs_refused "a hibernated Windows is refused" "^1 .*sleeps" asleep.img
 rm -f two.img && truncate -s 130M two.img && printf 'label: dos\nsize=60M,type=7\nsize=60M,type=7\n' | sfdisk -q two.img
+cp two.img twogood.img && dd if=ngood.img of=twogood.img bs=1M seek=1 conv=notrunc,sparse status=none
 dd if=n.img of=two.img bs=1M seek=1 conv=notrunc,sparse status=none
 dd if=asleep.img of=two.img bs=1M seek=61 conv=notrunc,sparse status=none
-mend_it "$(put two.img)" "$ngood" disk0:1:tool
+mend_it "$(put two.img)" "$(put twogood.img)" disk0:1:tool
 like "$status $errors" "^1 .*sleeps" "... also when it sleeps on another partition"
-# The dirty mark: the flags of $VOLUME_INFORMATION in record 3, whose value is resident, are set.
+# The dirty mark: a flag in the resident $VOLUME_INFORMATION of record 3, and in the copy that the mirror has.
 cp n.img dirty.img && python3 - dirty.img <<'PY'
 import struct, sys
 f = open(sys.argv[1], "r+b")
 boot = f.read(512)
 cluster = struct.unpack_from("<H", boot, 11)[0] * boot[13]
-mft = struct.unpack_from("<Q", boot, 48)[0] * cluster
-f.seek(mft + 3 * 1024)
-record = bytearray(f.read(1024))
-at = struct.unpack_from("<H", record, 20)[0]
-while struct.unpack_from("<I", record, at)[0] != 0x70:
-    at += struct.unpack_from("<I", record, at + 4)[0]
-record[at + struct.unpack_from("<H", record, at + 20)[0] + 10] |= 1
-f.seek(mft + 3 * 1024)
-f.write(record)
+for field in 48, 56:
+    place = struct.unpack_from("<Q", boot, field)[0] * cluster + 3 * 1024
+    f.seek(place)
+    record = bytearray(f.read(1024))
+    at = struct.unpack_from("<H", record, 20)[0]
+    while struct.unpack_from("<I", record, at)[0] != 0x70:
+        at += struct.unpack_from("<I", record, at + 4)[0]
+    record[at + struct.unpack_from("<H", record, at + 20)[0] + 10] |= 1
+    f.seek(place)
+    f.write(record)
 PY
 ntfs_refused "a dirty NTFS is refused" "^1 .*dirty" dirty.img
 # A log that was not written back: its restart areas say that the volume is mounted.
