@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
+#include <string.h>
 
 #include "common/config.h"
 
@@ -35,8 +36,23 @@ static const struct config_key keys[] = {
 	    "which chunks a new desktop shares, unless its domain is named when it is made: "
 	    "shared: "
 	    "those of domain default; per-desktop: its own only"),
-	KEY("scan", "signatures", CONFIG_STRING, scan_signatures, "/var/lib/clamav",
-	    "folder of the virus signatures, as freshclam keeps them"),
+	KEY("scan", "signatures", CONFIG_STRING, scan_signatures, "",
+	    "folder of virus signatures that somebody else keeps; empty: the server's own set, "
+	    "fetched "
+	    "or uploaded, and /var/lib/clamav while there is none"),
+	KEY("scan", "mirror", CONFIG_STRING, scan_mirror, "",
+	    "private mirrors from which freshclam fetches ClamAV's signatures, separated by "
+	    "spaces"),
+	KEY("scan", "custom", CONFIG_STRING, scan_custom, "",
+	    "URLs of further signature files (.hdb, .ndb …) for freshclam, separated by spaces"),
+	KEY("scan", "update", CONFIG_DURATION, scan_update_ms, "2h",
+	    "how often it looks for new ones"),
+	KEY("scan", "upload_max", CONFIG_BYTES, scan_upload_max, "1G",
+	    "the largest bundle of signatures that can be uploaded"),
+	KEY("scan", "max_age", CONFIG_DURATION, scan_max_age_ms, "7d",
+	    "signatures older than that are outdated; 0s: never"),
+	KEY("scan", "outdated", CONFIG_STRING, scan_outdated, "warn",
+	    "warn: a notice; incomplete: also, no verdict is `clean`"),
 	KEY("scan", "automatic", CONFIG_BOOL, scan_automatic, "no",
 	    "yes: each new snapshot is scanned"),
 	KEY("scan", "at_once", CONFIG_UINT, scan_at_once, "1",
@@ -97,6 +113,16 @@ int server_config_load(struct server_config *config, const char *path, struct er
 			       "[limits] workers must be 2 to 256, bulk_workers 1 to 256");
 	if (config->scan_at_once < 1 || config->scan_at_once > 64 || config->scan_nice > 19)
 		return err_say(err, EINVAL, "[scan] at_once must be 1 to 64, nice 0 to 19");
+	if (strcmp(config->scan_outdated, "warn") != 0 &&
+	    strcmp(config->scan_outdated, "incomplete") != 0)
+		return err_say(err, EINVAL, "[scan] outdated must be warn or incomplete");
+	if (config->scan_signatures[0] && (config->scan_mirror[0] || config->scan_custom[0]))
+		return err_say(
+			err, EINVAL,
+			"[scan] signatures names a folder that somebody else keeps: leave it "
+			"empty to use mirror or custom");
+	if (config->scan_update_ms < 60000)
+		return err_say(err, EINVAL, "[scan] update must be at least 1m");
 	if (config->scan_retry_ms < 1000)
 		return err_say(err, EINVAL, "[scan] retry must be at least 1s");
 	if (config->connections < 16 || config->connections > 100000 ||

@@ -14,6 +14,8 @@ struct server_config {
 		*store_domains, *scan_signatures;
 	bool scan_automatic;
 	uint64_t scan_at_once, scan_nice, scan_retry_ms;
+	char *scan_mirror, *scan_custom, *scan_outdated;
+	uint64_t scan_update_ms, scan_max_age_ms, scan_upload_max;
 	uint64_t lease_ttl_ms, lease_margin_ms, heartbeat_ms;
 	uint64_t sign_in_ms, endpoint_days;
 	uint64_t download_bytes_per_s, body_budget, min_free_bytes;

@@ -23,6 +23,7 @@
 #include "mgmt-server/core/leases.h"
 #include "mgmt-server/core/marks.h"
 #include "mgmt-server/core/scans.h"
+#include "mgmt-server/core/signatures.h"
 #include "mgmt-server/core/snapshots.h"
 #include "mgmt-server/core/transfer.h"
 #include "mgmt-server/core/work.h"
@@ -198,6 +199,8 @@ static int open_state(struct server *s, struct err *err)
 	if (r == 0)
 		r = scans_new(&s->scans, s, err);
 	if (r == 0)
+		r = signatures_new(&s->signatures, s, err);
+	if (r == 0)
 		r = fleet_load(s->fleet, err);
 	if (r == 0)
 		r = snapshots_adopt(s, err);
@@ -326,6 +329,8 @@ static void server_deinit(struct server *s)
 	}
 	if (s->scans)
 		scans_free(s->scans);
+	if (s->signatures)
+		signatures_free(s->signatures);
 	if (s->transfer)
 		transfer_free(s->transfer);
 	if (s->auth)

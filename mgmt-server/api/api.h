@@ -54,6 +54,11 @@ void api_snapshot(struct http_request *request);
 void api_snapshot_scan(struct http_request *request); /* POST /snapshots/{id}/scan */
 void api_snapshot_pin(struct http_request *request);  /* POST /snapshots/{id}/pin */
 void api_snapshot_unpin(struct http_request *request);
+void api_signatures(struct http_request *request);
+void api_signatures_update(struct http_request *request);
+void api_signatures_upload(struct http_request *request); /* POST /signatures/uploads */
+void api_signatures_data(struct http_request *request);   /* POST /signatures/uploads/{id}/data */
+void api_signatures_end(struct http_request *request);    /* POST /signatures/uploads/{id}/end */
 void api_notices(struct http_request *request);
 void api_notice(struct http_request *request);
 void api_notice_read(struct http_request *request);  /* POST /notices/{id}/read */

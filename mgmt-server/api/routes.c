@@ -3,6 +3,7 @@
 #include "mgmt-server/api/enrol_server.h"
 #include "mgmt-server/api/heartbeat_server.h"
 #include "mgmt-server/core/auth.h"
+#include "mgmt-server/core/signatures.h"
 #include "mgmt-server/core/transfer.h"
 #include "mgmt-server/core/work.h"
 #include "mgmt-server/http/static_files.h"
@@ -49,6 +50,12 @@ const struct http_route routes_people[] = {
 	{ "POST", API "/snapshots/{id}/scan", ROUTE_OPERATOR, api_snapshot_scan, FORM, 0 },
 	{ "POST", API "/snapshots/{id}/pin", ROUTE_OPERATOR, api_snapshot_pin, FORM, 0 },
 	{ "POST", API "/snapshots/{id}/unpin", ROUTE_OPERATOR, api_snapshot_unpin, FORM, 0 },
+	{ "GET", API "/signatures", ROUTE_AUDITOR, api_signatures, 0, 0 },
+	{ "POST", API "/signatures/update", ROUTE_OPERATOR, api_signatures_update, FORM, 0 },
+	{ "POST", API "/signatures/uploads", ROUTE_ADMIN, api_signatures_upload, FORM, 0 },
+	{ "POST", API "/signatures/uploads/{id}/data", ROUTE_ADMIN, api_signatures_data,
+	  SIGNATURES_PART_MAX, ROUTE_BULK },
+	{ "POST", API "/signatures/uploads/{id}/end", ROUTE_ADMIN, api_signatures_end, FORM, 0 },
 	{ "GET", API "/notices", ROUTE_AUDITOR, api_notices, 0, 0 },
 	{ "POST", API "/notices/read", ROUTE_OPERATOR, api_notices_read, FORM, 0 },
 	{ "GET", API "/notices/{id}", ROUTE_AUDITOR, api_notice, 0, 0 },

@@ -4,6 +4,7 @@
 #include "mgmt-server/cli/cli_image.h"
 #include "mgmt-server/cli/cli_import.h"
 #include "mgmt-server/cli/cli_query.h"
+#include "mgmt-server/cli/cli_signatures.h"
 #include "mgmt-server/cli/cli_signin.h"
 
 /* ---- What lists and objects look like ---- */
@@ -146,6 +147,20 @@ static const struct cli_column notice_record[] = {
 	COLUMN("Mail", "mail", TEXT),
 	COLUMN("Mail error", "mail_error", TEXT),
 };
+static const struct cli_column signatures_record[] = {
+	COLUMN("Source", "source", TEXT),
+	COLUMN("Folder", "folder", TEXT),
+	COLUMN("There", "there", TEXT),
+	COLUMN("Signatures", "signatures", TEXT),
+	COLUMN("Built", "built", TIME),
+	COLUMN("That is", "built", AGO),
+	COLUMN("Outdated", "outdated", TEXT),
+	COLUMN("Then", "policy", TEXT),
+	COLUMN("Digest", "digest", TEXT),
+	COLUMN("Update", "update.state", STATE),
+	COLUMN("Last ended", "update.ended", TIME),
+	COLUMN("Error", "update.error", TEXT),
+};
 static const struct cli_column server_record[] = {
 	COLUMN("Version", "version", TEXT),
 	COLUMN("CA fingerprint", "ca_fingerprint", TEXT),
@@ -168,6 +183,7 @@ VIEW(job_list, "No jobs.");
 VIEW(job_record, NULL);
 VIEW(notice_list, "No notices.");
 VIEW(notice_record, NULL);
+VIEW(signatures_record, NULL);
 VIEW(server_record, NULL);
 
 /* ---- Options ---- */
@@ -311,6 +327,15 @@ const struct cli_command cli_commands[] = {
 	  SHOW("/api/v1/notices/%s", notice_record_view) },
 	{ "notice", "read", "NOTICE|all", "mark it, or all of them, as read",
 	  .run = cli_action_read, .method = "POST" },
+
+	{ "signatures", "show", NULL, "the virus signatures that scans use, and how old they are",
+	  SHOW("/api/v1/signatures", signatures_record_view) },
+	{ "signatures", "update", NULL, "fetch new ones from the mirror now", .run = cli_signatures_update },
+	{ "signatures", "upload", "FILE", "use those in a bundle, or add one file",
+	  "FILE is a tar archive (.tar, .tar.gz), which becomes the whole set, or one file of signatures (.cvd,\n"
+	  ".hdb, .ndb …), which joins it. The server tries the new set in a sandbox; a set that does not load, or\n"
+	  "with which the engine does not find its canaries, is refused and the old one stays.",
+	  .run = cli_signatures_upload },
 
 	{ "job", "list", NULL, "jobs, newest first", OPTIONS(job_list_options),
 	  LIST("/api/v1/jobs", job_list_view) },

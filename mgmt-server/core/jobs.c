@@ -9,6 +9,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "mgmt-server/core/scans.h"
+#include "mgmt-server/core/signatures.h"
 #include "mgmt-server/core/transfer.h"
 
 enum { CONFIRM_MS = 10000 }; /* work without any report is handed out again after so long */
@@ -553,4 +554,5 @@ void jobs_tick(struct server *s)
 		log_error("go on with waiting jobs: %s", err_text(&err));
 	free(list.ids);
 	scans_tick(s);
+	signatures_tick(s);
 }

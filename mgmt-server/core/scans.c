@@ -17,6 +17,7 @@
 #include "mgmt-server/core/objects.h"
 #include "mgmt-server/core/scan_queue.h"
 #include "mgmt-server/core/scans_child.h"
+#include "mgmt-server/core/signatures.h"
 #include "mgmt-server/core/verdicts.h"
 
 enum { KEPT_FINDINGS = 1000, KEPT_REASONS = 100, END_WAIT_MS = 5000 };
@@ -154,10 +155,11 @@ static int start(struct server *server, struct catalogue_job *job)
 {
 	const struct server_config *config = &server->config;
 	struct scans *s = server->scans;
+	CLEANUP_FREE char *signatures = signatures_folder(server);
 	const char *argv[] = { s->program,     "snapshot",
 			       config->store,  jobs_text(job, "snapshot"),
 			       "--key",        config->store_key,
-			       "--signatures", config->scan_signatures,
+			       "--signatures", signatures,
 			       "--state",      s->state,
 			       "--output",     "json",
 			       "--progress",   NULL };
@@ -169,6 +171,8 @@ static int start(struct server *server, struct catalogue_job *job)
 			 "waiting until another scan has ended");
 		return JOBS_WAIT;
 	}
+	if (!signatures)
+		return fail(job, "out of memory");
 	if (scans_child_start(&run->child, argv, (int)config->scan_nice, &err) < 0)
 		return fail(job, err_text(&err));
 	memcpy(run->job, job->id, sizeof(run->job));
@@ -234,6 +238,22 @@ static int try_again(struct change *change, const struct catalogue_job *job, con
 	return 0;
 }
 
+/* Old signatures find nothing new: by policy that is no clean bill. The reason joins the report's. */
+static const char *judged(struct server *server, const char *verdict, const json_t *report)
+{
+	char text[128];
+	uint64_t age_s;
+
+	if (strcmp(verdict, "clean") != 0 ||
+	    strcmp(server->config.scan_outdated, "incomplete") != 0 ||
+	    !signatures_outdated(server, &age_s))
+		return verdict;
+	snprintf(text, sizeof(text), "outdated: the signatures are %llu days old",
+		 (unsigned long long)age_s / 86400);
+	json_array_insert_new(json_object_get(report, "reasons"), 0, json_string(text));
+	return "incomplete";
+}
+
 static int keep(struct change *change, struct catalogue_job *job, const char *verdict,
 		const json_t *report, struct err *err)
 {
@@ -290,9 +310,11 @@ static int take_verdict(struct change *change, struct catalogue_job *job, const 
 	int r;
 
 	if (code < ARRAY_LEN(verdicts) && strcmp(text_of(report, "verdict"), verdicts[code]) == 0) {
-		r = keep(change, job, verdicts[code], report, err);
+		const char *verdict = judged(change->server, verdicts[code], report);
+
+		r = keep(change, job, verdict, report, err);
 		log_info("scanned snapshot=%s verdict=%s job=%s", jobs_text(job, "snapshot"),
-			 verdicts[code], job->id);
+			 verdict, job->id);
 		return r < 0 ? r : JOBS_NEXT;
 	}
 	scans_child_said(&run->child, said);

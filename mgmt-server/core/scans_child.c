@@ -126,13 +126,23 @@ json_t *scans_child_line(const struct scans_child *c)
 	return value;
 }
 
-void scans_child_said(const struct scans_child *c, char *text)
+static void last_text(int fd, char *text)
 {
 	size_t len;
-	CLEANUP_FREE char *all = tail(c->said, SCANS_CHILD_SAID_MAX, &len);
+	CLEANUP_FREE char *all = tail(fd, SCANS_CHILD_SAID_MAX, &len);
 	char *line = all ? last_line(all, &len) : NULL;
 
 	snprintf(text, SCANS_CHILD_SAID_MAX, "%s", line ? line : "");
+}
+
+void scans_child_said(const struct scans_child *c, char *text)
+{
+	last_text(c->said, text);
+}
+
+void scans_child_printed(const struct scans_child *c, char *text)
+{
+	last_text(c->report, text);
 }
 
 void scans_child_end(struct scans_child *c)

@@ -34,6 +34,9 @@ json_t *scans_child_line(const struct scans_child *child);
 /* The last line that it wrote to stderr, "" when there is none. text: char[SCANS_CHILD_SAID_MAX] */
 void scans_child_said(const struct scans_child *child, char *text);
 
+/* The same of its stdout. */
+void scans_child_printed(const struct scans_child *child, char *text);
+
 /* Kill it if it runs, reap it, close what it wrote to. */
 void scans_child_end(struct scans_child *child);
 

@@ -27,6 +27,7 @@ struct server {
 	struct auth *auth;
 	struct transfer *transfer;
 	struct scans *scans;
+	struct signatures *signatures;
 	char *ca_pem, *ca_key_pem, *cert_pem, *key_pem;
 	char ca_fingerprint[PKI_FINGERPRINT_LEN];
 	char *ui_url, *agent_url;
