@@ -286,7 +286,8 @@ void signatures_tick(struct server *s)
 	if (!g || pthread_mutex_trylock(&g->lock) != 0)
 		return; /* a part of an upload is being written */
 	if (g->phase == SIGNATURES_IDLE) {
-		if (has_mirror(g) && (g->fetch_ordered || clock_now_ms() >= g->fetch_ms))
+		if (g->looked && has_mirror(g) &&
+		    (g->fetch_ordered || clock_now_ms() >= g->fetch_ms))
 			fetch(g);
 		else
 			look_now(g);

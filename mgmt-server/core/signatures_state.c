@@ -45,6 +45,8 @@ int signatures_freshclam_config(const struct signatures *g, const char *path, st
 		"Checks 0\n",
 		g->root, me ? me->pw_name : "root");
 	add_list(out, "PrivateMirror", c->scan_mirror);
+	if (!c->scan_mirror[0]) /* it wants one, though only the further files are fetched */
+		fprintf(out, "DatabaseMirror localhost\n");
 	add_list(out, "DatabaseCustomURL", c->scan_custom);
 	if (fclose(out) != 0)
 		return err_set(err, ENOMEM, "write %s", path);
