@@ -161,9 +161,15 @@ static int finish(struct store_session *session, enum pack_record_type type, con
 		}
 	}
 	pthread_mutex_unlock(&session->lock);
-	if (r == 0)
-		r = store_sync_folder(store, err);
-	return r < 0 ? r : store_catalogue_take(store, pack, number, err);
+	if (r < 0)
+		return r;
+	/* The pack has its name: durable or not, the next index made from the packs has what it says, so this one must, too. */
+	r = store_sync_folder(store, err);
+	if (r < 0) {
+		store_catalogue_take(store, pack, number, NULL);
+		return r;
+	}
+	return store_catalogue_take(store, pack, number, err);
 }
 
 static int commit(struct store_session *session, struct manifest *manifest, struct err *err)

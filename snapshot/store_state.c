@@ -109,6 +109,50 @@ static bool keep_pack(void *arg, uint32_t number)
 	return keep;
 }
 
+/* All rows keep their numbers: only the entries are made again. */
+static int reread(struct store *store, struct err *err)
+{
+	size_t n;
+
+	pthread_mutex_lock(&store->lock);
+	n = store->pack_count;
+	pthread_mutex_unlock(&store->lock);
+	store_index_clear(store->index);
+	for (uint32_t i = 0; i < n; i++) {
+		CLEANUP(pack_unref) struct pack *pack = NULL;
+		enum store_pack_state state;
+		int r;
+
+		pthread_mutex_lock(&store->lock);
+		state = store->packs[i].state;
+		pthread_mutex_unlock(&store->lock);
+		if (state != STORE_PACK_LIVE && state != STORE_PACK_CONDEMNED)
+			continue;
+		r = store_table_pack(store, i, &pack, err);
+		if (r == -EBADMSG || r == -ENOENT)
+			continue; /* verify will say so */
+		if (r == 0)
+			r = store_table_index(store, pack, i, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* A run that was to be merged is damaged: all entries from the footers, in a run of their own. Under flush_lock. */
+static int make_again(struct store *store, uint32_t *packs, struct err *err)
+{
+	int r;
+
+	pthread_mutex_lock(&store->add_lock);
+	*packs = (uint32_t)store->pack_count;
+	r = reread(store, err);
+	if (r == 0)
+		r = store_index_flush(store->index, err);
+	pthread_mutex_unlock(&store->add_lock);
+	return r == 0 ? store_sync_folder(store, err) : r;
+}
+
 int store_state_save(struct store *store, struct err *err)
 {
 	uint64_t runs[STORE_INDEX_RUNS_MAX];
@@ -132,6 +176,8 @@ int store_state_save(struct store *store, struct err *err)
 		r = store_sync_folder(store, err);
 	if (r == 0)
 		r = store_index_merge(store->index, keep_pack, store, err);
+	if (r == -EBADMSG)
+		r = make_again(store, &packs, err);
 	if (r == 0) {
 		run_count = store_index_runs(store->index, runs);
 		pthread_mutex_lock(&store->lock);
@@ -291,36 +337,6 @@ int store_state_load(struct store *store, struct err *err)
 }
 
 /* ---- Rebuilding --------------------------------------------------------------------------------------------- */
-
-/* All rows keep their numbers: only the entries are made again. */
-static int reread(struct store *store, struct err *err)
-{
-	size_t n;
-
-	pthread_mutex_lock(&store->lock);
-	n = store->pack_count;
-	pthread_mutex_unlock(&store->lock);
-	store_index_clear(store->index);
-	for (uint32_t i = 0; i < n; i++) {
-		CLEANUP(pack_unref) struct pack *pack = NULL;
-		enum store_pack_state state;
-		int r;
-
-		pthread_mutex_lock(&store->lock);
-		state = store->packs[i].state;
-		pthread_mutex_unlock(&store->lock);
-		if (state != STORE_PACK_LIVE && state != STORE_PACK_CONDEMNED)
-			continue;
-		r = store_table_pack(store, i, &pack, err);
-		if (r == -EBADMSG || r == -ENOENT)
-			continue; /* verify will say so */
-		if (r == 0)
-			r = store_table_index(store, pack, i, err);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
 
 int store_state_rebuild(struct store *store, struct err *err)
 {
