@@ -36,6 +36,23 @@ static const struct config_key keys[] = {
 	    "which chunks a new desktop shares, unless its domain is named when it is made: "
 	    "shared: "
 	    "those of domain default; per-desktop: its own only"),
+	KEY("store", "verify_every", CONFIG_DURATION, store_verify_every_ms, "168h",
+	    "every pack is read and checked so often; 0s: never by itself"),
+	KEY("store", "verify_rate", CONFIG_BYTES, store_verify_rate, "20M",
+	    "bytes per second that checking reads at most; 0: no limit"),
+	KEY("store", "gc_every", CONFIG_DURATION, store_gc_every_ms, "24h",
+	    "what no snapshot needs is deleted so often; 0s: never by itself"),
+	KEY("store", "mirror", CONFIG_STRING, store_mirror, "",
+	    "folder of a second store, in another building if possible; empty: none"),
+	KEY("store", "mirror_every", CONFIG_DURATION, store_mirror_every_ms, "1m",
+	    "what is new is copied there so often"),
+	KEY("store", "mirror_rate", CONFIG_BYTES, store_mirror_rate, "0",
+	    "bytes per second that mirroring copies at most; 0: no limit"),
+	KEY("store", "catalogue_copy_every", CONFIG_DURATION, store_copy_every_ms, "2m",
+	    "the catalogue and the server's keys are copied into the store so often when something "
+	    "changed; 0s: never"),
+	KEY("store", "catalogue_check_every", CONFIG_DURATION, store_check_every_ms, "1h",
+	    "the whole catalogue is read and checked so often; 0s: at start only"),
 	KEY("scan", "signatures", CONFIG_STRING, scan_signatures, "",
 	    "folder of virus signatures that somebody else keeps; empty: the server's own set, "
 	    "fetched "

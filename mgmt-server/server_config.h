@@ -11,11 +11,13 @@
 
 struct server_config {
 	char *names, *listen, *agent_listen, *agent_url, *web_root, *store, *store_key,
-		*store_domains, *scan_signatures;
+		*store_domains, *store_mirror, *scan_signatures;
 	bool scan_automatic;
 	uint64_t scan_at_once, scan_nice, scan_retry_ms;
 	char *scan_mirror, *scan_custom, *scan_outdated;
 	uint64_t scan_update_ms, scan_max_age_ms, scan_upload_max;
+	uint64_t store_verify_every_ms, store_verify_rate, store_gc_every_ms, store_mirror_every_ms,
+		store_mirror_rate, store_copy_every_ms, store_check_every_ms;
 	uint64_t lease_ttl_ms, lease_margin_ms, heartbeat_ms;
 	uint64_t sign_in_ms, endpoint_days;
 	uint64_t download_bytes_per_s, body_budget, min_free_bytes;

@@ -15,17 +15,18 @@
 #include "common/io.h"
 #include "common/log.h"
 #include "mgmt-server/api/api.h"
-#include "mgmt-server/catalogue/catalogue_schema.h"
 #include "mgmt-server/core/auth.h"
 #include "mgmt-server/core/events.h"
 #include "mgmt-server/core/fleet.h"
 #include "mgmt-server/core/identity.h"
 #include "mgmt-server/core/leases.h"
 #include "mgmt-server/core/marks.h"
+#include "mgmt-server/core/recovery.h"
 #include "mgmt-server/core/scans.h"
 #include "mgmt-server/core/signatures.h"
 #include "mgmt-server/core/snapshots.h"
 #include "mgmt-server/core/transfer.h"
+#include "mgmt-server/core/upkeep.h"
 #include "mgmt-server/core/work.h"
 
 enum { TICK_MS = 100, PURGE_TICKS = 36000 };
@@ -175,17 +176,18 @@ static int open_store(struct server *s, struct err *err)
 
 static int open_state(struct server *s, struct err *err)
 {
-	CLEANUP_FREE char *catalogue = io_printf("%s/catalogue.db", s->state);
-	int r = catalogue ? lock_state(s, err) : err_set(err, ENOMEM, "state folder");
+	int r = lock_state(s, err);
 
 	if (r == 0)
 		r = complete_config(s, err);
 	if (r == 0)
+		r = open_store(s, err);
+	if (r == 0)
+		r = recovery_keys(s, err);
+	if (r == 0)
 		r = identity_load(s, err);
 	if (r == 0)
-		r = db_open(&s->db, catalogue, catalogue_schema, catalogue_schema_count, err);
-	if (r == 0)
-		r = open_store(s, err);
+		r = recovery_open(s, err);
 	if (r == 0)
 		r = auth_first_user(s, err);
 	if (r == 0)
@@ -204,7 +206,11 @@ static int open_state(struct server *s, struct err *err)
 		r = fleet_load(s->fleet, err);
 	if (r == 0)
 		r = snapshots_adopt(s, err);
-	return r < 0 ? r : marks_adopt(s, err);
+	if (r == 0)
+		r = marks_adopt(s, err);
+	if (r == 0)
+		r = recovery_tell(s, err);
+	return r < 0 ? r : upkeep_new(&s->upkeep, s, err);
 }
 
 /* ---- Listening ---- */
@@ -327,6 +333,8 @@ static void server_deinit(struct server *s)
 		work_stop(s);
 		http_free(s->http);
 	}
+	if (s->upkeep)
+		upkeep_free(s->upkeep);
 	if (s->scans)
 		scans_free(s->scans);
 	if (s->signatures)
@@ -386,5 +394,12 @@ int main(int argc, char **argv)
 	else
 		log_error("%s", err_text(&err));
 	server_deinit(&s);
+	if (r == 0 && atomic_load(&s.begin_anew)) {
+		/* The same process, so that whoever watches over it sees no end. */
+		pthread_sigmask(SIG_UNBLOCK, &signals, NULL);
+		execv("/proc/self/exe", argv);
+		log_error("start again: %s", strerror(errno));
+		return 1;
+	}
 	return r < 0 ? 1 : 0;
 }

@@ -43,6 +43,8 @@ int api_page_number(const struct api_page *page, uint64_t *before, struct err *e
 /* ---- Handlers ---- */
 
 void api_server(struct http_request *request);
+void api_store(struct http_request *request);
+void api_store_run(struct http_request *request);
 void api_endpoints(struct http_request *request);
 void api_endpoint(struct http_request *request);
 void api_desktops(struct http_request *request);

@@ -10,6 +10,7 @@
 #include "mgmt-server/core/fleet.h"
 #include "mgmt-server/core/leases.h"
 #include "mgmt-server/core/objects.h"
+#include "mgmt-server/core/recovery.h"
 
 struct listing {
 	struct server *server;
@@ -111,6 +112,10 @@ static int check_order(struct order *o, struct err *err)
 {
 	if (!manifest_desktop_valid(o->name))
 		return err_say(err, EINVAL, "'name' must be 1 to 63 of a-z 0-9 -, not first a -");
+	if (strcmp(o->name, RECOVERY_NAME) == 0 ||
+	    (o->domain && strcmp(o->domain, RECOVERY_NAME) == 0))
+		return err_say(err, EINVAL, "'%s' is kept for the server's own records",
+			       RECOVERY_NAME);
 	if (o->vcpus < 1 || o->vcpus > 255)
 		return err_say(err, EINVAL, "'vcpus' must be 1 to 255");
 	if (o->memory_mib < 16 || o->memory_mib > 4 << 20)

@@ -9,6 +9,7 @@
 #include "mgmt-server/core/jobs.h"
 #include "mgmt-server/core/objects.h"
 #include "mgmt-server/core/scans.h"
+#include "mgmt-server/core/upkeep.h"
 
 void api_server(struct http_request *request)
 {
@@ -213,4 +214,23 @@ void api_audit(struct http_request *request)
 		db_read_end(c);
 	}
 	api_page_end(request, &page, r, &err);
+}
+
+/* ---- The store ---- */
+
+void api_store(struct http_request *request)
+{
+	http_reply_json(request, 200, upkeep_object(http_request_app(request)));
+}
+
+void api_store_run(struct http_request *request)
+{
+	struct server *s = http_request_app(request);
+	struct err err = { 0 };
+	int r = upkeep_run(s, http_param(request, "task"), &err);
+
+	if (r < 0)
+		http_fail_err(request, r == -EBUSY ? -EEXIST : r, &err);
+	else
+		http_reply_json(request, 202, upkeep_object(s));
 }

@@ -37,6 +37,8 @@ const struct http_route routes_people[] = {
 	{ "GET", API "/session", ROUTE_SIGNED_IN, auth_session, 0, 0 },
 	{ "POST", API "/enrol", ROUTE_PUBLIC, enrol_server_post, FORM, 0 },
 	{ "GET", API "/server", ROUTE_SIGNED_IN, api_server, 0, 0 },
+	{ "GET", API "/store", ROUTE_AUDITOR, api_store, 0, 0 },
+	{ "POST", API "/store/{task}", ROUTE_ADMIN, api_store_run, FORM, 0 },
 	{ "GET", API "/endpoints", ROUTE_AUDITOR, api_endpoints, 0, 0 },
 	{ "GET", API "/endpoints/{name}", ROUTE_AUDITOR, api_endpoint, 0, 0 },
 	{ "POST", API "/endpoint-tokens", ROUTE_ADMIN, enrol_server_token, FORM, 0 },

@@ -31,6 +31,7 @@ struct db_conn {
 struct db {
 	char *path;
 	struct db_checksum *checksum;
+	uint64_t commits; /* with the lock */
 	pthread_mutex_t lock;
 	pthread_cond_t freed;
 	struct db_conn writer;
@@ -352,11 +353,32 @@ int db_commit(struct db_conn *conn, struct err *err)
 			? err_say(err, ENOSPC, "catalogue: the transaction was rolled back")
 			: run_script(conn, "COMMIT", err);
 
-	if (r < 0)
+	if (r < 0) {
 		db_abort(conn);
-	else
-		give_back(conn);
-	return r;
+		return r;
+	}
+	pthread_mutex_lock(&conn->db->lock);
+	conn->db->commits++;
+	pthread_mutex_unlock(&conn->db->lock);
+	give_back(conn);
+	return 0;
+}
+
+bool db_damaged(struct db *db)
+{
+	char text[8];
+
+	return db_checksum_damage(db->checksum, text, sizeof(text));
+}
+
+uint64_t db_commits(struct db *db)
+{
+	uint64_t n;
+
+	pthread_mutex_lock(&db->lock);
+	n = db->commits;
+	pthread_mutex_unlock(&db->lock);
+	return n;
 }
 
 /* ---- Schema ---- */

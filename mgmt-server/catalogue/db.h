@@ -52,6 +52,12 @@ int db_check(struct db *db, struct err *err);
 /* A copy of this moment in a file of its own, which takes the place of one that is there. */
 int db_copy(struct db *db, const char *path, struct err *err);
 
+/* Was a page read that does not match its checksum? */
+bool db_damaged(struct db *db);
+
+/* How many transactions were committed since it was opened. */
+uint64_t db_commits(struct db *db);
+
 /* A reading connection with a transaction; waits while all are lent. Never NULL. */
 struct db_conn *db_read(struct db *db);
 void db_read_end(struct db_conn *conn);

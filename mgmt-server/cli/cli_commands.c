@@ -172,6 +172,25 @@ static const struct cli_column server_record[] = {
 	COLUMN("On disk", "store.pack_bytes", BYTES),
 };
 
+static const struct cli_column store_record[] = {
+	COLUMN("Damage found", "damaged", TEXT),
+	COLUMN("Desktops hurt", "hurt_desktops", LIST),
+	COLUMN("Snapshots hurt", "hurt_snapshots", LIST),
+	COLUMN("Last verify", "verify.ended", AGO),
+	COLUMN("Verify failed", "verify.error", TEXT),
+	COLUMN("Packs repaired", "verify.result.repaired_packs", TEXT),
+	COLUMN("Last collection", "gc.ended", AGO),
+	COLUMN("Collection freed", "gc.result.freed_bytes", BYTES),
+	COLUMN("Collection failed", "gc.error", TEXT),
+	COLUMN("Mirror", "mirror.path", TEXT),
+	COLUMN("Mirrored", "mirror.ended", AGO),
+	COLUMN("Not mirrored yet", "mirror.lag_snapshots", TEXT),
+	COLUMN("Mirror failed", "mirror.error", TEXT),
+	COLUMN("Catalogue copied", "catalogue-copy.ended", AGO),
+	COLUMN("Copy failed", "catalogue-copy.error", TEXT),
+	COLUMN("Catalogue checked", "catalogue-check.ended", AGO),
+};
+
 #define VIEW(name, empty) static const struct cli_view name##_view = {name, ARRAY_LEN(name), empty}
 VIEW(endpoint_list, "No endpoints yet. Enrol one with a token from: godwit endpoint token");
 VIEW(endpoint_record, NULL);
@@ -185,6 +204,7 @@ VIEW(notice_list, "No notices.");
 VIEW(notice_record, NULL);
 VIEW(signatures_record, NULL);
 VIEW(server_record, NULL);
+VIEW(store_record, NULL);
 
 /* ---- Options ---- */
 
@@ -345,5 +365,10 @@ const struct cli_command cli_commands[] = {
 
 	{ "server", "show", NULL, "the server and its store",
 	  SHOW("/api/v1/server", server_record_view) },
+
+	{ "store", "status", NULL, "how the store is kept sound: checks, damage, mirror",
+	  SHOW("/api/v1/store", store_record_view) },
+	{ "store", "run", "TASK", "do it now: verify, gc, mirror, catalogue-copy, catalogue-check",
+	  .run = cli_action_show, .method = "POST", .path = "/api/v1/store/%s", .view = &store_record_view },
 };
 const size_t cli_commands_count = ARRAY_LEN(cli_commands);

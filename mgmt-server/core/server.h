@@ -6,6 +6,8 @@
 #ifndef GODWIT_MGMT_SERVER_SERVER_H
 #define GODWIT_MGMT_SERVER_SERVER_H
 
+#include <stdatomic.h>
+
 #include "common/pki.h"
 #include "mgmt-server/catalogue/catalogue_desktops.h"
 #include "mgmt-server/catalogue/catalogue_jobs.h"
@@ -28,10 +30,14 @@ struct server {
 	struct transfer *transfer;
 	struct scans *scans;
 	struct signatures *signatures;
+	struct upkeep *upkeep;
 	char *ca_pem, *ca_key_pem, *cert_pem, *key_pem;
 	char ca_fingerprint[PKI_FINGERPRINT_LEN];
 	char *ui_url, *agent_url;
 	uint64_t started_wall_ms;
+	atomic_bool begin_anew; /* end, and be started again in this process */
+	char recovered
+		[1024]; /* how the catalogue came back at this start; "": nothing was wrong (recovery.h) */
 	uint64_t tick_ms, slow_tick_ms; /* leases_tick's, the only things that change */
 };
 

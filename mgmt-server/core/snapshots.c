@@ -8,6 +8,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "mgmt-server/core/leases.h"
+#include "mgmt-server/core/recovery.h"
 #include "mgmt-server/core/scan_queue.h"
 
 static const char *const kind_names[] = {
@@ -139,8 +140,11 @@ static int adopt(void *arg, const struct manifest *m, struct err *err)
 	struct change *change = arg;
 	struct fleet_desktop *d;
 	bool known = false, branch;
-	int r = catalogue_snapshot_get(change->db, NULL, m->id, take_it, &known, err);
+	int r;
 
+	if (strcmp(m->domain, RECOVERY_NAME) == 0)
+		return 0;
+	r = catalogue_snapshot_get(change->db, NULL, m->id, take_it, &known, err);
 	if (r < 0 || known)
 		return r < 0 ? r : 0;
 	d = fleet_desktop(change->server->fleet, m->desktop);
