@@ -13,6 +13,7 @@
 
 #include "common/hex.h"
 #include "common/io.h"
+#include "snapshot/store_staged.h"
 #include "snapshot/store_state.h"
 
 enum { FORMAT_VERSION = 1, OPEN_TRIES = 8 };
@@ -216,6 +217,7 @@ static int writer_begin(struct store *store, struct err *err)
 	CLEANUP_FREE char *lock_path = io_printf("%s/lock", store->path);
 	struct dirent *e;
 	DIR *dir;
+	int r;
 
 	if (!lock_path)
 		return err_set(err, ENOMEM, "lock store %s", store->path);
@@ -227,6 +229,9 @@ static int writer_begin(struct store *store, struct err *err)
 			       ? err_say(err, EBUSY, "store %s: another process is writing to it",
 					 store->path)
 			       : err_set(err, errno, "lock %s", lock_path);
+	r = store_staged_finish(store->path, err);
+	if (r < 0)
+		return r;
 	dir = opendir(store->temp_path);
 	if (!dir)
 		return err_set(err, errno, "open %s", store->temp_path);

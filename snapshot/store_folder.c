@@ -15,6 +15,7 @@
 
 #include "common/hex.h"
 #include "common/io.h"
+#include "snapshot/store_staged.h"
 #include "snapshot/store_state.h"
 
 enum { DELETED_MAX = 1 << 30 };
@@ -111,40 +112,84 @@ static int by_name(const void *a, const void *b)
 	return memcmp(a, b, sizeof(struct pack_name));
 }
 
-/* The names of the packs in the folder, sorted; heap. */
-static int folder_read(struct store *store, struct pack_name **out, size_t *count, struct err *err)
+struct names {
+	struct pack_name *list;
+	size_t count, capacity;
+};
+
+/* The names of the packs in one folder. */
+static int names_add(struct names *names, const char *path, struct err *err)
 {
-	CLEANUP_FREE struct pack_name *names = NULL;
-	DIR *dir = opendir(store->packs_path);
-	size_t n = 0, capacity = 0;
+	DIR *dir = opendir(path);
 	struct dirent *e;
 	int r = 0;
 
 	if (!dir)
-		return err_set(err, errno, "open %s", store->packs_path);
+		return err_set(err, errno, "open %s", path);
 	while (r == 0 && (errno = 0, e = readdir(dir))) {
-		if (n == capacity) {
-			struct pack_name *more;
+		if (names->count == names->capacity) {
+			size_t capacity = names->capacity ? 2 * names->capacity : 256;
+			void *more = realloc(names->list, capacity * sizeof(*names->list));
 
-			capacity = capacity ? 2 * capacity : 256;
-			more = realloc(names, capacity * sizeof(*names));
 			if (!more) {
 				r = err_set(err, ENOMEM, "list packs");
 				break;
 			}
-			names = more;
+			names->list = more;
+			names->capacity = capacity;
 		}
-		n += store_folder_pack_name(e->d_name, &names[n]);
+		names->count += store_folder_pack_name(e->d_name, &names->list[names->count]);
 	}
 	if (r == 0 && errno)
-		r = err_set(err, errno, "read %s", store->packs_path);
+		r = err_set(err, errno, "read %s", path);
 	closedir(dir);
-	if (r < 0)
-		return r;
+	return r;
+}
+
+/* Sorted, each once, without those that are deleted. */
+static void names_settle(struct names *names, struct pack_name *deleted, size_t n)
+{
+	size_t kept = 0;
+
+	if (names->count)
+		qsort(names->list, names->count, sizeof(*names->list), by_name);
 	if (n)
-		qsort(names, n, sizeof(*names), by_name);
-	*out = TAKE(names);
-	*count = n;
+		qsort(deleted, n, sizeof(*deleted), by_name);
+	for (size_t i = 0; i < names->count; i++) {
+		const struct pack_name *name = &names->list[i];
+
+		if ((kept && by_name(&names->list[kept - 1], name) == 0) ||
+		    (n && bsearch(name, deleted, n, sizeof(*deleted), by_name)))
+			continue;
+		names->list[kept++] = *name;
+	}
+	names->count = kept;
+}
+
+/* The names of the store's packs, sorted; heap. */
+static int folder_read(struct store *store, struct pack_name **out, size_t *count, struct err *err)
+{
+	CLEANUP_FREE char *incoming = io_printf("%s/incoming", store->path);
+	CLEANUP_FREE struct pack_name *deleted = NULL;
+	struct names names = { 0 };
+	size_t n = 0;
+	int r;
+
+	if (!incoming)
+		return err_set(err, ENOMEM, "list packs");
+	/* A mirror in between: what is staged counts. That folder first, as packs move from it to the other. */
+	r = store_staged_pending(store->path, &deleted, &n, err);
+	if (r == 1)
+		r = names_add(&names, incoming, err);
+	if (r == 0)
+		r = names_add(&names, store->packs_path, err);
+	if (r < 0) {
+		free(names.list);
+		return r;
+	}
+	names_settle(&names, deleted, n);
+	*out = names.list;
+	*count = names.count;
 	return 0;
 }
 

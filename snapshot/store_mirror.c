@@ -13,6 +13,7 @@
 #include "common/clock.h"
 #include "common/io.h"
 #include "snapshot/store_internal.h"
+#include "snapshot/store_staged.h"
 
 enum { COPY_BYTES = 1 << 20, CONFIG_MAX = 64 << 10, COPY_TRIES = 4 };
 
@@ -25,12 +26,6 @@ struct mirror {
 	uint64_t no_delete_ms;
 	uint64_t began_ms;
 	bool incomplete; /* something that the source has could not be copied */
-};
-
-/* A pack that is staged: in DEST/incoming, whole and checked. */
-struct staged {
-	struct pack_name name;
-	bool has_others; /* manifests or notes: moved last */
 };
 
 /* ---- The mirror's folder ------------------------------------------------------------------------------------ */
@@ -154,18 +149,16 @@ static int copy_bytes(struct mirror *m, const char *from, const char *to, struct
 }
 
 /* Is every record of the pack what it should be? Return 0, -EBADMSG or -errno. */
-static int pack_check(struct store *store, const char *path, bool *has_others, struct err *err)
+static int pack_check(struct store *store, const char *path, struct err *err)
 {
 	CLEANUP_FREE uint8_t *buf = malloc(2 * CHUNK_MAX + PACK_RECORD_EXTRA);
 	CLEANUP(pack_unref) struct pack *pack = NULL;
 	int r = buf ? pack_open(&pack, path, &store->keys, store->id, err)
 		    : err_set(err, ENOMEM, "check %s", path);
 
-	*has_others = false;
 	for (uint32_t i = 0; r == 0 && i < pack->count; i++) {
 		struct chunk_encoded chunk;
 
-		*has_others |= pack->entries[i].type != PACK_CHUNK;
 		r = pack_read(pack, i, buf, &chunk, err);
 		if (r == 0)
 			r = chunk_decode(&chunk, buf + CHUNK_MAX + PACK_RECORD_EXTRA, err);
@@ -175,9 +168,8 @@ static int pack_check(struct store *store, const char *path, bool *has_others, s
 	return r;
 }
 
-/* Return 0 with *staged filled, or -EBADMSG, -ENOENT for a pack that the source cannot give. */
-static int stage(struct mirror *m, const struct pack_name *name, struct staged *staged,
-		 struct err *err)
+/* Return 0, or -EBADMSG, -ENOENT for a pack that the source cannot give. */
+static int stage(struct mirror *m, const struct pack_name *name, struct err *err)
 {
 	CLEANUP_FREE char *from = store_table_path(m->store, name);
 	CLEANUP_FREE char *part = pack_file(m->incoming, name, "part");
@@ -186,14 +178,18 @@ static int stage(struct mirror *m, const struct pack_name *name, struct staged *
 
 	if (!from || !part || !whole)
 		return err_set(err, ENOMEM, "copy a pack");
-	staged->name = *name;
-	if (access(whole, F_OK) == 0) /* by a run that was interrupted */
-		return pack_check(m->store, whole, &staged->has_others, err);
+	if (access(whole, F_OK) == 0) { /* by a run that was interrupted */
+		r = pack_check(m->store, whole, err);
+		if (r != -EBADMSG)
+			return r;
+		if (unlink(whole) < 0)
+			return err_set(err, errno, "delete %s", whole);
+	}
 	if (access(from, R_OK) != 0)
 		return -ENOENT;
 	r = copy_bytes(m, from, part, err);
 	if (r == 0)
-		r = pack_check(m->store, part, &staged->has_others, err);
+		r = pack_check(m->store, part, err);
 	if (r == 0 && rename(part, whole) < 0)
 		r = err_set(err, errno, "rename %s", part);
 	if (r < 0)
@@ -201,21 +197,6 @@ static int stage(struct mirror *m, const struct pack_name *name, struct staged *
 	if (r == 0)
 		m->result->packs_copied++;
 	return r;
-}
-
-static int move_in(struct mirror *m, const struct staged *staged, size_t n, bool others,
-		   struct err *err)
-{
-	for (size_t i = 0; i < n; i++) {
-		CLEANUP_FREE char *from = pack_file(m->incoming, &staged[i].name, "pack");
-		CLEANUP_FREE char *to = pack_file(m->packs, &staged[i].name, "pack");
-
-		if (!from || !to)
-			return err_set(err, ENOMEM, "mirror");
-		if (staged[i].has_others == others && rename(from, to) < 0)
-			return err_set(err, errno, "rename %s to %s", from, to);
-	}
-	return io_sync_folder(m->packs, err);
 }
 
 static struct pack_name *names_in_state(struct store *store, enum store_pack_state first,
@@ -248,11 +229,10 @@ static void announce(struct mirror *m, const struct pack_name *names, size_t n)
 
 /* Stage what the mirror lacks. *vanished: a pack that the source's table names is not there. */
 static int stage_all(struct mirror *m, const struct pack_name *names, size_t n,
-		     struct staged *staged, size_t *count, bool *vanished, struct err *err)
+		     bool *vanished, struct err *err)
 {
 	int r = 0;
 
-	*count = 0;
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		CLEANUP_FREE char *to = pack_file(m->packs, &names[i], "pack");
 
@@ -260,11 +240,10 @@ static int stage_all(struct mirror *m, const struct pack_name *names, size_t n,
 			return err_set(err, ENOMEM, "mirror");
 		if (access(to, F_OK) == 0)
 			continue;
-		r = stage(m, &names[i], &staged[*count], err);
+		r = stage(m, &names[i], err);
 		*vanished |= r == -ENOENT;
 		m->incomplete |= r == -EBADMSG || r == -ENOENT;
 		m->result->packs_damaged += r == -EBADMSG;
-		*count += r == 0;
 		/* Damage must not travel; what else there is should. */
 		if (r == -EBADMSG || r == -ENOENT)
 			r = 0;
@@ -272,40 +251,21 @@ static int stage_all(struct mirror *m, const struct pack_name *names, size_t n,
 	return r;
 }
 
-/* What an earlier run staged and the source has deleted since. */
-static void tidy_incoming(const struct mirror *m)
-{
-	DIR *dir = opendir(m->incoming);
-	struct dirent *e;
-
-	while (dir && (e = readdir(dir)))
-		if (e->d_name[0] != '.')
-			unlinkat(dirfd(dir), e->d_name, 0);
-	if (dir)
-		closedir(dir);
-}
-
 static int copy_once(struct mirror *m, bool *vanished, struct err *err)
 {
-	size_t n, count = 0;
+	size_t n;
 	CLEANUP_FREE struct pack_name *names =
 		names_in_state(m->store, STORE_PACK_LIVE, STORE_PACK_CONDEMNED, &n);
-	CLEANUP_FREE struct staged *staged = calloc(n + 1, sizeof(*staged));
-	int r;
 
-	if (!names || !staged)
+	if (!names)
 		return err_set(err, ENOMEM, "mirror");
 	announce(m, names, n);
 	m->incomplete = *vanished = false;
 	m->result->packs_damaged = 0;
-	r = stage_all(m, names, n, staged, &count, vanished, err);
-	/* What vanished may be in packs that are new: not one of these may arrive without what it needs. */
-	if (r < 0 || (*vanished && m->store->mode == STORE_READ))
-		return r;
-	r = move_in(m, staged, count, false, err);
-	return r == 0 ? move_in(m, staged, count, true, err) : r;
+	return stage_all(m, names, n, vanished, err);
 }
 
+/* What vanished may be in packs that are new: nothing may arrive without what it needs. */
 static int copy_packs(struct mirror *m, struct err *err)
 {
 	bool vanished = true;
@@ -319,8 +279,6 @@ static int copy_packs(struct mirror *m, struct err *err)
 	if (r == 0 && vanished && m->store->mode == STORE_READ)
 		return err_say(err, EAGAIN, "packs of %s vanish faster than they can be copied: repeat it later",
 			       m->store->path);
-	if (r == 0)
-		tidy_incoming(m);
 	return r;
 }
 
@@ -337,56 +295,73 @@ static bool old_enough(const struct mirror *m, const char *path)
 				    now - (uint64_t)st.st_ctime * 1000 > m->no_delete_ms);
 }
 
-/* The mirror's own index, if somebody had it made, names packs that are about to go: it is made again when it is needed. */
-static int index_drop(const struct mirror *m, struct err *err)
-{
-	CLEANUP_FREE char *state = io_printf("%s/index/state", m->order->dest);
-
-	if (!state)
-		return err_set(err, ENOMEM, "mirror");
-	if (unlink(state) == 0)
-		return io_sync_parent(state, err);
-	return errno == ENOENT ? 0 : err_set(err, errno, "delete %s", state);
-}
-
-/* What the source's GC deleted. A manifest goes before the note that forgets it: packs with notes in a second pass. */
-static int delete_packs(struct mirror *m, struct err *err)
-{
-	size_t n;
-	CLEANUP_FREE struct pack_name *names =
-		names_in_state(m->store, STORE_PACK_GONE, STORE_PACK_GONE, &n);
-
-	if (!names)
-		return err_set(err, ENOMEM, "mirror");
-	for (int pass = 0; pass < 2; pass++) {
-		for (size_t i = 0; i < n; i++) {
-			CLEANUP_FREE char *path = pack_file(m->packs, &names[i], "pack");
-			CLEANUP_FREE char *source = store_table_path(m->store, &names[i]);
-			bool has_others = false;
-
-			if (!path || !source)
-				return err_set(err, ENOMEM, "mirror");
-			if (access(source, F_OK) == 0 || !old_enough(m, path))
-				continue;
-			pack_check(m->store, path, &has_others, NULL);
-			if (has_others && pass == 0)
-				continue;
-			if (!m->result->packs_deleted && index_drop(m, err) < 0)
-				return -EIO;
-			if (unlink(path) < 0 && errno != ENOENT)
-				return err_set(err, errno, "delete %s", path);
-			m->result->packs_deleted++;
-		}
-	}
-	return n ? io_sync_folder(m->packs, err) : 0;
-}
-
 static bool any_damaged(struct store *store)
 {
 	size_t n = 0;
 
 	free(names_in_state(store, STORE_PACK_DAMAGED, STORE_PACK_DAMAGED, &n));
 	return n > 0;
+}
+
+/* What the source's GC deleted and the mirror still has, to the front of @names; return how many. */
+static size_t to_delete(const struct mirror *m, struct pack_name *names, size_t n)
+{
+	size_t count = 0;
+
+	/* What is damaged in the source may be in a pack here that the source's GC took it from. */
+	if (m->incomplete || any_damaged(m->store))
+		return 0;
+	for (size_t i = 0; i < n; i++) {
+		CLEANUP_FREE char *path = pack_file(m->packs, &names[i], "pack");
+		CLEANUP_FREE char *source = store_table_path(m->store, &names[i]);
+
+		if (path && source && access(source, F_OK) != 0 && old_enough(m, path))
+			names[count++] = names[i];
+	}
+	return count;
+}
+
+/* What an earlier run staged and the source has deleted since must not come in: only what the table names. */
+static int tidy_incoming(const struct mirror *m, struct err *err)
+{
+	DIR *dir = opendir(m->incoming);
+	struct dirent *e;
+	int r = 0;
+
+	if (!dir)
+		return err_set(err, errno, "open %s", m->incoming);
+	while (r == 0 && (e = readdir(dir))) {
+		CLEANUP_FREE char *source = io_printf("%s/%s", m->store->packs_path, e->d_name);
+
+		if (e->d_name[0] == '.')
+			continue;
+		if (!source)
+			r = err_set(err, ENOMEM, "mirror");
+		else if (access(source, F_OK) != 0 && unlinkat(dirfd(dir), e->d_name, 0) < 0)
+			r = err_set(err, errno, "delete %s/%s", m->incoming, e->d_name);
+	}
+	closedir(dir);
+	return r;
+}
+
+static int switch_over(struct mirror *m, struct err *err)
+{
+	size_t n;
+	CLEANUP_FREE struct pack_name *names =
+		names_in_state(m->store, STORE_PACK_GONE, STORE_PACK_GONE, &n);
+	int r;
+
+	if (!names)
+		return err_set(err, ENOMEM, "mirror");
+	r = tidy_incoming(m, err);
+	n = to_delete(m, names, n);
+	if (r == 0)
+		r = store_staged_switch(m->order->dest, names, n, err);
+	if (r == 0)
+		r = store_staged_finish(m->order->dest, err);
+	if (r == 0)
+		m->result->packs_deleted = n;
+	return r;
 }
 
 int store_mirror(struct store *store, const struct store_mirror *order,
@@ -401,10 +376,11 @@ int store_mirror(struct store *store, const struct store_mirror *order,
 	m.incoming = io_printf("%s/incoming", order->dest);
 	r = m.packs && m.incoming ? dest_open(&m, err) : err_set(err, ENOMEM, "mirror");
 	if (r == 0)
+		r = store_staged_finish(order->dest, err);
+	if (r == 0)
 		r = copy_packs(&m, err);
-	/* What is damaged in the source may be in a pack here that the source's GC took it from. */
-	if (r == 0 && !m.incomplete && !any_damaged(store))
-		r = delete_packs(&m, err);
+	if (r == 0)
+		r = switch_over(&m, err);
 	base_close(m.lock_fd);
 	free(m.packs);
 	free(m.incoming);
@@ -422,16 +398,15 @@ static int replace(struct store *store, const struct pack_name *name, const char
 	struct mirror m = { .store = store, .order = &order, .result = &result };
 	CLEANUP_FREE char *temp = pack_file(store->temp_path, name, "repair");
 	CLEANUP_FREE char *to = store_table_path(store, name);
-	bool has_others;
 	int r;
 
 	if (!temp || !to)
 		return err_set(err, ENOMEM, "repair");
-	r = pack_check(store, from, &has_others, err);
+	r = pack_check(store, from, err);
 	if (r == 0)
 		r = copy_bytes(&m, from, temp, err);
 	if (r == 0)
-		r = pack_check(store, temp, &has_others, err);
+		r = pack_check(store, temp, err);
 	if (r == 0 && rename(temp, to) < 0)
 		r = err_set(err, errno, "rename %s", temp);
 	if (r < 0) {
@@ -461,13 +436,12 @@ int store_mirror_repair(struct store *store, const char *mirror,
 		CLEANUP_FREE char *other = pack_file(packs, &names[i], "pack");
 		char text[ERR_TEXT_MAX + 128], name[PACK_NAME_TEXT_LEN];
 		struct err why = { 0 };
-		bool has_others;
-
+	
 		if (!own || !other)
 			return err_set(err, ENOMEM, "repair");
 		if (access(other, F_OK) != 0)
 			continue;
-		if (access(own, F_OK) == 0 && pack_check(store, own, &has_others, &why) != -EBADMSG)
+		if (access(own, F_OK) == 0 && pack_check(store, own, &why) != -EBADMSG)
 			continue;
 		pack_name_text(&names[i], name);
 		r = replace(store, &names[i], other, &why);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/io.h"
 #include "snapshot/store_state.h"
@@ -16,10 +17,20 @@ void store_table_tag(const struct store_domain *domain, const struct chunk_id *i
 
 char *store_table_path(const struct store *store, const struct pack_name *name)
 {
-	char text[PACK_NAME_TEXT_LEN];
+	char text[PACK_NAME_TEXT_LEN], *path, *staged;
 
 	pack_name_text(name, text);
-	return io_printf("%s/%s.pack", store->packs_path, text);
+	path = io_printf("%s/%s.pack", store->packs_path, text);
+	if (!path || store->mode == STORE_WRITE || access(path, F_OK) == 0)
+		return path;
+	/* A reader of a mirror that is in between (store_staged.h). */
+	staged = io_printf("%s/incoming/%s.pack", store->path, text);
+	if (!staged || access(staged, F_OK) != 0) {
+		free(staged);
+		return path;
+	}
+	free(path);
+	return staged;
 }
 
 /* A new row; under store->lock. NULL: out of memory. */
