@@ -16,6 +16,7 @@
 #include "hypervisor/desktop_capture.h"
 #include "hypervisor/desktop_watch.h"
 #include "hypervisor/disks.h"
+#include "hypervisor/guard.h"
 
 enum {
 	CONNECT_TIMEOUT_MS = 60000, /* QEMU opens its disks first: the NBD server may be slow */
@@ -182,6 +183,9 @@ static int bring_up(struct desktop *d, const struct desktop_start *order, struct
 	if (r < 0)
 		return r;
 	r = desktop_watch_connect(d, CONNECT_TIMEOUT_MS, err);
+	/* It begins with its processors stopped: guarded before it can run. */
+	if (r == 0 && d->lease.strict)
+		r = guard_start(d->folder, &d->record.process, err);
 	if (r == 0)
 		r = track_changes(d, err);
 	if (r == 0 && order->incoming)
@@ -272,9 +276,10 @@ int desktop_start(struct hypervisor *hypervisor, const struct desktop_start *ord
 /* Its right to run may have ended while no hypervisor ran: before anything that takes time. */
 static void fence_first(struct desktop *d)
 {
-	struct err err = {.code = 0};
+	struct err err = { .code = 0 };
 
-	if (lease_guard_fences(&d->lease, clock_now_ms()) && qmp_run(d->qmp, "stop", NULL, NULL, &err) < 0)
+	if (lease_guard_fences(&d->lease, clock_now_ms()) &&
+	    qmp_run(d->qmp, "stop", NULL, NULL, &err) < 0)
 		log_warning("%s desktop=%s", err_text(&err), d->record.desktop);
 }
 
@@ -283,7 +288,8 @@ static int give_up_qemu(struct desktop *d, int r, struct err *err)
 {
 	if (!d->lease.strict)
 		return r;
-	log_error("QEMU cannot be told anything and is ended: %s desktop=%s", err_text(err), d->record.desktop);
+	log_error("QEMU cannot be told anything and is ended: %s desktop=%s", err_text(err),
+		  d->record.desktop);
 	r = process_kill(d->pidfd, KILL_TIMEOUT_MS, err);
 	if (r < 0)
 		return r;
@@ -293,12 +299,17 @@ static int give_up_qemu(struct desktop *d, int r, struct err *err)
 	return 0;
 }
 
+/* Of another boot the pid means nothing. */
+static bool same_boot(const struct desktop *d)
+{
+	return strcmp(d->record.boot_id, d->hypervisor->boot_id) == 0;
+}
+
 static int attach_qemu(struct desktop *d, struct err *err)
 {
 	int r = PROCESS_GONE;
 
-	/* Another boot: the pid means nothing. */
-	if (strcmp(d->record.boot_id, d->hypervisor->boot_id) == 0)
+	if (same_boot(d))
 		r = process_attach(&d->record.process, &d->pidfd, err);
 	if (r == PROCESS_GONE) {
 		snprintf(d->reason, sizeof(d->reason), "its QEMU ended while no hypervisor ran");
@@ -327,21 +338,33 @@ static int load(struct desktop *d, struct err *err)
 	if (!lease)
 		return err_set(err, ENOMEM, "load %s", d->folder);
 	if (lease_guard_load(&d->lease, lease, d->hypervisor->boot_id, err) < 0) {
-		log_warning("%s: the lease counts as over desktop=%s", err_text(err), d->record.desktop);
-		d->lease = (struct lease_guard){.strict = true};
+		log_warning("%s: the lease counts as over desktop=%s", err_text(err),
+			    d->record.desktop);
+		d->lease = (struct lease_guard){ .strict = true };
 	}
 	d->facts.paused = d->record.paused;
-	return attach_qemu(d, err);
+	return 0;
 }
 
 /* `start` was never answered: nobody counts on it. */
 static int clear_away(struct desktop *d, struct err *err)
 {
-	if (strcmp(d->record.boot_id, d->hypervisor->boot_id) == 0 &&
-	    process_attach(&d->record.process, &d->pidfd, NULL) == 0)
+	if (same_boot(d) && process_attach(&d->record.process, &d->pidfd, NULL) == 0)
 		process_kill(d->pidfd, KILL_TIMEOUT_MS, NULL);
 	log_info("an unfinished start is cleared away desktop=%s", d->record.desktop);
 	return desktop_start_delete_folder(d->folder, err);
+}
+
+int desktop_start_guard(struct hypervisor *hypervisor, const char *name, struct err *err)
+{
+	CLEANUP(desktop_unref) struct desktop *d = NULL;
+	int r = desktop_new(&d, hypervisor, name, err);
+
+	if (r == 0)
+		r = load(d, err);
+	if (r < 0 || !d->record.started || !d->lease.strict || !same_boot(d))
+		return r == -ENOENT ? 0 : r;
+	return guard_start(d->folder, &d->record.process, err);
 }
 
 int desktop_start_attach(struct hypervisor *hypervisor, const char *name, struct err *err)
@@ -354,6 +377,8 @@ int desktop_start_attach(struct hypervisor *hypervisor, const char *name, struct
 	r = load(d, err);
 	if (r == -ENOENT || (r == 0 && !d->record.started))
 		return clear_away(d, err);
+	if (r == 0)
+		r = attach_qemu(d, err);
 	if (r == 0)
 		r = desktop_watch_start(d, err);
 	if (r < 0)

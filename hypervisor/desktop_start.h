@@ -32,6 +32,9 @@ int desktop_start(struct hypervisor *hypervisor, const struct desktop_start *ord
 /* Take hold of the desktop whose folder an earlier run left, and put it on the list. Return 0 or -errno. */
 int desktop_start_attach(struct hypervisor *hypervisor, const char *name, struct err *err);
 
+/* Guard the QEMU of that folder if its desktop is strict; the desktop isn't taken hold of. Return 0 or -errno. */
+int desktop_start_guard(struct hypervisor *hypervisor, const char *name, struct err *err);
+
 /* Delete a folder of ours and what is in it. Return 0 or -errno. */
 int desktop_start_delete_folder(const char *folder, struct err *err);
 

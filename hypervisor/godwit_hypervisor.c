@@ -14,10 +14,11 @@
 #include "common/clock.h"
 #include "common/io.h"
 #include "common/log.h"
+#include "hypervisor/guard.h"
 #include "hypervisor/hypervisor.h"
 #include "hypervisor/agent_socket.h"
 
-enum { EXIT_USAGE = 2, FOLDER_MODE = 0750, LOCK_WAIT_MS = 3000, LOCK_POLL_MS = 20 };
+enum { EXIT_USAGE = 2, FOLDER_MODE = 0750, LOCK_WAIT_MS = 15000, LOCK_POLL_MS = 20 };
 
 struct options {
 	const char *state, *config;
@@ -220,6 +221,8 @@ int main(int argc, char **argv)
 	struct err err = { .code = 0 };
 	sigset_t signals;
 
+	if (argc > 1 && strcmp(argv[1], "guard") == 0)
+		return guard_main(argc - 1, argv + 1);
 	parse_options(argc, argv, &options);
 	log_init("godwit-hypervisor", options.level);
 	umask(007);

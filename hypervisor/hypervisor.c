@@ -73,7 +73,9 @@ json_t *hypervisor_list(struct hypervisor *hv)
 	return array;
 }
 
-int hypervisor_attach(struct hypervisor *hv, struct err *err)
+static int each_folder(struct hypervisor *hv,
+		       int (*fn)(struct hypervisor *hv, const char *name, struct err *err),
+		       struct err *err)
 {
 	CLEANUP_FREE char *path = io_printf("%s/desktops", hv->state);
 	struct dirent *entry;
@@ -88,11 +90,19 @@ int hypervisor_attach(struct hypervisor *hv, struct err *err)
 		struct err why = { .code = 0 };
 
 		if (desktop_record_check_name(entry->d_name, NULL) == 0 &&
-		    desktop_start_attach(hv, entry->d_name, &why) < 0)
+		    fn(hv, entry->d_name, &why) < 0)
 			log_error("%s", err_text(&why));
 	}
 	closedir(dir);
 	return 0;
+}
+
+/* Taking hold of a QEMU may take its time: before, each has its guard (as a rule the one that it always had). */
+int hypervisor_attach(struct hypervisor *hv, struct err *err)
+{
+	int r = each_folder(hv, desktop_start_guard, err);
+
+	return r < 0 ? r : each_folder(hv, desktop_start_attach, err);
 }
 
 void hypervisor_detach(struct hypervisor *hv)

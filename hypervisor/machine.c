@@ -228,6 +228,7 @@ int machine_command(const struct machine_order *o, char ***out, struct err *err)
 	/* A guest that powered off keeps its QEMU, so that its disks can still be captured. */
 	option(&a, "-action", "shutdown=pause");
 	option(&a, "-qmp", "unix:%s,server=on,wait=off", MACHINE_QMP_SOCKET);
+	option(&a, "-qmp", "unix:%s,server=on,wait=off", MACHINE_GUARD_SOCKET);
 	add_identity(&a, id);
 	add_devices(&a, o, id);
 	for (size_t i = 0; i < o->disk_count; i++)

@@ -56,6 +56,7 @@ struct machine_order {
 
 /* What QEMU makes in its working directory. */
 #define MACHINE_QMP_SOCKET    "qmp.sock"
+#define MACHINE_GUARD_SOCKET  "guard.sock" /* a second control socket, for guard.h */
 #define MACHINE_NBD_SOCKET    "nbd.sock"
 #define MACHINE_MEMORY_SOCKET "memory.sock"
 #define MACHINE_SERIAL_LOG    "serial.log"

@@ -84,7 +84,7 @@ serve() {
 	rm -f "$TAP_DIR/$1.sock"
 	spawn "nbd-$1" qemu-nbd --read-only --format=raw --socket="$TAP_DIR/$1.sock" --export-name=disk0 --persistent \
 		--shared=8 "$2"
-	wait_for 10 test -S "$TAP_DIR/$1.sock"
+	wait_for 60 test -S "$TAP_DIR/$1.sock"
 }
 
 start_json() {
@@ -124,14 +124,7 @@ console_has() {
 }
 
 type_to() {
-	python3 - "$state/desktops/$1/serial.sock" "$2" <<-'END'
-		import socket, sys, time, os
-		os.chdir(os.path.dirname(sys.argv[1]))
-		s = socket.socket(socket.AF_UNIX)
-		s.connect(os.path.basename(sys.argv[1]))
-		s.sendall(sys.argv[2].encode() + b"\n")
-		time.sleep(0.3)
-	END
+	"$(dirname "${BASH_SOURCE[0]}")/serial_type.py" "$state/desktops/$1/serial.sock" "$2"
 }
 
 load_line() {

@@ -94,7 +94,7 @@ check() {
 	said=$TAP_DIR/.check
 	"$@" >"$said" 2>&1 || code=$?
 	if [ "$code" = 0 ]; then pass "$name"; else fail "$name" "exit status $code of: $*
-$(tail -n 40 "$said")"; fi
+$(uniq "$said" | tail -n 40)"; fi
 }
 
 check_not() {
@@ -103,7 +103,7 @@ check_not() {
 	said=$TAP_DIR/.check
 	"$@" >"$said" 2>&1 || code=$?
 	if [ "$code" -ge 1 ] && [ "$code" -le 125 ]; then pass "$name"; else fail "$name" "exit status $code of: $*
-$(tail -n 40 "$said")"; fi
+$(uniq "$said" | tail -n 40)"; fi
 }
 
 is() {

@@ -31,7 +31,7 @@ is "$(appliance_field .parent snapshot show "$saved")" "$good" "... of the snaps
 is "$(latest)" "$good" "... and not the newest good one"
 check "b runs on" appliance_counts b anna
 nothing_left() { ! compgen -G "$appliance_dir/a/hypervisor/orphans/*"; }
-check "then the disks leave a" appliance_wait 30 nothing_left
+check "then the disks leave a" appliance_wait 60 nothing_left
 stored=$(appliance_field .new_bytes snapshot show "$saved")
 diag "the branch's new bytes: $stored"
 check "only what differs was uploaded" test "$stored" -lt $((40 << 20))

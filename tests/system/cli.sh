@@ -149,7 +149,7 @@ import_began() {
 	stored=$(find "$TAP_DIR/server/store" -type f -printf '%s\n' | awk '{ sum += $1 } END { print sum }')
 	[ -e "$GODWIT_CONFIG_HOME/imports/big.json" ] && [ "$stored" -gt 60000000 ]
 }
-check "an import is under way" wait_for 30 import_began
+check "an import is under way" wait_for 60 import_began
 kill -INT "$importer"
 wait "$importer"
 is "$?" 130 "Ctrl-C: status 130"
@@ -197,7 +197,7 @@ beat slow
 starter=$!
 adopt "$starter"
 job_waits() { [ "$("$godwit" job list --state queued --output json | jq -r '.[0].desktop')" = anna ]; }
-check "a start waits for its endpoint" wait_for 20 job_waits
+check "a start waits for its endpoint" wait_for 60 job_waits
 job=$("$godwit" job list --state queued --output json | jq -r '.[0].id')
 kill -INT "$starter"
 wait "$starter"

@@ -24,7 +24,7 @@ qemu=$(appliance_qemu a anna)
 # A stopped server answers nothing: the upload can't end before the agent is dead.
 before=$(snapshots)
 check "a snapshot is started" start_snapshot
-check "its upload begins" appliance_wait 30 is_uploading
+check "its upload begins" appliance_wait 60 is_uploading
 kill -STOP "$appliance_server"
 check "the agent is killed" appliance_end KILL "$agent"
 kill -CONT "$appliance_server"
@@ -38,7 +38,7 @@ is "$(appliance_load run "$a")" "$run" "the desktop ran on"
 
 # Its memory takes some tenths of a second, so a QEMU that is killed when the job begins dies within the capture.
 check "a snapshot is started" start_snapshot
-check "it is being taken" appliance_wait 30 is_capturing
+check "it is being taken" appliance_wait 60 is_capturing
 check "QEMU is killed" appliance_end KILL "$qemu"
 check "the job comes to an end" appliance_wait 90 ended
 is "$(appliance_field .state job show "$job")" failed "... a bad one"

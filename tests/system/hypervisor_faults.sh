@@ -24,7 +24,7 @@ still_well() {
 	local n last
 	check "$1 runs on" state_is "$1" running
 	n=$(value_in "$(load_line "$1")" n)
-	check "... really" wait_for 10 goes_on "$1" "$n"
+	check "... really" wait_for 60 goes_on "$1" "$n"
 	last=$(load_line "$1")
 	is "$(value_in "$last" bad)/$(value_in "$last" disk_bad)" 0/0 "... and found nothing wrong"
 }
@@ -65,16 +65,16 @@ check "it ran all the time" goes_on anna "$n"
 stop "$hypervisor" KILL
 echo "strict" >"$state/desktops/anna/lease"
 check "a new hypervisor starts, the lease file is damaged" hypervisor_up
-check "the desktop is known and fenced: its lease counts as over" wait_for 10 state_is anna fenced
+check "the desktop is known and fenced: its lease counts as over" wait_for 60 state_is anna fenced
 ask '{"op":"lease","desktop":"anna","epoch":1,"ttl_ms":600000}'
-check "a renewal lets it go on" wait_for 10 state_is anna running
+check "a renewal lets it go on" wait_for 60 state_is anna running
 agent_open
 agent_say '{"op":"capture","desktop":"anna","memory":false,"hold":true}'
 is "$(state_of anna)" paused "a capture is open, the guest is held"
 stop "$hypervisor" KILL
 agent_close
 check "a new hypervisor starts" hypervisor_up
-check "the held guest goes on" wait_for 10 state_is anna running
+check "the held guest goes on" wait_for 60 state_is anna running
 still_well anna
 no_capture_left anna
 is "$output" "[] [('s1', True)]" "nothing is left of the capture, tracking records"
@@ -124,7 +124,7 @@ agent_say '{"op":"capture","desktop":"anna","memory":true,"hold":true}'
 is "$(field .parent)" s3 "and with hold"
 is "$(state_of anna)" paused "... it stays paused"
 agent_say '{"op":"capture_end","desktop":"anna","ok":false}'
-check "... until it ends without success" wait_for 10 state_is anna running
+check "... until it ends without success" wait_for 60 state_is anna running
 agent_close
 still_well anna
 stop "$hypervisor"
@@ -167,9 +167,9 @@ ask '{"op":"lease","desktop":"anna","epoch":1,"ttl_ms":1500}'
 stop "$hypervisor" KILL
 sleep 2
 check "a hypervisor comes back after its end" hypervisor_up
-check "the desktop is fenced" wait_for 5 state_is anna fenced
+check "the desktop is fenced" wait_for 60 state_is anna fenced
 ask '{"op":"lease","desktop":"anna","epoch":1,"ttl_ms":600000}'
-check "a renewal lets it go on" wait_for 10 state_is anna running
+check "a renewal lets it go on" wait_for 60 state_is anna running
 still_well anna
 
 # ---- QEMU dies in the middle of a capture
@@ -179,8 +179,8 @@ is "$(field .parent)" s1 "a capture is open"
 sleep 30 | "$hvctl" "$state/hypervisor.sock" --events >"$TAP_DIR/events" 2>/dev/null &
 sleep 0.5
 kill -KILL "$pid"
-check "a desktop without QEMU is crashed" wait_for 10 state_is anna crashed
-check "the agent is told that the capture broke" wait_for 10 grep -q '"event":"capture_broken"' "$TAP_DIR/events"
+check "a desktop without QEMU is crashed" wait_for 60 state_is anna crashed
+check "the agent is told that the capture broke" wait_for 60 grep -q '"event":"capture_broken"' "$TAP_DIR/events"
 agent_say '{"op":"capture_end","desktop":"anna","ok":true,"snapshot":"s7"}'
 like "$(field .error.code)" '^(EINVAL|EPIPE|ESRCH)$' "it cannot be ended with success"
 agent_say '{"op":"capture","desktop":"anna","memory":true,"hold":false}'
@@ -202,7 +202,7 @@ hypervisor_up
 ask '{"op":"list"}'
 like "$(field '.desktops | length')" '^[01]$' "a start that was cut short is there as a whole or not at all"
 if [ "$(field '.desktops | length')" = 1 ]; then
-	check "it is there" wait_for 5 state_is anna running
+	check "it is there" wait_for 60 state_is anna running
 	qemu_pid anna >/dev/null
 else
 	check_not "it is not there" test -e "$state/desktops/anna"
@@ -221,9 +221,9 @@ if mkdir "$state" && mount -t tmpfs -o size=64m godwit-test "$state" 2>/dev/null
 	cat /dev/zero >"$state/ballast" 2>/dev/null
 	check "it stops when its disk is full" wait_for 60 state_is carla io-error
 	# Now and then it tries again, and stands for a moment for no reason.
-	check "... and says so" wait_for 30 status_says carla 'write of disk0 failed: No space left'
+	check "... and says so" wait_for 60 status_says carla 'write of disk0 failed: No space left'
 	rm "$state/ballast"
-	check "it goes on when there is space again" wait_for 30 state_is carla running
+	check "it goes on when there is space again" wait_for 60 state_is carla running
 	still_well carla
 	ask '{"op":"discard","desktop":"carla","epoch":1}'
 	is "$output" '{}' "it can be discarded"

@@ -14,7 +14,6 @@ check "a first snapshot is taken" appliance_cli desktop snapshot anna --quiet
 console=$(appliance_console a anna)
 qemu=$(appliance_qemu a anna)
 run=$(appliance_load run "$console")
-lines=$(grep -ac . "$console")
 
 check "the hypervisor is killed" appliance_end KILL "$(appliance_hypervisor a)"
 check "... and started again" appliance_hypervisor_start a
@@ -25,16 +24,14 @@ check "the desktop counts" appliance_counts a anna
 check "the server is killed" appliance_server_stop KILL
 check "the desktop counts without it" appliance_counts a anna
 check "... and it is started again" appliance_server_start
-check "the endpoint finds it" appliance_wait 30 appliance_is online .state endpoint show a
+check "the endpoint finds it" appliance_wait 60 appliance_is online .state endpoint show a
 check "hypervisor and agent are killed together" appliance_endpoint_stop a KILL
 check "... and started again" appliance_endpoint_start a
 check "the desktop counts" appliance_counts a anna
 
 is "$(appliance_qemu a anna)" "$qemu" "it is the same QEMU"
 is "$(appliance_load run "$console")" "$run" "and the same run of its program"
-gap=$(tail -n +"$lines" "$console" | grep -ao 'gap_ms=[0-9]*' | cut -d= -f2 | sort -n | tail -n 1)
-diag "longest gap in the guest $gap ms"
-check "it never stood still" test "$gap" -lt 2000
+check_not "it never stood still" grep -qE 'desktop is (paused|fenced|io-error|crashed)' "$appliance_dir/log/a-hypervisor.log"
 is "$(appliance_field .state desktop show anna)" running "the server says that it runs"
 
 check "a second snapshot is taken" appliance_cli desktop snapshot anna --quiet

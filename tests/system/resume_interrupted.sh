@@ -24,14 +24,16 @@ check "it counts on b" appliance_counts b anna
 b=$(appliance_console b anna)
 qemu=$(appliance_qemu b anna)
 arriving() { [ "$(appliance_field .state job show "$job")" = running ]; }
+# What a machine that was too slow to look in time cannot say.
+still() { if "$2"; then pass "$1"; else skip "$1" "all of it has arrived already"; fi; }
 memory_arrives() { ! grep -q "memory is local" "$appliance_dir/log/b-agent.log"; }
 
-check "its memory is still arriving" memory_arrives
+still "its memory is still arriving" memory_arrives
 check "b's agent is killed" appliance_end KILL "$(appliance_agent b)"
 sleep 2
 appliance_agent_start b
 check "the desktop counts again" appliance_counts b anna 8
-check "its memory or disk is still arriving" arriving
+still "its memory or disk is still arriving" arriving
 check "the server is killed" appliance_server_stop KILL
 sleep 1
 check "... and started again" appliance_server_start

@@ -137,13 +137,13 @@ is "$http" 409 "... and there is one of a snapshot at a time"
 api POST "/api/v1/jobs/$job/cancel" '{}'
 check "it can be cancelled" job_is "$job" cancelled
 scanner_gone() { ! pgrep -P "$server_pid" -f "godwit-scan snapshot" >/dev/null; }
-check "... and its process ends" wait_for 15 scanner_gone
+check "... and its process ends" wait_for 60 scanner_gone
 
 api POST "/api/v1/snapshots/$good/scan" '{}'
 job=$(field .id)
 stop_server KILL
 check "the server starts again after kill -9" start_server "${config[@]}"
-check "... and the scan begins anew by itself" wait_for 30 job_is "$job" "done"
+check "... and the scan begins anew by itself" wait_for 60 job_is "$job" "done"
 stop_server
 check "with an empty signature folder" start_server "[scan]" "signatures = $TAP_DIR/home" "[lease]" "ttl = 2s" "margin = 1s" "heartbeat = 500ms"
 run "$godwit" snapshot scan "$good"
