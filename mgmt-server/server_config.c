@@ -79,6 +79,12 @@ static const struct config_key keys[] = {
 	KEY("scan", "retry", CONFIG_DURATION, scan_retry_ms, "2m",
 	    "a scan that could not finish is tried again after so long, then after twice that, "
 	    "... at most 6h"),
+	KEY("ransomware", "watch", CONFIG_BOOL, ransomware_watch, "yes",
+	    "each new snapshot is compared with the one before: were files encrypted?"),
+	KEY("ransomware", "files", CONFIG_UINT, ransomware_files, "20",
+	    "so many encrypted files are an alarm, in one snapshot or little by little"),
+	KEY("ransomware", "slack", CONFIG_UINT, ransomware_slack, "2",
+	    "so many more than usual in one snapshot are not added up"),
 	KEY("lease", "ttl", CONFIG_DURATION, lease_ttl_ms, "6s",
 	    "a desktop may run for so long after its endpoint's last heartbeat"),
 	KEY("lease", "margin", CONFIG_DURATION, lease_margin_ms, "3s",
@@ -140,6 +146,10 @@ int server_config_load(struct server_config *config, const char *path, struct er
 			"empty to use mirror or custom");
 	if (config->scan_update_ms < 60000)
 		return err_say(err, EINVAL, "[scan] update must be at least 1m");
+	if (config->ransomware_files < 5 || config->ransomware_files > 100000 ||
+	    config->ransomware_slack >= config->ransomware_files)
+		return err_say(err, EINVAL,
+			       "[ransomware] files must be 5 to 100000, slack less than files");
 	if (config->scan_retry_ms < 1000)
 		return err_say(err, EINVAL, "[scan] retry must be at least 1s");
 	if (config->connections < 16 || config->connections > 100000 ||

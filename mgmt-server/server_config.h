@@ -13,6 +13,8 @@ struct server_config {
 	char *names, *listen, *agent_listen, *agent_url, *web_root, *store, *store_key,
 		*store_domains, *store_mirror, *scan_signatures;
 	bool scan_automatic;
+	bool ransomware_watch;
+	uint64_t ransomware_files, ransomware_slack;
 	uint64_t scan_at_once, scan_nice, scan_retry_ms;
 	char *scan_mirror, *scan_custom, *scan_outdated;
 	uint64_t scan_update_ms, scan_max_age_ms, scan_upload_max;

@@ -22,6 +22,7 @@
 #include "mgmt-server/core/leases.h"
 #include "mgmt-server/core/marks.h"
 #include "mgmt-server/core/recovery.h"
+#include "mgmt-server/core/ransomware.h"
 #include "mgmt-server/core/scans.h"
 #include "mgmt-server/core/signatures.h"
 #include "mgmt-server/core/snapshots.h"
@@ -203,6 +204,8 @@ static int open_state(struct server *s, struct err *err)
 	if (r == 0)
 		r = signatures_new(&s->signatures, s, err);
 	if (r == 0)
+		r = ransomware_init(&s->ransomware, err);
+	if (r == 0)
 		r = fleet_load(s->fleet, err);
 	if (r == 0)
 		r = snapshots_adopt(s, err);
@@ -339,6 +342,7 @@ static void server_deinit(struct server *s)
 		scans_free(s->scans);
 	if (s->signatures)
 		signatures_free(s->signatures);
+	ransomware_free(s->ransomware);
 	if (s->transfer)
 		transfer_free(s->transfer);
 	if (s->auth)

@@ -61,6 +61,7 @@ void api_signatures_update(struct http_request *request);
 void api_signatures_upload(struct http_request *request); /* POST /signatures/uploads */
 void api_signatures_data(struct http_request *request);   /* POST /signatures/uploads/{id}/data */
 void api_signatures_end(struct http_request *request);    /* POST /signatures/uploads/{id}/end */
+void api_desktop_acknowledge(struct http_request *request);
 void api_notices(struct http_request *request);
 void api_notice(struct http_request *request);
 void api_notice_read(struct http_request *request);  /* POST /notices/{id}/read */

@@ -9,6 +9,7 @@
 #include "mgmt-server/core/marks.h"
 #include "mgmt-server/core/notices.h"
 #include "mgmt-server/core/objects.h"
+#include "mgmt-server/core/ransomware.h"
 
 static int list_notice(void *arg, const struct catalogue_notice *n, struct err *err)
 {
@@ -132,6 +133,11 @@ static void mark(struct http_request *request,
 
 	if (r == 0 && strlen(order.why) > 200)
 		r = err_say(&err, EINVAL, "'why' must have at most 200 bytes");
+	if (r == 0 && act == marks_clear &&
+	    (!strcmp(order.source, RANSOMWARE_SOURCE_BLOCK) ||
+	     !strcmp(order.source, RANSOMWARE_SOURCE_GOOD)))
+		r = err_say(&err, EEXIST,
+			    "an alarm keeps it: an administrator must acknowledge that first");
 	if (r == 0)
 		r = api_change(request, &change, &err);
 	if (r != 0) {

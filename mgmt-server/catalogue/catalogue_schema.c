@@ -106,11 +106,24 @@ static const char schema_4[] =
 	"ALTER TABLE desktops ADD COLUMN domain TEXT NOT NULL DEFAULT 'default';"
 	"CREATE INDEX desktops_domain ON desktops (domain);";
 
+/* disk_changes: what happened since the snapshot before, and how it was judged; alarms: open ones */
+static const char schema_5[] =
+	"CREATE TABLE disk_changes (snapshot TEXT PRIMARY KEY REFERENCES snapshots(id) "
+	"ON DELETE CASCADE, desktop TEXT NOT NULL, state TEXT NOT NULL, tries BIGINT NOT NULL, "
+	"due BIGINT NOT NULL, level TEXT NOT NULL, encrypted DOUBLE PRECISION NOT NULL, "
+	"excess DOUBLE PRECISION NOT NULL, changed_bytes BIGINT NOT NULL, ended BIGINT NOT NULL, "
+	"why TEXT NOT NULL, report TEXT NOT NULL);"
+	"CREATE INDEX disk_changes_due ON disk_changes (due) WHERE state = 'waiting';"
+	"CREATE INDEX disk_changes_desktop ON disk_changes (desktop);"
+	"CREATE TABLE alarms (desktop TEXT PRIMARY KEY REFERENCES desktops(name), "
+	"snapshot TEXT NOT NULL, good TEXT NOT NULL, since BIGINT NOT NULL, why TEXT NOT NULL);";
+
 const struct db_migration catalogue_schema[] = {
 	{ 1, "the first catalogue", schema_1 },
 	{ 2, "verdicts of offline scans", schema_2 },
 	{ 3, "pins, holds, notices, waiting scans, owners, quarantine", schema_3 },
 	{ 4, "domains of desktops", schema_4 },
+	{ 5, "what changed between snapshots, alarms", schema_5 },
 };
 
 const size_t catalogue_schema_count = ARRAY_LEN(catalogue_schema);

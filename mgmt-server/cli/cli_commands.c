@@ -63,6 +63,9 @@ static const struct cli_column desktop_record[] = {
 	COLUMN("Lease ends", "lease.until", AGO),
 	COLUMN("Epoch", "epoch", TEXT),
 	COLUMN("Job", "job", TEXT),
+	COLUMN("Alarm", "alarm.why", TEXT),
+	COLUMN("Alarm at", "alarm.snapshot", TEXT),
+	COLUMN("Last good", "alarm.last_good", TEXT),
 	COLUMN("Created", "created", TIME),
 };
 static const struct cli_column snapshot_list[] = {
@@ -87,6 +90,8 @@ static const struct cli_column snapshot_record[] = {
 	COLUMN("Verdict", "verdict", STATE),
 	COLUMN("Held", "held", TEXT),
 	COLUMN("Pinned", "pinned", TEXT),
+	COLUMN("Changes", "changes.level", TEXT),
+	COLUMN("Why", "changes.why", TEXT),
 	COLUMN("Scanned", "scan.ended", TIME),
 	COLUMN("Signatures", "scan.signature_version", TEXT),
 	COLUMN("Parent", "parent", TEXT),
@@ -264,6 +269,9 @@ static const struct cli_option pin_options[] = {
 static const struct cli_option unpin_options[] = {
 	OPTION("source", TEXT, "SOURCE", "whose pin (default: person)", .json = "source"),
 };
+static const struct cli_option acknowledge_options[] = {
+	OPTION("false-alarm", FLAG, NULL, "it was none: such changes are usual here", .json = "false_alarm"),
+};
 static const struct cli_option notice_list_options[] = {
 	DESKTOP_FILTER,
 	OPTION("unread", FLAG, NULL, "only those nobody has read", .json = "unread"),
@@ -319,6 +327,11 @@ const struct cli_command cli_commands[] = {
 	  JOB("/api/v1/desktops/%s/snapshot") },
 	{ "desktop", "move", "DESKTOP", "suspend it here, resume it there", OPTIONS(endpoint_options),
 	  JOB("/api/v1/desktops/%s/move") },
+	{ "desktop", "acknowledge", "DESKTOP", "end its ransomware alarm",
+	  "Until then nothing of the desktop is deleted. The last good snapshot stays pinned afterwards, unless\n"
+	  "it was a false alarm.",
+	  OPTIONS(acknowledge_options), .run = cli_action_show, .method = "POST",
+	  .path = "/api/v1/desktops/%s/acknowledge", .view = &desktop_record_view },
 	{ "desktop", "failover", "DESKTOP", "take it from a silent endpoint and resume it elsewhere",
 	  "What the silent endpoint did since the last snapshot is not lost: it comes back as a branch when the\n"
 	  "endpoint does.",

@@ -8,6 +8,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "mgmt-server/core/ransomware.h"
 #include "mgmt-server/core/scans.h"
 #include "mgmt-server/core/signatures.h"
 #include "mgmt-server/core/transfer.h"
@@ -555,4 +556,5 @@ void jobs_tick(struct server *s)
 	free(list.ids);
 	scans_tick(s);
 	signatures_tick(s);
+	ransomware_tick(s);
 }

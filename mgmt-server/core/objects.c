@@ -6,6 +6,7 @@
 #include "common/clock.h"
 #include "mgmt-server/core/fleet.h"
 #include "mgmt-server/core/marks.h"
+#include "mgmt-server/core/ransomware.h"
 #include "mgmt-server/core/scan_queue.h"
 
 json_t *objects_time(uint64_t wall_ms)
@@ -165,6 +166,8 @@ json_t *objects_desktop(struct server *s, struct db_conn *c, const struct catalo
 		objects_text(job_id), "note", row->note, "created", objects_time(row->created_ms));
 	if (has_job)
 		catalogue_job_deinit(&job);
+	if (object)
+		ransomware_show_alarm(c, row->name, object);
 	return object;
 }
 
@@ -198,6 +201,7 @@ json_t *objects_snapshot(struct db_conn *c, const struct catalogue_snapshot *s)
 	if (object) {
 		marks_show(c, s->id, object);
 		scan_queue_show(c, s->id, object);
+		ransomware_show_changes(c, s->id, object);
 	}
 	return object;
 }

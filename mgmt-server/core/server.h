@@ -31,6 +31,7 @@ struct server {
 	struct scans *scans;
 	struct signatures *signatures;
 	struct upkeep *upkeep;
+	struct ransomware *ransomware;
 	char *ca_pem, *ca_key_pem, *cert_pem, *key_pem;
 	char ca_fingerprint[PKI_FINGERPRINT_LEN];
 	char *ui_url, *agent_url;

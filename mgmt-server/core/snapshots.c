@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "mgmt-server/core/leases.h"
 #include "mgmt-server/core/recovery.h"
+#include "mgmt-server/core/ransomware.h"
 #include "mgmt-server/core/scan_queue.h"
 
 static const char *const kind_names[] = {
@@ -92,6 +93,8 @@ int snapshots_enter(struct change *change, const struct manifest *m,
 		r = catalogue_upload_committed(change->db, m->id, err);
 	if (r == 0)
 		r = scan_queue_new(change, m->id, err);
+	if (r == 0)
+		r = ransomware_new(change, m->desktop, m->id, row.branch ? "" : m->parent, err);
 	change_touch(change, CHANGE_SNAPSHOT, m->id);
 	change_touch(change, CHANGE_DESKTOP, m->desktop);
 	return r;

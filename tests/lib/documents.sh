@@ -35,7 +35,7 @@ documents_in_place() {
 		openssl enc -aes-256-ctr -nosalt -pass pass:x -pbkdf2 -iter 1 -in "$file" -out "$1/../cipher" 2>/dev/null
 		dd if="$1/../cipher" of="$file" conv=notrunc status=none
 		mv "$file" "$file.locked"
-	done < <(documents_all "$1" | grep -v '\.locked$' | head -n "$2")
+	done < <(documents_all "$1" | grep -v '\.locked$\|\.q[0-9]*$' | head -n "$2")
 }
 
 documents_copied() {
@@ -87,4 +87,12 @@ documents_upgraded() {
 		cp "$file" "$1/bin/new" && mv "$1/bin/new" "$1/bin/program$((i++))"
 	done <"$1/../programs"
 	tar -C "$1" -cf - bin | xz -0 >"$1/bin.deb"
+}
+
+# documents_rename FOLDER SUFFIX: take that suffix away and put another, different one on each file.
+documents_rename() {
+	local file n=0
+	while read -r file; do
+		mv "$file" "${file%"$2"}.q$((n++))$RANDOM"
+	done < <(find "$1" -name "*$2")
 }
