@@ -11,6 +11,7 @@
 #include "common/base.h"
 #include "common/io.h"
 #include "common/json.h"
+#include "mgmt-server/scan/scan_ask.h"
 #include "mgmt-server/scan/scan_image.h"
 #include "mgmt-server/scan/scan_memo.h"
 #include "mgmt-server/scan/scan_report.h"
@@ -39,6 +40,18 @@ static const char help[] =
 	"  godwit-scan list FILE [--output jsonl] [--deleted]\n"
 	"      Every file: SHA-256, size, partition, path, stream. Nothing is scanned.\n"
 	"\n"
+	"  godwit-scan rescan STORE --state FOLDER --signatures FOLDER [--key FILE] [--progress]\n"
+	"      Other signatures: scan each different content of all snapshots in the state once, "
+	"and "
+	"print every snapshot's verdict.\n"
+	"  godwit-scan hunt --state FOLDER --sha256 HASH ... | --list FILE | --yara FILE --store "
+	"STORE "
+	"[--key FILE]\n"
+	"      Which desktops held these contents, when and where? Hashes are looked up; rules are "
+	"tried "
+	"on each different content once.\n"
+	"  godwit-scan files SNAPSHOT --state FOLDER\n"
+	"      Every file of a snapshot that was scanned with this state, as list prints them.\n"
 	"  godwit-scan signatures FOLDER [--quick]\n"
 	"      Try a folder of signatures: the engine loads them in its sandbox and must find its "
 	"canaries.\n"
@@ -346,6 +359,8 @@ int main(int argc, char **argv)
 	struct err err = { 0 };
 	int r;
 
+	if (scan_ask_wanted(argc, argv))
+		return scan_ask_main(argc, argv);
 	if (scan_signatures_wanted(argc, argv))
 		return scan_signatures_main(argc, argv);
 	r = parse(argc, argv, &options);

@@ -28,8 +28,8 @@ $(eval $(call scan_reader,godwit-scan-vm,,scan-vm,))
 $(eval $(call scan_reader,godwit-scan-fat,reader_fat,,tsk))
 $(eval $(call scan_reader,godwit-scan-ntfs,reader_ntfs ntfs_volume ntfs_mft,,libfsntfs libbfio))
 $(eval $(call program,godwit-scan-engine,$(addprefix $(scan)/,engine.c engine_worker.c engine_canary.c),scan snapshot common,libclamav zlib))
-$(eval $(call program,godwit-scan,$(addprefix $(scan)/,godwit_scan.c scan_report.c scan_image.c scan_snapshot.c scan_memo.c nbd_child.c \
-	scan_signatures.c watch.c),scan-run scan snapshot common,jansson zlib))
+$(eval $(call program,godwit-scan,$(addprefix $(scan)/,godwit_scan.c scan_report.c scan_image.c scan_snapshot.c scan_memo.c \
+	scan_rescan.c scan_hunt.c scan_ask.c nbd_child.c scan_signatures.c watch.c),scan-run scan snapshot common,jansson zlib))
 
 # The micro-VM for file systems that need the kernel. It downloads Debian's kernel, so plain `make` does not build it.
 .PHONY: scan-vm

@@ -240,12 +240,11 @@ static int enter_all(struct commit *c, const struct scan_index_sums *sums)
 {
 	int r = enter_desktop(c);
 
-	if (r == 0)
-		r = db_number(c->db, &c->next_place, "SELECT COALESCE(MAX(id), 0) + 1 FROM places",
-			      DB_NO_VALUES, c->err);
-	if (r < 0 || r == LATE)
+	if (r)
 		return r;
-	r = 0;
+	r = db_number(c->db, &c->next_place, "SELECT COALESCE(MAX(id), 0) + 1 FROM places",
+		      DB_NO_VALUES, c->err);
+	r = r < 0 ? r : 0;
 	for (struct scan_index_part *p = c->index->parts; r == 0 && p; p = p->next)
 		r = enter_part(c, p);
 	if (r == 0)

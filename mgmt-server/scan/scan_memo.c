@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "common/io.h"
+#include "mgmt-server/scan/engine_client.h"
 #include "mgmt-server/scan/signature_set.h"
 
 int scan_memo_open(struct scan_memo_file *f, struct scan_state *state, const char *signatures,
@@ -21,10 +22,17 @@ int scan_memo_open(struct scan_memo_file *f, struct scan_state *state, const cha
 	return r;
 }
 
-void scan_memo_close(struct scan_memo_file *f)
+static void end_index(struct scan_memo_file *f)
 {
 	scan_index_end(f->memo.index);
 	f->memo.index = NULL;
+}
+
+void scan_memo_close(struct scan_memo_file *f)
+{
+	end_index(f);
+	engine_client_stop(f->memo.engine);
+	f->memo.engine = NULL;
 }
 
 static int begin(struct scan_memo_file *f, const struct scan_snapshot *snapshot,
@@ -39,7 +47,7 @@ static int begin(struct scan_memo_file *f, const struct scan_snapshot *snapshot,
 						.wanted = wanted,
 						.wanted_count = count };
 
-	scan_memo_close(f);
+	end_index(f);
 	return scan_index_begin(&f->memo.index, &order, err);
 }
 

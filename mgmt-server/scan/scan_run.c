@@ -380,7 +380,11 @@ static void prepare_engine(struct scan *s)
 {
 	const struct scan_memo *memo = s->order->memo;
 
-	if (!memo || !memo->set->loaded) {
+	if (memo && memo->engine) {
+		s->engine = memo->engine;
+		s->engine_tried = true;
+	}
+	if (!memo || !memo->set->loaded || memo->keeps_engine) {
 		scan_engine(s);
 		return;
 	}
@@ -426,7 +430,10 @@ int scan_run(const struct scan_order *order, struct scan_result *result, struct 
 	/* A child dies with the thread that started it, and that may be one of the pool's. */
 	if (s.pool)
 		task_pool_wait(s.pool, NULL);
-	engine_client_stop(s.engine);
+	if (order->memo && order->memo->keeps_engine)
+		order->memo->engine = s.engine;
+	else
+		engine_client_stop(s.engine);
 	task_pool_free(s.pool);
 	if (r == 0 && order->memo && !(order->cancel && atomic_load(order->cancel)) &&
 	    write_down(&s, &unwritten) < 0)

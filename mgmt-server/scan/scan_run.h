@@ -14,6 +14,7 @@
 struct scan_state;
 struct scan_state_set;
 struct scan_index;
+struct engine_client;
 
 enum scan_verdict { SCAN_CLEAN, SCAN_INFECTED, SCAN_INCOMPLETE };
 
@@ -44,6 +45,8 @@ struct scan_memo {
 	struct scan_state_set *set; /* `loaded` is set when an engine has loaded it */
 	const char *version;        /* of the signatures (signature_set.h) */
 	struct scan_index *index;   /* NULL: verdicts only */
+	bool keeps_engine; /* several scans with one: it stays in `engine`, for scan_memo_close */
+	struct engine_client *engine;
 };
 
 struct scan_order {
@@ -51,7 +54,7 @@ struct scan_order {
 	size_t volume_count;
 	const char *signatures; /* folder; NULL: list only */
 	/* What earlier scans found out, and where this one's goes; NULL: it begins and ends with nothing. */
-	const struct scan_memo *memo;
+	struct scan_memo *memo;
 	bool deleted;        /* report deleted files too */
 	unsigned workers;    /* 0: one per processor */
 	const char *libexec; /* where the readers and the engine are */

@@ -1,0 +1,322 @@
+#include "mgmt-server/scan/scan_hunt.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/json.h"
+#include "mgmt-server/scan/scan_report.h"
+
+enum { FINDINGS_MAX = 1000, REASONS_MAX = 100, PLACES_MAX = 100000, ID_MAX = 64 };
+
+static void set_text(json_t *object, const char *key, const char *bytes)
+{
+	CLEANUP_FREE char *text = scan_report_text(bytes);
+
+	json_object_set_new(object, key, text ? json_string(text) : json_null());
+}
+
+/* ---- hits ---- */
+
+struct hits {
+	struct scan_state *state;
+	json_t *items;
+	uint64_t *more;
+	json_t *found; /* hits whose snapshots are not looked up yet */
+};
+
+static int place_found(void *arg, const struct db_row *row, struct err *err)
+{
+	struct hits *h = arg;
+	json_t *hit;
+
+	(void)err;
+	if (json_array_size(h->found) >= PLACES_MAX) {
+		(*h->more)++;
+		return 0;
+	}
+	hit = json_object();
+	json_object_set_new(hit, "desktop", json_string(db_column_text(row, 0)));
+	set_text(hit, "volume", db_column_text(row, 1));
+	set_text(hit, "partition", db_column_text(row, 2));
+	set_text(hit, "path", db_column_text(row, 3));
+	set_text(hit, "stream", db_column_text(row, 4));
+	json_object_set_new(hit, "sha256", json_string(db_column_text(row, 5)));
+	json_object_set_new(hit, "size", json_integer((json_int_t)db_column_int(row, 6)));
+	json_object_set_new(hit, "signature",
+			    db_column_null(row, 7) ? json_null()
+						   : json_string(db_column_text(row, 7)));
+	/* Numbers of our own, for the second step. */
+	json_object_set_new(hit, "_desktop", json_integer((json_int_t)db_column_int(row, 8)));
+	json_object_set_new(hit, "_first", json_integer((json_int_t)db_column_int(row, 9)));
+	json_object_set_new(hit, "_last", json_integer((json_int_t)db_column_int(row, 10)));
+	json_array_append_new(h->found, hit);
+	return 0;
+}
+
+static int snapshot_found(void *arg, const struct db_row *row, struct err *err)
+{
+	json_t *list = arg;
+
+	(void)err;
+	json_array_append_new(list, json_pack("{ss sI}", "id", db_column_text(row, 0), "created",
+					      (json_int_t)db_column_int(row, 1)));
+	return 0;
+}
+
+static uint64_t take_number(json_t *hit, const char *key)
+{
+	uint64_t number = (uint64_t)json_integer_value(json_object_get(hit, key));
+
+	json_object_del(hit, key);
+	return number;
+}
+
+/* Which snapshots? A place that is in none any more is no hit. */
+static int add_snapshots(struct db_conn *c, struct hits *h, json_t *hit, struct err *err)
+{
+	uint64_t desktop = take_number(hit, "_desktop"), first = take_number(hit, "_first"),
+		 last = take_number(hit, "_last");
+	CLEANUP(json_decref) json_t *list = json_array();
+	size_t count;
+	int r = db_each(
+		c, snapshot_found, list,
+		"SELECT id, created FROM snapshots WHERE desktop = $1 AND seq BETWEEN $2 AND $3 "
+		"ORDER BY created, id",
+		DB_VALUES(db_i(desktop), db_i(first), db_i(last)), err);
+
+	count = json_array_size(list);
+	if (r < 0 || !count)
+		return r < 0 ? r : 0;
+	if (json_array_size(h->items) >= SCAN_HUNT_HITS_MAX) {
+		(*h->more)++;
+		return 0;
+	}
+	json_object_set_new(hit, "snapshot_count", json_integer((json_int_t)count));
+	json_object_set(hit, "first", json_array_get(list, 0));
+	json_object_set(hit, "last", json_array_get(list, count - 1));
+	while (json_array_size(list) > SCAN_HUNT_SNAPSHOTS_MAX)
+		json_array_remove(list, json_array_size(list) - 1);
+	json_object_set(hit, "snapshots", list);
+	json_array_append(h->items, hit);
+	return 0;
+}
+
+#define PLACE_COLUMNS "d.name, q.volume, q.name, p.path, p.stream, c.sha256, c.size, "
+#define PLACE_TABLES                                                                               \
+	", d.id, p.first, COALESCE(p.last, d.seq) FROM places p JOIN contents c ON c.id = "        \
+	"p.content "                                                                               \
+	"JOIN partitions q ON q.id = p.partition_id JOIN desktops d ON d.id = q.desktop "
+
+static int hunt(struct hits *h, const char *sql, const struct db_value *values, size_t n,
+		struct err *err)
+{
+	struct db_conn *c = db_read(scan_state_db(h->state));
+	json_t *hit;
+	size_t i;
+	int r;
+
+	h->found = json_array();
+	r = h->found ? db_each(c, place_found, h, sql, values, n, err)
+		     : err_set(err, ENOMEM, "hunt");
+	json_array_foreach (h->found, i, hit) {
+		if (r >= 0)
+			r = add_snapshots(c, h, hit, err);
+	}
+	json_decref(h->found);
+	db_read_end(c);
+	return r < 0 ? r : 0;
+}
+
+int scan_hunt_hash(struct scan_state *state, const char *sha256, json_t *hits, uint64_t *more,
+		   struct err *err)
+{
+	struct hits h = { .state = state, .items = hits, .more = more };
+
+	return hunt(&h,
+		    "SELECT " PLACE_COLUMNS "NULL" PLACE_TABLES
+		    "WHERE c.sha256 = $1 ORDER BY d.name, p.first, p.path",
+		    DB_VALUES(db_t(sha256)), err);
+}
+
+int scan_hunt_set(struct scan_state *state, uint64_t set, json_t *hits, uint64_t *more,
+		  struct err *err)
+{
+	struct hits h = { .state = state, .items = hits, .more = more };
+
+	return hunt(
+		&h,
+		"SELECT " PLACE_COLUMNS "v.text" PLACE_TABLES
+		"JOIN verdicts v ON v.content = p.content WHERE v.set_id = $1 AND v.verdict <> 0 "
+		"AND v.verdict = 1 ORDER BY d.name, p.first, p.path",
+		DB_VALUES(db_i(set)), err);
+}
+
+/* ---- verdicts ---- */
+
+struct judged {
+	json_t *findings, *reasons;
+	uint64_t more_findings, more_reasons;
+};
+
+static int bad_found(void *arg, const struct db_row *row, struct err *err)
+{
+	struct judged *j = arg;
+	bool infected = db_column_int(row, 5) == ENGINE_INFECTED;
+	json_t *list = infected ? j->findings : j->reasons;
+
+	(void)err;
+	if (json_array_size(list) >= (infected ? FINDINGS_MAX : REASONS_MAX)) {
+		(*(infected ? &j->more_findings : &j->more_reasons))++;
+		return 0;
+	}
+	if (infected) {
+		static const char *const keys[] = { "volume", "partition", "path", "stream",
+						    "signature" };
+		json_t *item = json_object();
+
+		for (int i = 0; i < (int)ARRAY_LEN(keys); i++)
+			set_text(item, keys[i], db_column_text(row, i));
+		json_array_append_new(list, item);
+	} else {
+		CLEANUP_FREE char *path = scan_report_text(db_column_text(row, 2));
+		CLEANUP_FREE char *stream = scan_report_text(db_column_text(row, 3));
+
+		json_array_append_new(
+			list, json_sprintf("unfinished: %s %s %s%s%s: %s", db_column_text(row, 0),
+					   db_column_text(row, 1), path ? path : "?",
+					   stream && stream[0] ? ":" : "", stream ? stream : "",
+					   db_column_text(row, 4)));
+	}
+	return 0;
+}
+
+static json_t *parsed(const char *text)
+{
+	json_t *value = NULL;
+
+	return json_parse(&value, text, strlen(text), "the scan state", NULL) < 0 ? json_array()
+										  : value;
+}
+
+struct judging {
+	json_t *list;
+};
+
+static int snapshot_seen(void *arg, const struct db_row *row, struct err *err)
+{
+	struct judging *j = arg;
+	json_t *item = json_pack(
+		"{ss sI sI sI sI so sI so}", "snapshot", db_column_text(row, 0), "_desktop",
+		(json_int_t)db_column_int(row, 1), "_seq", (json_int_t)db_column_int(row, 2),
+		"files", (json_int_t)db_column_int(row, 3), "bytes",
+		(json_int_t)db_column_int(row, 4), "reasons", parsed(db_column_text(row, 5)),
+		"more_reasons", (json_int_t)db_column_int(row, 6), "findings",
+		parsed(db_column_text(row, 7)));
+
+	return item && json_array_append_new(j->list, item) == 0
+		       ? 0
+		       : err_set(err, ENOMEM, "judge the snapshots");
+}
+
+static int judge(struct db_conn *c, uint64_t set, json_t *item, struct err *err)
+{
+	uint64_t desktop = take_number(item, "_desktop"), seq = take_number(item, "_seq");
+	struct judged j = { .findings = json_object_get(item, "findings"),
+			    .reasons = json_object_get(item, "reasons"),
+			    .more_reasons = (uint64_t)json_integer_value(
+				    json_object_get(item, "more_reasons")) };
+	const char *verdict = "clean";
+	int r = db_each(
+		c, bad_found, &j,
+		"SELECT q.volume, q.name, p.path, p.stream, v.text, v.verdict FROM verdicts v "
+		"JOIN places p ON p.content = v.content JOIN partitions q ON q.id = p.partition_id "
+		"WHERE v.set_id = $1 AND v.verdict <> 0 AND q.desktop = $2 AND p.first <= $3 "
+		"AND (p.last IS NULL OR p.last >= $3) ORDER BY p.path",
+		DB_VALUES(db_i(set), db_i(desktop), db_i(seq)), err);
+
+	if (json_array_size(j.findings))
+		verdict = "infected";
+	else if (json_array_size(j.reasons) || j.more_reasons)
+		verdict = "incomplete";
+	json_object_set_new(item, "verdict", json_string(verdict));
+	json_object_set_new(item, "more_findings", json_integer((json_int_t)j.more_findings));
+	json_object_set_new(item, "more_reasons", json_integer((json_int_t)j.more_reasons));
+	return r < 0 ? r : 0;
+}
+
+int scan_hunt_verdicts(struct scan_state *state, uint64_t set, json_t *verdicts, struct err *err)
+{
+	struct db_conn *c = db_read(scan_state_db(state));
+	struct judging judging = { verdicts };
+	json_t *item;
+	size_t i;
+	int r = db_each(c, snapshot_seen, &judging,
+			"SELECT id, desktop, seq, files, bytes, reasons, more_reasons, memory FROM "
+			"snapshots "
+			"ORDER BY id",
+			DB_NO_VALUES, err);
+
+	json_array_foreach (verdicts, i, item) {
+		if (r >= 0)
+			r = judge(c, set, item, err);
+	}
+	db_read_end(c);
+	return r < 0 ? r : 0;
+}
+
+/* ---- the files of a snapshot ---- */
+
+static int file_seen(void *arg, const struct db_row *row, struct err *err)
+{
+	CLEANUP(json_decref) json_t *item = json_object();
+	CLEANUP_FREE char *line = NULL;
+
+	(void)arg, (void)err;
+	set_text(item, "volume", db_column_text(row, 0));
+	set_text(item, "partition", db_column_text(row, 1));
+	set_text(item, "path", db_column_text(row, 2));
+	set_text(item, "stream", db_column_text(row, 3));
+	json_object_set_new(item, "size", json_integer((json_int_t)db_column_int(row, 4)));
+	json_object_set_new(item, "sha256", json_string(db_column_text(row, 5)));
+	line = json_text(item);
+	puts(line ? line : "null");
+	return 0;
+}
+
+struct which {
+	uint64_t desktop, seq;
+};
+
+static int which_seen(void *arg, const struct db_row *row, struct err *err)
+{
+	struct which *w = arg;
+
+	(void)err;
+	*w = (struct which){ db_column_int(row, 0), db_column_int(row, 1) };
+	return DB_STOP;
+}
+
+int scan_hunt_files(struct scan_state *state, const char *snapshot, struct err *err)
+{
+	struct db_conn *c = db_read(scan_state_db(state));
+	struct which w = { 0 };
+	int r = db_each(c, which_seen, &w, "SELECT desktop, seq FROM snapshots WHERE id = $1",
+			DB_VALUES(db_t(snapshot)), err);
+
+	if (r == 0)
+		r = err_say(err, ENOENT, "snapshot %s was not scanned with this state", snapshot);
+	if (r > 0)
+		r = db_each(
+			c, file_seen, NULL,
+			"SELECT q.volume, q.name, p.path, p.stream, c.size, c.sha256 FROM places p "
+			"JOIN partitions q ON q.id = p.partition_id JOIN contents c ON c.id = "
+			"p.content "
+			"WHERE q.desktop = $1 AND p.first <= $2 AND (p.last IS NULL OR p.last >= "
+			"$2) "
+			"ORDER BY q.volume, q.name, p.path, p.stream",
+			DB_VALUES(db_i(w.desktop), db_i(w.seq)), err);
+	db_read_end(c);
+	return r < 0 ? r : 0;
+}
