@@ -22,9 +22,12 @@ const ADVICE = {
 	empty: "It has no disk yet. Import an image to fill it.",
 };
 
+const alarmText = ({ name, alarm }) => `This looks like ransomware: ${alarm.why}. The last good snapshot is ${alarm.last_good ?? "gone"}; nothing is deleted until an administrator acknowledges it (godwit desktop acknowledge ${name}).`;
+
 function advice(desktop) {
-	const text = [desktop.note && store.desktopTrouble(desktop) ? format.capital(desktop.note) + "." : null, ADVICE[desktop.state]].filter(Boolean).join(" ");
-	return text ? h("div", { class: `banner ${store.desktopTrouble(desktop) ? "bad" : ""}`, key: "advice" }, icon("warning"), h("p", null, text)) : null;
+	const bad = store.desktopTrouble(desktop) || desktop.alarm;
+	const text = [desktop.alarm ? alarmText(desktop) : null, desktop.note && store.desktopTrouble(desktop) ? format.capital(desktop.note) + "." : null, ADVICE[desktop.state]].filter(Boolean).join(" ");
+	return text ? h("div", { class: `banner ${bad ? "bad" : ""}`, key: "advice" }, icon("warning"), h("p", null, text)) : null;
 }
 
 function resumeButtons(snapshot, desktop) {
@@ -90,7 +93,7 @@ export const desktop = {
 		const ended = jobs.filter((job) => !store.jobIsActive(job)).slice(0, SHOWN_JOBS);
 		return h("div", null,
 			heading({ title: name, up: UP, actions: actionsBar(it),
-				note: [badge(it.state), it.endpoint ? h("span", null, "on ", endpointLink(it.endpoint)) : null] }),
+				note: [badge(it.state), it.alarm ? badge("ransomware alarm", "bad") : null, it.endpoint ? h("span", null, "on ", endpointLink(it.endpoint)) : null] }),
 			advice(it),
 			active.length ? h("ul", { class: "active-jobs", key: "active" }, active.map(activeJob)) : null,
 			h("div", { class: "columns", key: "columns" },
