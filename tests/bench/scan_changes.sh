@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# tests/bench/scan_changes.sh BUILD: what the watch for ransomware costs for each incremental: CPU seconds of `godwit-scan
+# changes` over many small files, when little changed, when nothing that is random did, and after an attack.
+#
+#   SCAN_FILES   small files (default 70000)
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+build=$(realpath "${1:-build/release}")
+: "${SCAN_FILES:=70000}"
+dir=$(mktemp -d "${TMPDIR:-/tmp}/godwit-bench-changes.XXXXXX")
+trap 'mountpoint -q "$dir/mnt" && umount "$dir/mnt"; rm -rf "$dir"' EXIT
+cd "$dir"
+mkdir mnt tree
+python3 - "$SCAN_FILES" <<'END'
+import os, sys
+for i in range(int(sys.argv[1])):
+    if i % 1000 == 0:
+        os.makedirs("tree/%03d" % (i // 1000), exist_ok=True)
+    with open("tree/%03d/%d.txt" % (i // 1000, i), "w") as f:
+        f.write("line %d of a file that somebody wrote\n" % i * (10 + i % 200))
+END
+truncate -s $((SCAN_FILES * 12 / 1000 + 200))M disk
+mkfs.ext4 -q -F -N $((SCAN_FILES + 10000)) -d tree disk
+"$build/bin/godwit-store" init st >/dev/null
+put() { "$build/bin/godwit-store" put st --desktop d --volume disk0=disk ${1:+--parent "$1"} --output json | jq -r .snapshot; }
+base=$(put "")
+measure() {
+	local TIMEFORMAT='%U %S' snapshot cpu
+	snapshot=$(put "$base")
+	cpu=$({ time "$build/bin/godwit-scan" changes st "$snapshot" >out; } 2>&1 | awk '{ print $1 + $2 }')
+	echo "$1: $cpu CPU-s; $(jq -r '"\(.changed_bytes / 1048576 | floor) MiB changed, \(.files) files walked, \(.changed_files) looked at, \(.encrypted_wholly + .encrypted_partly) encrypted"' out)"
+}
+cp disk keep
+mount -o loop disk mnt
+for i in {1..44}; do echo "an edit" >>"mnt/000/$((i * 20)).txt"; done
+umount mnt
+measure "44 texts edited"
+mount -o loop disk mnt
+head -c 20M /dev/urandom >mnt/new.bin
+umount mnt
+measure "and 20 MiB of random bytes"
+cp keep disk
+mount -o loop disk mnt
+find mnt/00* -name '*.txt' | while read -r file; do
+	openssl enc -aes-256-ctr -nosalt -pass pass:x -pbkdf2 -iter 1 -in "$file" -out "$file.locked" 2>/dev/null && rm "$file"
+done
+umount mnt
+measure "up to 10,000 files encrypted"
