@@ -21,6 +21,7 @@
 #include "mgmt-server/core/identity.h"
 #include "mgmt-server/core/leases.h"
 #include "mgmt-server/core/marks.h"
+#include "mgmt-server/core/mends.h"
 #include "mgmt-server/core/recovery.h"
 #include "mgmt-server/core/ransomware.h"
 #include "mgmt-server/core/scans.h"
@@ -202,6 +203,8 @@ static int open_state(struct server *s, struct err *err)
 	if (r == 0)
 		r = scans_new(&s->scans, s, err);
 	if (r == 0)
+		r = mends_new(&s->mends, s, err);
+	if (r == 0)
 		r = signatures_new(&s->signatures, s, err);
 	if (r == 0)
 		r = ransomware_init(&s->ransomware, err);
@@ -340,6 +343,7 @@ static void server_deinit(struct server *s)
 		upkeep_free(s->upkeep);
 	if (s->scans)
 		scans_free(s->scans);
+	mends_free(s->mends);
 	if (s->signatures)
 		signatures_free(s->signatures);
 	ransomware_free(s->ransomware);

@@ -12,7 +12,7 @@
 enum { VERSION = 1, SIZE_BITS = 56 }; /* larger volumes than 2^56 bytes are refused */
 
 static const char *const kind_names[] = {
-	[MANIFEST_IMPORT] = "import", [MANIFEST_COLD] = "cold", [MANIFEST_LIVE] = "live"
+	[MANIFEST_IMPORT] = "import", [MANIFEST_COLD] = "cold", [MANIFEST_LIVE] = "live", [MANIFEST_MENDED] = "mended"
 };
 static const char *const volume_kind_names[] = {
 	[VOLUME_DISK] = "disk", [VOLUME_RAM] = "ram", [VOLUME_BLOB] = "blob"

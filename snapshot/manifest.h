@@ -18,6 +18,7 @@ enum manifest_kind {
 	MANIFEST_IMPORT, /* an image that somebody brought */
 	MANIFEST_COLD,   /* disks of a desktop that was off */
 	MANIFEST_LIVE,   /* disks, memory and devices of one instant */
+	MANIFEST_MENDED, /* the disks of another snapshot, but for a file that was infected there */
 };
 
 struct manifest {

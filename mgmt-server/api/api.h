@@ -54,6 +54,7 @@ void api_desktop_action(struct http_request *request); /* POST /desktops/{name}/
 void api_snapshots(struct http_request *request);
 void api_snapshot(struct http_request *request);
 void api_snapshot_scan(struct http_request *request); /* POST /snapshots/{id}/scan */
+void api_snapshot_mend(struct http_request *request); /* POST /snapshots/{id}/mend */
 void api_snapshot_pin(struct http_request *request);  /* POST /snapshots/{id}/pin */
 void api_snapshot_unpin(struct http_request *request);
 void api_signatures(struct http_request *request);

@@ -51,6 +51,7 @@ const struct http_route routes_people[] = {
 	{ "GET", API "/snapshots", ROUTE_AUDITOR, api_snapshots, 0, 0 },
 	{ "GET", API "/snapshots/{id}", ROUTE_AUDITOR, api_snapshot, 0, 0 },
 	{ "POST", API "/snapshots/{id}/scan", ROUTE_OPERATOR, api_snapshot_scan, FORM, 0 },
+	{ "POST", API "/snapshots/{id}/mend", ROUTE_OPERATOR, api_snapshot_mend, FORM, 0 },
 	{ "POST", API "/snapshots/{id}/pin", ROUTE_OPERATOR, api_snapshot_pin, FORM, 0 },
 	{ "POST", API "/snapshots/{id}/unpin", ROUTE_OPERATOR, api_snapshot_unpin, FORM, 0 },
 	{ "GET", API "/signatures", ROUTE_AUDITOR, api_signatures, 0, 0 },

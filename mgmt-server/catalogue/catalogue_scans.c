@@ -86,3 +86,14 @@ int catalogue_scan_newest_good(struct db_conn *c, const char *desktop, catalogue
 		return r < 0 ? r : CATALOGUE_NONE;
 	return catalogue_snapshot_get(c, desktop, id, fn, arg, err);
 }
+
+int catalogue_scan_last_clean(struct db_conn *c, const char *snapshot, char *id, struct err *err)
+{
+	int r = db_each(c, take_id, id,
+			"SELECT s.id FROM snapshots s JOIN snapshots b ON b.desktop = s.desktop "
+			"WHERE b.id = $1 AND s.verdict = 'clean' AND s.seq < b.seq "
+			"ORDER BY s.seq DESC LIMIT 1",
+			DB_VALUES(db_t(snapshot)), err);
+
+	return r < 0 ? r : r == 0 ? CATALOGUE_NONE : 0;
+}

@@ -26,4 +26,7 @@ int catalogue_scan_get(struct db_conn *c, const char *snapshot, catalogue_scan_f
 int catalogue_scan_newest_good(struct db_conn *c, const char *desktop, catalogue_snapshot_fn *fn,
 			       void *arg, struct err *err);
 
+/* The newest clean one of its desktop before @snapshot into char[CATALOGUE_ID_LEN]. Return 0, CATALOGUE_NONE, -errno. */
+int catalogue_scan_last_clean(struct db_conn *c, const char *snapshot, char *id, struct err *err);
+
 #endif

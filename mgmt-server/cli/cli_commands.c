@@ -266,6 +266,10 @@ static const struct cli_option snapshot_options[] = {
 static const struct cli_option pin_options[] = {
 	OPTION("why", TEXT, "TEXT", "shown wherever the pin is", .json = "why"),
 };
+static const struct cli_option mend_options[] = {
+	OPTION("file", TEXT, "VOLUME:PARTITION:PATH", "the infected file, as the scan named it", .json = "file"),
+	OPTION("from", TEXT, "SNAPSHOT", "take the clean version from here (default: the last clean one before)", .json = "from"),
+};
 static const struct cli_option unpin_options[] = {
 	OPTION("source", TEXT, "SOURCE", "whose pin (default: person)", .json = "source"),
 };
@@ -345,6 +349,11 @@ const struct cli_command cli_commands[] = {
 	  "Nothing is started or mounted. Status 0 only if it is clean: every file of every disk was looked at\n"
 	  "and nothing was found. An infected snapshot is not chosen by failover, start or resume any more.",
 	  .run = cli_action_scan, .method = "POST", .path = "/api/v1/snapshots/%s/scan", .starts_job = true },
+
+	{ "snapshot", "mend", "SNAPSHOT", "put the last clean version of an infected file back, in a new snapshot",
+	  "The snapshot itself and the desktop that runs stay as they are. The new one has disks only: memory of that\n"
+	  "instant would not match. Only NTFS and ext4 that were left clean; otherwise roll back to an older snapshot.",
+	  OPTIONS(mend_options), JOB("/api/v1/snapshots/%s/mend") },
 
 	{ "snapshot", "pin", "SNAPSHOT", "keep it: no retention rule and no command deletes it", OPTIONS(pin_options),
 	  .run = cli_action_show, .method = "POST", .path = "/api/v1/snapshots/%s/pin", .view = &snapshot_record_view },

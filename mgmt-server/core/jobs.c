@@ -9,6 +9,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "mgmt-server/core/ransomware.h"
+#include "mgmt-server/core/mends.h"
 #include "mgmt-server/core/scans.h"
 #include "mgmt-server/core/signatures.h"
 #include "mgmt-server/core/transfer.h"
@@ -555,6 +556,7 @@ void jobs_tick(struct server *s)
 		log_error("go on with waiting jobs: %s", err_text(&err));
 	free(list.ids);
 	scans_tick(s);
+	mends_tick(s);
 	signatures_tick(s);
 	ransomware_tick(s);
 }

@@ -7,6 +7,7 @@
 #include "mgmt-server/core/failover.h"
 #include "mgmt-server/core/jobs.h"
 #include "mgmt-server/core/leases.h"
+#include "mgmt-server/core/mends.h"
 #include "mgmt-server/core/scans.h"
 
 /* ---- Work items ---- */
@@ -137,6 +138,7 @@ static const struct jobs_step unpause = { "unpause", NULL, NULL, NULL, NULL };
 static const struct jobs_step discard = { "discard", NULL, NULL, discard_done, NULL };
 
 static const struct jobs_step scan = { "scan", scans_step, NULL, NULL, NULL };
+static const struct jobs_step mend = { "mend", mends_step, NULL, NULL, NULL };
 
 static const struct jobs_kind kinds[] = {
 	{ "start", JOBS_NEEDS_FREE, false, { &place, &run } },
@@ -151,6 +153,7 @@ static const struct jobs_kind kinds[] = {
 	{ "unpause", JOBS_NEEDS_HOLDER, false, { &unpause } },
 	{ "discard", JOBS_NEEDS_HOLDER, false, { &discard } },
 	{ "scan", JOBS_NEEDS_NOTHING, true, { &scan } },
+	{ "mend", JOBS_NEEDS_NOTHING, true, { &mend } },
 };
 
 const struct jobs_kind *jobs_kind(const char *name)

@@ -29,6 +29,7 @@ struct server {
 	struct auth *auth;
 	struct transfer *transfer;
 	struct scans *scans;
+	struct mends *mends;
 	struct signatures *signatures;
 	struct upkeep *upkeep;
 	struct ransomware *ransomware;

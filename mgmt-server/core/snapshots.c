@@ -13,7 +13,10 @@
 #include "mgmt-server/core/scan_queue.h"
 
 static const char *const kind_names[] = {
-	[MANIFEST_IMPORT] = "import", [MANIFEST_COLD] = "cold", [MANIFEST_LIVE] = "live"
+	[MANIFEST_IMPORT] = "import",
+	[MANIFEST_COLD] = "cold",
+	[MANIFEST_LIVE] = "live",
+	[MANIFEST_MENDED] = "mended",
 };
 static const char *const volume_names[] = {
 	[VOLUME_DISK] = "disk", [VOLUME_RAM] = "ram", [VOLUME_BLOB] = "blob"
