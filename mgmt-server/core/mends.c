@@ -20,6 +20,7 @@
 #include "mgmt-server/core/jobs.h"
 #include "mgmt-server/core/mends_put.h"
 #include "mgmt-server/core/scans_child.h"
+#include "mgmt-server/core/signatures.h"
 
 enum { FILE_MAX = 32 << 10 };
 enum phase { FREE, READING, PUTTING, PUT };
@@ -154,6 +155,7 @@ static int fail(struct catalogue_job *job, const char *text)
 static int start(struct server *server, struct mends *m, struct catalogue_job *job)
 {
 	const struct server_config *config = &server->config;
+	CLEANUP_FREE char *signatures = signatures_folder(server);
 	const char *argv[] = { m->program,
 			       config->store,
 			       jobs_text(job, "snapshot"),
@@ -164,12 +166,14 @@ static int start(struct server *server, struct mends *m, struct catalogue_job *j
 			       "--from",
 			       jobs_text(job, "from"),
 			       "--signatures",
-			       config->scan_signatures,
+			       signatures,
 			       "--output",
 			       m->folder,
 			       NULL };
 	struct err err = { 0 };
 
+	if (!signatures)
+		return fail(job, "out of memory");
 	if (scans_child_start(&m->child, argv, (int)config->scan_nice, &err) < 0)
 		return fail(job, err_text(&err));
 	memcpy(m->job, job->id, sizeof(m->job));
