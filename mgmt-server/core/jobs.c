@@ -8,8 +8,8 @@
 
 #include "common/clock.h"
 #include "common/log.h"
-#include "mgmt-server/core/ransomware.h"
 #include "mgmt-server/core/mends.h"
+#include "mgmt-server/core/ransomware.h"
 #include "mgmt-server/core/scans.h"
 #include "mgmt-server/core/signatures.h"
 #include "mgmt-server/core/transfer.h"

@@ -104,6 +104,7 @@ static int set_up(void **state)
 	s.config.lease_margin_ms = 500;
 	s.config.heartbeat_ms = 200;
 	s.config.scan_at_once = 1;
+	s.config.scan_signatures = strdup("");
 	snprintf(path, sizeof(path), "%s/db", s.state);
 	OK(db_open(&s.db, path, catalogue_schema, catalogue_schema_count, &err));
 	snprintf(path, sizeof(path), "%s/store", s.state);
@@ -141,6 +142,7 @@ static int tear_down(void **state)
 	db_close(s.db);
 	nftw(s.state, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 	free(s.state);
+	free(s.config.scan_signatures);
 	return 0;
 }
 
