@@ -1,4 +1,5 @@
 #include "client-agent/heartbeat.h"
+#include "client-agent/proof.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -192,6 +193,22 @@ static void wait_due(struct heartbeat *h, uint64_t next_ms)
 
 /* ---- The request ---------------------------------------------------------------------------------------------- */
 
+/* The server's own word that the right is ours (proof.h). */
+static void add_proofs(struct heartbeat *h, json_t *desktops)
+{
+	char proof[PROOF_LEN];
+	json_t *item;
+	size_t i;
+
+	json_array_foreach (desktops, i, item) {
+		json_int_t epoch = json_integer_value(json_object_get(item, "epoch"));
+
+		if (proof_get(h->agent, json_string_value(json_object_get(item, "desktop")),
+			      (uint64_t)epoch, proof))
+			json_object_set_new(item, "proof", json_string(proof));
+	}
+}
+
 static json_t *desktops_json(const struct hypervisor_status *list, size_t n)
 {
 	json_t *array = json_array();
@@ -224,6 +241,7 @@ static int request_json(struct heartbeat *h, json_t **out, struct err *err)
 		log_debug("heartbeat without desktops: %s", err_text(no_list.code ? &no_list : err));
 	desktops = desktops_json(list, n);
 	add_wanted(h, list, n, desktops);
+	add_proofs(h, desktops);
 	*out = json_pack("{s:s, s:s, s:I, s:I, s:I, s:b, s:o}", "version", AGENT_VERSION,
 			 "accelerator", h->hello.accelerator, "cpus", (json_int_t)h->hello.cpus,
 			 "memory_mib", (json_int_t)h->hello.memory_mib, "disk_free_bytes",

@@ -1,4 +1,5 @@
 #include "client-agent/restore.h"
+#include "client-agent/proof.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -469,12 +470,17 @@ static int remove_waiting(struct restore *s, struct err *err)
 static int take_lease(struct restore *s, const json_t *lease, struct err *err)
 {
 	uint64_t ttl_ms;
+	const char *proof = NULL;
 	const struct json_field fields[] = {
 		{ "policy", JSON_KIND_STRING, false, &s->policy },
 		{ "ttl_ms", JSON_KIND_UINT, false, &ttl_ms },
+		{ "proof", JSON_KIND_STRING, true, &proof },
 	};
+	int r = json_fields(lease, fields, ARRAY_LEN(fields), "run: lease", err);
 
-	return json_fields(lease, fields, ARRAY_LEN(fields), "run: lease", err);
+	if (r < 0 || !proof)
+		return r;
+	return proof_keep(s->job->agent, s->job->desktop, s->job->epoch, proof, err);
 }
 
 int restore_run(struct work_job *job, struct err *err)

@@ -20,6 +20,7 @@ enum guard {
 	PAST_END,    /* now is at or behind until_ms */
 	PAST_MARGIN, /* strict, and now is at or behind until_ms + margin_ms */
 	STRICT,
+	NEWER, /* the caller's epoch is beyond the lease's */
 };
 
 enum effect {
@@ -28,6 +29,7 @@ enum effect {
 	EXTEND = 1 << 1,  /* the lease ends ttl_ms from now, never earlier than promised before */
 	CLEAR = 1 << 2,   /* no holder */
 	OUTDATE = 1 << 3, /* next epoch, so that the holder's is over */
+	BELIEVE = 1 << 4, /* the caller's epoch and name */
 };
 
 static const struct {
@@ -43,6 +45,8 @@ static const struct {
 	{ LEASE_FREE, LEASE_EVENT_RELEASE, ALWAYS, LEASE_FREE, LEASE_ACTION_STALE, KEEP },
 	{ LEASE_FREE, LEASE_EVENT_TICK, ALWAYS, LEASE_FREE, LEASE_ACTION_NONE, KEEP },
 	{ LEASE_FREE, LEASE_EVENT_REVOKE, ALWAYS, LEASE_FREE, LEASE_ACTION_NONE, KEEP },
+	{ LEASE_FREE, LEASE_EVENT_CLAIM, NEWER, LEASE_HELD, LEASE_ACTION_GRANTED, BELIEVE | EXTEND },
+	{ LEASE_FREE, LEASE_EVENT_CLAIM, ALWAYS, LEASE_FREE, LEASE_ACTION_STALE, KEEP },
 
 	{ LEASE_HELD, LEASE_EVENT_GRANT, ALWAYS, LEASE_HELD, LEASE_ACTION_REFUSED, KEEP },
 	{ LEASE_HELD, LEASE_EVENT_RENEW, MINE, LEASE_HELD, LEASE_ACTION_RENEWED, EXTEND },
@@ -53,6 +57,8 @@ static const struct {
 	{ LEASE_HELD, LEASE_EVENT_TICK, ALWAYS, LEASE_HELD, LEASE_ACTION_NONE, KEEP },
 	{ LEASE_HELD, LEASE_EVENT_REVOKE, STRICT, LEASE_EXPIRED, LEASE_ACTION_SUSPECT, OUTDATE },
 	{ LEASE_HELD, LEASE_EVENT_REVOKE, ALWAYS, LEASE_FREE, LEASE_ACTION_FREED, CLEAR },
+	{ LEASE_HELD, LEASE_EVENT_CLAIM, NEWER, LEASE_HELD, LEASE_ACTION_GRANTED, BELIEVE | EXTEND },
+	{ LEASE_HELD, LEASE_EVENT_CLAIM, ALWAYS, LEASE_HELD, LEASE_ACTION_STALE, KEEP },
 
 	{ LEASE_EXPIRED, LEASE_EVENT_GRANT, ALWAYS, LEASE_EXPIRED, LEASE_ACTION_REFUSED, KEEP },
 	{ LEASE_EXPIRED, LEASE_EVENT_RENEW, MINE, LEASE_HELD, LEASE_ACTION_RENEWED, EXTEND },
@@ -63,12 +69,16 @@ static const struct {
 	{ LEASE_EXPIRED, LEASE_EVENT_TICK, ALWAYS, LEASE_EXPIRED, LEASE_ACTION_NONE, KEEP },
 	{ LEASE_EXPIRED, LEASE_EVENT_REVOKE, STRICT, LEASE_EXPIRED, LEASE_ACTION_SUSPECT, OUTDATE },
 	{ LEASE_EXPIRED, LEASE_EVENT_REVOKE, ALWAYS, LEASE_FREE, LEASE_ACTION_FREED, CLEAR },
+	{ LEASE_EXPIRED, LEASE_EVENT_CLAIM, NEWER, LEASE_HELD, LEASE_ACTION_GRANTED, BELIEVE | EXTEND },
+	{ LEASE_EXPIRED, LEASE_EVENT_CLAIM, ALWAYS, LEASE_EXPIRED, LEASE_ACTION_STALE, KEEP },
 
 	{ LEASE_LOST, LEASE_EVENT_GRANT, ALWAYS, LEASE_HELD, LEASE_ACTION_GRANTED, BEGIN | EXTEND },
 	{ LEASE_LOST, LEASE_EVENT_RENEW, ALWAYS, LEASE_LOST, LEASE_ACTION_STALE, KEEP },
 	{ LEASE_LOST, LEASE_EVENT_RELEASE, ALWAYS, LEASE_LOST, LEASE_ACTION_STALE, KEEP },
 	{ LEASE_LOST, LEASE_EVENT_TICK, ALWAYS, LEASE_LOST, LEASE_ACTION_NONE, KEEP },
 	{ LEASE_LOST, LEASE_EVENT_REVOKE, ALWAYS, LEASE_FREE, LEASE_ACTION_FREED, CLEAR },
+	{ LEASE_LOST, LEASE_EVENT_CLAIM, NEWER, LEASE_HELD, LEASE_ACTION_GRANTED, BELIEVE | EXTEND },
+	{ LEASE_LOST, LEASE_EVENT_CLAIM, ALWAYS, LEASE_LOST, LEASE_ACTION_STALE, KEEP },
 };
 
 static uint64_t later(uint64_t at_ms, uint64_t by_ms)
@@ -89,14 +99,16 @@ static bool holds(enum guard guard, const struct lease *l, const struct lease_in
 		return l->policy == LEASE_STRICT && in->now_ms >= later(l->until_ms, l->margin_ms);
 	case STRICT:
 		return l->policy == LEASE_STRICT;
+	case NEWER:
+		return in->epoch > l->epoch;
 	}
 	return false;
 }
 
 static void apply(struct lease *l, const struct lease_input *in, unsigned effects)
 {
-	if (effects & BEGIN) {
-		l->epoch++;
+	if (effects & (BEGIN | BELIEVE)) {
+		l->epoch = effects & BELIEVE ? in->epoch : l->epoch + 1;
 		l->until_ms = 0;
 		memcpy(l->holder, in->holder, strlen(in->holder) + 1);
 	}
@@ -113,7 +125,7 @@ enum lease_action lease_advance(struct lease *lease, const struct lease_input *i
 	assert(lease_check(lease));
 	assert(input->holder || input->event == LEASE_EVENT_TICK ||
 	       input->event == LEASE_EVENT_REVOKE);
-	assert(input->event != LEASE_EVENT_GRANT ||
+	assert((input->event != LEASE_EVENT_GRANT && input->event != LEASE_EVENT_CLAIM) ||
 	       (input->holder[0] && strlen(input->holder) <= LEASE_HOLDER_MAX));
 
 	for (size_t i = 0; i < ARRAY_LEN(transitions); i++) {

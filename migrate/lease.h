@@ -37,6 +37,8 @@ enum lease_event {
 	/* A person moves the right although the holder is silent. offline-ok: free at once. strict: its renewals are
 	 * refused from now on, and TICK fails over when it has certainly stopped. */
 	LEASE_EVENT_REVOKE,
+	/* A holder proves a grant that this server forgot: its memory is older than that. The newest proven one counts. */
+	LEASE_EVENT_CLAIM,
 };
 
 enum lease_action { /* named outcomes, >= 0 */
@@ -62,8 +64,8 @@ struct lease {
 struct lease_input {
 	enum lease_event event;
 	uint64_t now_ms;
-	const char *holder; /* GRANT, RENEW, RELEASE */
-	uint64_t epoch;     /* RENEW, RELEASE: the epoch the caller believes in */
+	const char *holder; /* GRANT, RENEW, RELEASE, CLAIM */
+	uint64_t epoch;     /* RENEW, RELEASE, CLAIM: the epoch the caller believes in */
 };
 
 /* Advance @lease. The transition table is in lease.c; lease_check holds after every call. */

@@ -14,6 +14,7 @@
 #include "mgmt-server/api/heartbeat_server.h"
 #include "mgmt-server/core/failover.h"
 #include "mgmt-server/core/fleet.h"
+#include "mgmt-server/core/grants.h"
 #include "mgmt-server/core/leases.h"
 #include "mgmt-server/core/work.h"
 
@@ -32,13 +33,14 @@ struct beat {
 
 static int read_desktop(const json_t *object, struct fleet_report *out, struct err *err)
 {
-	const char *desktop = "", *state = "", *memory = "";
+	const char *desktop = "", *state = "", *memory = "", *proof = "";
 	const struct json_field fields[] = {
 		{ "desktop", JSON_KIND_STRING, false, &desktop },
 		{ "epoch", JSON_KIND_UINT, false, &out->epoch },
 		{ "state", JSON_KIND_STRING, false, &state },
 		{ "memory", JSON_KIND_STRING, true, &memory },
 		{ "complete", JSON_KIND_BOOL, true, &out->complete },
+		{ "proof", JSON_KIND_STRING, true, &proof },
 	};
 	int r = json_fields(object, fields, ARRAY_LEN(fields), "heartbeat: desktops", err);
 
@@ -47,6 +49,9 @@ static int read_desktop(const json_t *object, struct fleet_report *out, struct e
 	if (r == 0 && strlen(state) >= sizeof(out->state))
 		r = err_say(err, EINVAL, "heartbeat: desktop %s: unknown state '%.40s'", desktop,
 			    state);
+	if (r == 0 && strlen(proof) >= sizeof(out->proof))
+		r = err_say(err, EINVAL, "heartbeat: desktop %s: 'proof' is none", desktop);
+	snprintf(out->proof, sizeof(out->proof), "%s", proof);
 	snprintf(out->desktop, sizeof(out->desktop), "%s", desktop);
 	snprintf(out->state, sizeof(out->state), "%s", state);
 	return r;
@@ -197,6 +202,31 @@ static bool still_newest(const struct fleet_desktop *d, const struct fleet_repor
 	       (strcmp(r->state, "off") == 0 || strcmp(r->state, "crashed") == 0);
 }
 
+/* It runs what this catalogue has forgotten giving it. */
+static void believe(struct server *s, struct fleet_endpoint *e, struct fleet_desktop *d,
+		    const struct fleet_report *r)
+{
+	CLEANUP_CHANGE struct change change = { .held = false };
+	struct err err = { 0 };
+	char text[256];
+	int x = change_begin(&change, s, &err);
+
+	snprintf(text, sizeof(text),
+		 "endpoint %s proved that it has epoch %llu of desktop %s, which the catalogue had "
+		 "forgotten",
+		 e->name, (unsigned long long)r->epoch, d->name);
+	if (x == 0)
+		x = leases_claim(&change, d, e->name, r->epoch, &err);
+	if (x == 0)
+		x = change_audit(&change, e->name, "", "claim", d->name, text, &err);
+	if (x == 0)
+		x = change_commit(&change, &err);
+	if (x < 0)
+		log_error("desktop=%s: %s", d->name, err_text(&err));
+	else if (x == 0)
+		log_warning("%s", text);
+}
+
 static void one_desktop(struct server *s, struct fleet_endpoint *e, const struct fleet_report *r,
 			json_t *leases, json_t *stale)
 {
@@ -205,11 +235,15 @@ static void one_desktop(struct server *s, struct fleet_endpoint *e, const struct
 				     .now_ms = clock_now_ms(),
 				     .holder = e->name,
 				     .epoch = r->epoch };
-	enum lease_state before = d ? d->lease.state : LEASE_FREE;
-	enum lease_action action = d ? lease_advance(&d->lease, &input) : LEASE_ACTION_STALE;
+	enum lease_state before;
+	enum lease_action action;
 	bool over = strcmp(r->state, "off") == 0 || strcmp(r->state, "crashed") == 0;
 	struct err err = { 0 };
 
+	if (d && r->epoch > d->lease.epoch && grants_check(s, d->name, e->name, r->epoch, r->proof))
+		believe(s, e, d, r);
+	before = d ? d->lease.state : LEASE_FREE;
+	action = d ? lease_advance(&d->lease, &input) : LEASE_ACTION_STALE;
 	if (action == LEASE_ACTION_RENEWED && over && !has_blocking_job(s, r->desktop)) {
 		if (give_back(s, e, d, r, &err) < 0) /* the next heartbeat tries again */
 			log_error("desktop=%s is %s on endpoint=%s: %s", r->desktop, r->state,

@@ -8,7 +8,7 @@ struct catalogue_desktop {
 	char name[CATALOGUE_NAME_LEN];
 	char rest[16];  /* state while nobody holds the lease: empty, stopped, suspended, error */
 	char note[512]; /* why error */
-	char machine[1024]; /* JSON */
+	char machine[1024];              /* JSON */
 	char domain[CATALOGUE_NAME_LEN]; /* whose chunks it shares; never changes */
 	uint64_t created_ms;
 };
@@ -32,6 +32,7 @@ struct catalogue_lease {
 	char policy[16], state[16];
 	char holder[CATALOGUE_NAME_LEN];
 	uint64_t epoch;
+	uint64_t floor; /* the next grant's epoch is above it */
 };
 int catalogue_lease_put(struct db_conn *c, const struct catalogue_lease *lease, struct err *err);
 typedef int catalogue_lease_fn(void *arg, const struct catalogue_lease *lease, struct err *err);
@@ -51,8 +52,8 @@ struct catalogue_snapshot {
 	bool branch, memory;
 	int64_t read_bytes, new_bytes, stored_bytes; /* -1: not known */
 	double pause_ms;                             /* < 0: not known */
-	char verdict[12];                            /* of its last scan; none, clean, infected, incomplete */
-	char *volumes;                               /* JSON; borrowed, valid during a callback */
+	char verdict[12]; /* of its last scan; none, clean, infected, incomplete */
+	char *volumes;    /* JSON; borrowed, valid during a callback */
 };
 
 /* Return 0, -EEXIST when it is known, -errno. seq is chosen. */

@@ -118,12 +118,16 @@ static const char schema_5[] =
 	"CREATE TABLE alarms (desktop TEXT PRIMARY KEY REFERENCES desktops(name), "
 	"snapshot TEXT NOT NULL, good TEXT NOT NULL, since BIGINT NOT NULL, why TEXT NOT NULL);";
 
+/* floor: epochs up to it may have been given out by a catalogue that was lost since */
+static const char schema_6[] = "ALTER TABLE leases ADD COLUMN floor BIGINT NOT NULL DEFAULT 0;";
+
 const struct db_migration catalogue_schema[] = {
 	{ 1, "the first catalogue", schema_1 },
 	{ 2, "verdicts of offline scans", schema_2 },
 	{ 3, "pins, holds, notices, waiting scans, owners, quarantine", schema_3 },
 	{ 4, "domains of desktops", schema_4 },
 	{ 5, "what changed between snapshots, alarms", schema_5 },
+	{ 6, "epochs that are not given again", schema_6 },
 };
 
 const size_t catalogue_schema_count = ARRAY_LEN(catalogue_schema);

@@ -128,6 +128,7 @@ static int load_lease(void *arg, const struct catalogue_lease *row, struct err *
 		return err_say(err, EBADMSG, "desktop %s: unknown lease state '%s'", row->desktop,
 			       row->state);
 	d->lease.epoch = row->epoch;
+	d->epoch_floor = row->floor;
 	snprintf(d->lease.holder, sizeof(d->lease.holder), "%s", row->holder);
 	d->lease.until_ms = clock_now_ms() + d->lease.ttl_ms;
 	if (!lease_check(&d->lease))

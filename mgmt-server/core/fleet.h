@@ -18,6 +18,8 @@ struct fleet_desktop {
 	char name[CATALOGUE_NAME_LEN];
 	char domain[CATALOGUE_NAME_LEN]; /* whose chunks it shares in the store */
 	struct lease lease;
+	uint64_t
+		epoch_floor; /* no grant begins at or below it: older ones may have been given out and forgotten */
 	bool starting; /* granted, and the run job did not report the guest running: heartbeats renew it anyway */
 	uint64_t crashed_ms; /* when a crash was failed over last; 0: never */
 };
@@ -27,6 +29,7 @@ struct fleet_report { /* one desktop in an endpoint's last heartbeat */
 	char state[20];
 	bool complete;
 	uint64_t epoch;
+	char proof[65]; /* that the epoch is its (grants.h); "": none */
 };
 
 struct fleet_endpoint {

@@ -5,6 +5,7 @@
 
 #include "common/clock.h"
 #include "mgmt-server/core/failover.h"
+#include "mgmt-server/core/grants.h"
 #include "mgmt-server/core/jobs.h"
 #include "mgmt-server/core/leases.h"
 #include "mgmt-server/core/mends.h"
@@ -16,12 +17,15 @@ static int run_item(struct change *change, const struct catalogue_job *job, json
 		    struct err *err)
 {
 	const struct fleet_desktop *d = fleet_desktop(change->server->fleet, job->desktop);
+	char proof[GRANTS_PROOF_LEN];
 	json_t *more;
 
-	more = json_pack("{s{ss sI} ss sb sO}", "lease", "policy",
+	grants_proof(change->server, d->name, d->lease.holder, d->lease.epoch, proof);
+	more = json_pack("{s{ss sI ss} ss sb sO}", "lease", "policy",
 			 lease_policy_name(d->lease.policy), "ttl_ms", (json_int_t)d->lease.ttl_ms,
-			 "snapshot", jobs_text(job, "snapshot"), "memory", jobs_flag(job, "memory"),
-			 "machine", json_object_get(job->arguments, "machine"));
+			 "proof", proof, "snapshot", jobs_text(job, "snapshot"), "memory",
+			 jobs_flag(job, "memory"), "machine",
+			 json_object_get(job->arguments, "machine"));
 	if (!more || json_object_update(item, more) < 0) {
 		json_decref(more);
 		return err_set(err, ENOMEM, "work for desktop %s", job->desktop);

@@ -11,11 +11,15 @@
 #include "mgmt-server/core/jobs.h"
 #include "mgmt-server/core/work.h"
 
-enum { STALL_MS = 2000, SLOW_TICK_MS = 1000 };
+enum {
+	STALL_MS = 2000,
+	SLOW_TICK_MS = 1000,
+	FORGOTTEN_EPOCHS = 1000, /* more than were given out since any copy */
+};
 
 static int save(struct change *change, const struct fleet_desktop *d, struct err *err)
 {
-	struct catalogue_lease row = { .epoch = d->lease.epoch };
+	struct catalogue_lease row = { .epoch = d->lease.epoch, .floor = d->epoch_floor };
 	/* Expired is not kept: after a restart it is held again, for a full ttl. */
 	enum lease_state state = d->lease.state == LEASE_EXPIRED ? LEASE_HELD : d->lease.state;
 
@@ -45,6 +49,15 @@ int leases_grant(struct change *change, struct fleet_desktop *d, const char *end
 
 	if (r < 0)
 		return r;
+	if (input.now_ms < change->server->grants_from_ms)
+		return err_say(
+			err, EBUSY,
+			"the catalogue came back from an older copy: for another %llu s "
+			"endpoints may say which desktops they run",
+			(unsigned long long)(change->server->grants_from_ms - input.now_ms + 999) /
+				1000);
+	if (d->lease.epoch < d->epoch_floor)
+		d->lease.epoch = d->epoch_floor;
 	if (lease_advance(&d->lease, &input) != LEASE_ACTION_GRANTED)
 		return err_say(err, EBUSY, "desktop %s may still run on %s (lease %s)", d->name,
 			       d->lease.holder, lease_state_name(d->lease.state));
@@ -55,6 +68,45 @@ int leases_grant(struct change *change, struct fleet_desktop *d, const char *end
 					clock_wall_ms(), err);
 	change_touch(change, CHANGE_ENDPOINT, endpoint);
 	return r;
+}
+
+int leases_claim(struct change *change, struct fleet_desktop *d, const char *endpoint,
+		 uint64_t epoch, struct err *err)
+{
+	struct lease_input input = { .event = LEASE_EVENT_CLAIM,
+				     .now_ms = clock_now_ms(),
+				     .holder = endpoint,
+				     .epoch = epoch };
+	int r = change_keep(change, d, err);
+
+	if (r < 0)
+		return r;
+	if (lease_advance(&d->lease, &input) != LEASE_ACTION_GRANTED)
+		return LEASES_STALE;
+	d->starting = false;
+	r = save(change, d, err);
+	if (r == 0)
+		r = catalogue_grant_add(change->db, d->name, epoch, endpoint, clock_wall_ms(), err);
+	change_touch(change, CHANGE_ENDPOINT, endpoint);
+	return r == -EEXIST ? 0 : r;
+}
+
+int leases_forgotten(struct server *s, struct err *err)
+{
+	CLEANUP_CHANGE struct change change = { .held = false };
+	size_t i;
+	int r = change_begin(&change, s, err);
+
+	for (i = 0; r == 0 && i < fleet_desktop_count(s->fleet); i++) {
+		struct fleet_desktop *d = fleet_desktop_at(s->fleet, i);
+
+		r = change_keep(&change, d, err);
+		d->epoch_floor = d->lease.epoch + FORGOTTEN_EPOCHS;
+		if (r == 0)
+			r = save(&change, d, err);
+	}
+	s->grants_from_ms = clock_now_ms() + s->config.lease_ttl_ms + s->config.lease_margin_ms;
+	return r < 0 ? r : change_commit(&change, err);
 }
 
 int leases_release(struct change *change, struct fleet_desktop *d, const char *endpoint,

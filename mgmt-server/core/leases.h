@@ -8,6 +8,14 @@
 
 #include "mgmt-server/core/change.h"
 
+enum { LEASES_STALE = 1 };
+/* An endpoint proved a grant that the catalogue forgot. Return 0, LEASES_STALE: not a newer one; -errno. */
+int leases_claim(struct change *change, struct fleet_desktop *d, const char *endpoint,
+		 uint64_t epoch, struct err *err);
+/* At start, when the catalogue came back from an older copy: no epoch that may have been given out since is given again,
+ * and nothing is granted before endpoints had the time to say what they run. */
+int leases_forgotten(struct server *s, struct err *err);
+
 /**
  * leases_grant(change, desktop, endpoint, err):
  * Return 0 (the new epoch is in the desktop's lease), -EBUSY while somebody else may run it, -errno.

@@ -14,6 +14,7 @@
 #include "mgmt-server/catalogue/catalogue_schema.h"
 #include "mgmt-server/catalogue/db_checksum.h"
 #include "mgmt-server/core/change.h"
+#include "mgmt-server/core/leases.h"
 #include "mgmt-server/core/notices.h"
 #include "snapshot/file_input.h"
 
@@ -344,7 +345,9 @@ int recovery_tell(struct server *s, struct err *err)
 
 	if (!s->recovered[0])
 		return 0;
-	r = change_begin(&change, s, err);
+	r = leases_forgotten(s, err);
+	if (r == 0)
+		r = change_begin(&change, s, err);
 	if (r == 0)
 		r = notices_add(&change, &order, s->recovered, err);
 	return r < 0 ? r : change_commit(&change, err);

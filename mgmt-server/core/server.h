@@ -37,6 +37,8 @@ struct server {
 	char ca_fingerprint[PKI_FINGERPRINT_LEN];
 	char *ui_url, *agent_url;
 	uint64_t started_wall_ms;
+	uint64_t
+		grants_from_ms; /* clock_now_ms; before, no right is given out (leases_forgotten) */
 	atomic_bool begin_anew; /* end, and be started again in this process */
 	char recovered
 		[1024]; /* how the catalogue came back at this start; "": nothing was wrong (recovery.h) */

@@ -127,6 +127,10 @@ static int make_desktop(struct change *change, const struct manifest *m, struct 
 		return r;
 	fleet_desktop_place(f, m->domain);
 	f->lease.epoch = m->epoch;
+	if (!change->server->recovered[0])
+		snprintf(change->server->recovered, sizeof(change->server->recovered),
+			 "The catalogue did not know desktop %s, whose snapshots are in the store",
+			 m->desktop);
 	log_warning("the store knows a desktop that the catalogue did not know desktop=%s",
 		    m->desktop);
 	return leases_new(change, m->desktop, LEASE_STRICT, err);
@@ -168,9 +172,17 @@ static int adopt(void *arg, const struct manifest *m, struct err *err)
 			m->id, m->desktop, m->domain, d->domain);
 		return 0;
 	}
-	if (d->lease.state == LEASE_FREE && d->lease.epoch < m->epoch) {
-		/* An older catalogue than the store: the right had moved on. */
-		d->lease.epoch = m->epoch;
+	if (d->lease.epoch < m->epoch) {
+		/* An older catalogue than the store: the right had moved on, to whom will be proven. */
+		if (!change->server->recovered[0])
+			snprintf(change->server->recovered, sizeof(change->server->recovered),
+				 "The catalogue is older than the store: snapshot %s of desktop %s "
+				 "is of a later epoch",
+				 m->id, m->desktop);
+		d->lease = (struct lease){ .policy = d->lease.policy,
+					   .epoch = m->epoch,
+					   .ttl_ms = d->lease.ttl_ms,
+					   .margin_ms = d->lease.margin_ms };
 		r = leases_new(change, m->desktop, d->lease.policy, err);
 	}
 	if (r >= 0)

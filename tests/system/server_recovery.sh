@@ -10,7 +10,7 @@ need curl openssl jq python3
 chunks=$(dirname "$0")/../lib/chunks.py
 state=$TAP_DIR/server
 # Nothing by itself, but when the test says so.
-settings=("[store]" "verify_every = 0s" "gc_every = 0s" "catalogue_copy_every = 0s" "catalogue_check_every = 0s"
+settings=("[lease]" "ttl = 3s" "margin = 1s" "heartbeat = 1s" "[store]" "verify_every = 0s" "gc_every = 0s" "catalogue_copy_every = 0s" "catalogue_check_every = 0s"
 	"mirror_every = 0s" "mirror = $TAP_DIR/mirror")
 
 # upkeep TASK: run it and wait for its end; $answer is what the API then says of it
@@ -32,9 +32,9 @@ alarms() { # KIND: texts of its notices
 check "the server gets ready" start_server "${settings[@]}"
 password=$(cat "$state/admin-password")
 check "signed in" login
-check "endpoint a enrols" enrol a
+for name in a b; do check "endpoint $name enrols" enrol $name; done
 api POST /api/v1/desktops '{"name":"anna","vcpus":3,"memory_mib":777,"domain":"pair","lease_policy":"offline-ok"}'
-api POST /api/v1/desktops '{"name":"bert"}'
+api POST /api/v1/desktops '{"name":"bert","lease_policy":"offline-ok"}'
 "$chunks" make "$TAP_DIR/one" 20 1
 "$chunks" make "$TAP_DIR/two" 20 2
 "$chunks" make "$TAP_DIR/three" 20 3
@@ -59,8 +59,8 @@ whole() { # does everything that was there come back?
 	is "$answer" "$before_snapshot" "... her snapshot too"
 	api GET "/api/v1/snapshots/$second"
 	is "$http $(field .desktop)" "200 bert" "... and what is newer than the copy, from its manifest"
-	beat a
-	is "$http" 200 "... and endpoint a is known"
+	beat b
+	is "$http" 200 "... and endpoint b is known"
 }
 
 # ---- A bit flips in the catalogue, at rest
@@ -73,6 +73,45 @@ check "the damaged file is kept" compgen -G "$state/catalogue.db.damaged-*"
 whole "from the copy"
 api GET /api/v1/desktops/later
 is "$http" 404 "a desktop without a snapshot that is newer than the copy is not"
+check "copied again" upkeep catalogue-copy
+
+# ---- A desktop runs under a right that the copy knows nothing of
+beat a
+api POST /api/v1/desktops/bert/start '{"endpoint":"a"}'
+is "$(field .state)" failed "no right is given out before endpoints had the time to say what they run"
+like "$(field .error)" "older copy" "... and the job says so"
+can_start() {
+	beat a
+	api POST /api/v1/desktops/bert/start '{"endpoint":"a"}'
+	[ "$(field .state)" = queued ]
+}
+check "then it is" wait_for 60 can_start
+job=$(field .id)
+work_of a
+epoch=$(field .epoch)
+proof=$(field .lease.proof)
+check "... above all that may have been given out and forgotten" test "$epoch" -gt 1000
+report a "$job" run "done" '{"running_ms":1,"local_ms":2}'
+claim() { # ENDPOINT EPOCH PROOF: leases and stale desktops in the answer
+	beat "$1" "[{\"desktop\":\"bert\",\"epoch\":$2,\"state\":\"running\",\"memory\":\"local\",\"complete\":true,\"proof\":\"$3\"}]"
+	field '"\(.leases | length) \(.stale | length)"'
+}
+is "$(claim a "$epoch" "$proof")" "1 0" "bert runs on a"
+stop_server
+size=$(stat -c %s "$state/catalogue.db")
+flip "$state/catalogue.db" $((size / 4096 / 2 * 4096 + 1234))
+check "the catalogue comes back from before that" start_server "${settings[@]}"
+api GET /api/v1/desktops/bert
+is "$(field '"\(.state) \(.endpoint)"')" "stopped null" "... and has forgotten it"
+is "$(claim b "$epoch" "$proof")" "0 1" "another endpoint with a's proof is told that it has no right"
+is "$(claim a $((epoch + 1)) "$proof")" "0 1" "a with another epoch too"
+is "$(claim a "$epoch" "${proof//[0-4]/9}")" "0 1" "or with another proof"
+is "$(claim a "$epoch" "$proof")" "1 0" "a, with its proof, keeps its right"
+api GET /api/v1/desktops/bert
+is "$(field '"\(.state) \(.endpoint) \(.epoch)"')" "running a $epoch" "bert runs on a again"
+check "a can save what it did" upload a bert "$epoch" "$TAP_DIR/one" cold "$second"
+is "$(field .branch)" false "... on the main line"
+third=$snapshot
 check "copied again" upkeep catalogue-copy
 
 # ---- A bit flips in the log, after a kill
@@ -136,7 +175,7 @@ whole "from the mirror"
 api GET /api/v1/desktops
 is "$(field '[.items[].name] | join(" ")')" "anna bert" "every desktop that the log did not take along is there"
 api GET /api/v1/snapshots
-is "$(field '.items | length')" 3 "every snapshot too"
+is "$(field '.items | length')" 4 "every snapshot too"
 for which in "anna one" "bert two" "anna three"; do
 	as api POST "/desktops/${which% *}/chunks" "@$TAP_DIR/${which#* }/ids"
 	is "$http $("$chunks" read "$answer_file")" "200 21 1311360" "${which% *}'s data reads back (${which#* })"

@@ -100,6 +100,7 @@ static int set_up(void **state)
 	(void)state;
 	memset(&s, 0, sizeof(s));
 	s.state = strdup(mkdtemp(folder));
+	s.ca_key_pem = strdup("any key");
 	s.config.lease_ttl_ms = 1000;
 	s.config.lease_margin_ms = 500;
 	s.config.heartbeat_ms = 200;
@@ -143,6 +144,7 @@ static int tear_down(void **state)
 	nftw(s.state, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 	free(s.state);
 	free(s.config.scan_signatures);
+	free(s.ca_key_pem);
 	return 0;
 }
 

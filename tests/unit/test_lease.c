@@ -19,8 +19,9 @@ enum { TTL = 1000, MARGIN = 300 };
 enum who {
 	MINE,
 	OTHER,
-	OLD
-}; /* the holder; somebody else; the holder under an epoch that is over */
+	OLD,
+	NEWER
+}; /* the holder; somebody else; the holder under an epoch that is over; somebody else under a later one */
 enum when { BEFORE, MARGIN_RUNS, AFTER };
 
 static struct lease lease_in(enum lease_state state, enum lease_policy policy)
@@ -43,8 +44,8 @@ static struct lease_input input_of(enum lease_event event, enum who who, enum wh
 
 	return (struct lease_input){.event = event,
 				    .now_ms = at[when],
-				    .holder = who == OTHER ? "b" : "a",
-				    .epoch = who == OLD ? 6 : 7};
+				    .holder = who == OTHER || who == NEWER ? "b" : "a",
+				    .epoch = who == OLD ? 6 : who == NEWER ? 9 : 7};
 }
 
 #define S LEASE_STRICT
@@ -97,6 +98,18 @@ static const struct {
     {S, LEASE_LOST, LEASE_EVENT_RELEASE, MINE, AFTER, LEASE_ACTION_STALE, LEASE_LOST, 7, 5000},
     {S, LEASE_LOST, LEASE_EVENT_TICK, MINE, AFTER, LEASE_ACTION_NONE, LEASE_LOST, 7, 5000},
     {S, LEASE_LOST, LEASE_EVENT_REVOKE, MINE, AFTER, LEASE_ACTION_FREED, LEASE_FREE, 7, 5000},
+    {S, LEASE_FREE, LEASE_EVENT_CLAIM, NEWER, BEFORE, LEASE_ACTION_GRANTED, LEASE_HELD, 9, 5999},
+    {S, LEASE_FREE, LEASE_EVENT_CLAIM, OTHER, AFTER, LEASE_ACTION_STALE, LEASE_FREE, 7, 5000},
+    {S, LEASE_FREE, LEASE_EVENT_CLAIM, OLD, AFTER, LEASE_ACTION_STALE, LEASE_FREE, 7, 5000},
+    {S, LEASE_HELD, LEASE_EVENT_CLAIM, NEWER, BEFORE, LEASE_ACTION_GRANTED, LEASE_HELD, 9, 5999},
+    {S, LEASE_HELD, LEASE_EVENT_CLAIM, OTHER, AFTER, LEASE_ACTION_STALE, LEASE_HELD, 7, 5000},
+    {S, LEASE_HELD, LEASE_EVENT_CLAIM, OLD, AFTER, LEASE_ACTION_STALE, LEASE_HELD, 7, 5000},
+    {S, LEASE_EXPIRED, LEASE_EVENT_CLAIM, NEWER, BEFORE, LEASE_ACTION_GRANTED, LEASE_HELD, 9, 5999},
+    {S, LEASE_EXPIRED, LEASE_EVENT_CLAIM, OTHER, AFTER, LEASE_ACTION_STALE, LEASE_EXPIRED, 7, 5000},
+    {S, LEASE_EXPIRED, LEASE_EVENT_CLAIM, OLD, AFTER, LEASE_ACTION_STALE, LEASE_EXPIRED, 7, 5000},
+    {S, LEASE_LOST, LEASE_EVENT_CLAIM, NEWER, BEFORE, LEASE_ACTION_GRANTED, LEASE_HELD, 9, 5999},
+    {S, LEASE_LOST, LEASE_EVENT_CLAIM, OTHER, AFTER, LEASE_ACTION_STALE, LEASE_LOST, 7, 5000},
+    {S, LEASE_LOST, LEASE_EVENT_CLAIM, OLD, AFTER, LEASE_ACTION_STALE, LEASE_LOST, 7, 5000},
 };
 #undef S
 #undef O
