@@ -17,6 +17,8 @@ struct server_config {
 	uint64_t ransomware_files, ransomware_slack;
 	uint64_t scan_at_once, scan_nice, scan_retry_ms;
 	char *scan_mirror, *scan_custom, *scan_outdated;
+	char *notices_smtp, *notices_from, *notices_to, *notices_user, *notices_password_file;
+	uint64_t notices_retry_ms;
 	uint64_t scan_update_ms, scan_max_age_ms, scan_upload_max;
 	uint64_t store_verify_every_ms, store_verify_rate, store_gc_every_ms, store_mirror_every_ms,
 		store_mirror_rate, store_copy_every_ms, store_check_every_ms;

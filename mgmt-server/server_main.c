@@ -20,6 +20,7 @@
 #include "mgmt-server/core/fleet.h"
 #include "mgmt-server/core/identity.h"
 #include "mgmt-server/core/leases.h"
+#include "mgmt-server/core/mail.h"
 #include "mgmt-server/core/marks.h"
 #include "mgmt-server/core/mends.h"
 #include "mgmt-server/core/recovery.h"
@@ -216,7 +217,9 @@ static int open_state(struct server *s, struct err *err)
 		r = marks_adopt(s, err);
 	if (r == 0)
 		r = recovery_tell(s, err);
-	return r < 0 ? r : upkeep_new(&s->upkeep, s, err);
+	if (r == 0)
+		r = upkeep_new(&s->upkeep, s, err);
+	return r < 0 ? r : mail_new(&s->mail, s, err);
 }
 
 /* ---- Listening ---- */
@@ -341,6 +344,8 @@ static void server_deinit(struct server *s)
 	}
 	if (s->upkeep)
 		upkeep_free(s->upkeep);
+	if (s->mail)
+		mail_free(s->mail);
 	if (s->scans)
 		scans_free(s->scans);
 	mends_free(s->mends);

@@ -55,6 +55,7 @@ void api_snapshots(struct http_request *request);
 void api_snapshot(struct http_request *request);
 void api_snapshot_scan(struct http_request *request); /* POST /snapshots/{id}/scan */
 void api_snapshot_mend(struct http_request *request); /* POST /snapshots/{id}/mend */
+void api_desktop_owner(struct http_request *request); /* POST /desktops/{name}/owner */
 void api_snapshot_pin(struct http_request *request);  /* POST /snapshots/{id}/pin */
 void api_snapshot_unpin(struct http_request *request);
 void api_signatures(struct http_request *request);

@@ -9,6 +9,7 @@
 #include "mgmt-server/core/failover.h"
 #include "mgmt-server/core/fleet.h"
 #include "mgmt-server/core/leases.h"
+#include "mgmt-server/core/mail.h"
 #include "mgmt-server/core/objects.h"
 #include "mgmt-server/core/recovery.h"
 
@@ -103,7 +104,8 @@ void api_desktop(struct http_request *request)
 
 struct order {
 	const char *name, *network, *policy_name,
-		*domain; /* domain NULL: as the server is configured */
+		*domain, /* NULL: as the server is configured */
+		*owner;  /* NULL: nobody */
 	uint64_t vcpus, memory_mib;
 	enum lease_policy policy;
 };
@@ -122,6 +124,8 @@ static int check_order(struct order *o, struct err *err)
 		return err_say(err, EINVAL, "'memory_mib' must be 16 to %d", 4 << 20);
 	if (strcmp(o->network, "user") != 0 && strcmp(o->network, "none") != 0)
 		return err_say(err, EINVAL, "'network' must be user or none");
+	if (o->owner && o->owner[0] && !mail_address_valid(o->owner))
+		return err_say(err, EINVAL, "'owner' must be an e-mail address");
 	if (lease_policy_parse(o->policy_name, &o->policy) < 0)
 		return err_say(err, EINVAL, "'lease_policy' must be strict or offline-ok");
 	if (o->domain && !manifest_desktop_valid(o->domain))
@@ -173,6 +177,8 @@ static int make_desktop(struct change *change, const struct order *o, struct err
 		r = choose_domain(change, o, d.domain, err);
 	if (r == 0)
 		r = catalogue_desktop_add(change->db, &d, err);
+	if (r == 0 && o->owner)
+		r = catalogue_desktop_set_owner(change->db, o->name, o->owner, err);
 	if (r == 0)
 		r = leases_new(change, o->name, o->policy, err);
 	if (r == 0)
@@ -195,6 +201,7 @@ void api_desktop_new(struct http_request *request)
 		{ "network", JSON_KIND_STRING, true, &o.network },
 		{ "lease_policy", JSON_KIND_STRING, true, &o.policy_name },
 		{ "domain", JSON_KIND_STRING, true, &o.domain },
+		{ "owner", JSON_KIND_STRING, true, &o.owner },
 	};
 	struct err err = { 0 };
 	int r = api_body(request, fields, ARRAY_LEN(fields), &body, &err);

@@ -1,4 +1,4 @@
-/* api_notices.c - notices, and the pins of snapshots. */
+/* api_notices.c - notices, whom they are mailed to, and the pins of snapshots. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,6 +6,7 @@
 
 #include "common/clock.h"
 #include "mgmt-server/api/api.h"
+#include "mgmt-server/core/mail.h"
 #include "mgmt-server/core/marks.h"
 #include "mgmt-server/core/notices.h"
 #include "mgmt-server/core/objects.h"
@@ -108,6 +109,44 @@ void api_notices_read(struct http_request *request)
 				      http_caller(request)->name, clock_wall_ms(), &err);
 	api_finish(request, &change, r < 0 ? r : 0, 200, json_pack("{sI}", "read", (json_int_t)r),
 		   &err);
+}
+
+/* ---- Owners ---- */
+
+static int set_owner(struct change *change, const char *desktop, const char *owner, struct err *err)
+{
+	int r;
+
+	if (owner[0] && !mail_address_valid(owner))
+		return err_say(err, EINVAL,
+			       "'owner' must be an e-mail address, or empty for nobody");
+	r = catalogue_desktop_set_owner(change->db, desktop, owner, err);
+	change_touch(change, CHANGE_DESKTOP, desktop);
+	return r == CATALOGUE_NONE ? err_say(err, ENOENT, "there is no desktop %.63s", desktop) : r;
+}
+
+void api_desktop_owner(struct http_request *request)
+{
+	CLEANUP_CHANGE struct change change = { .held = false };
+	CLEANUP(json_decref) json_t *body = NULL;
+	struct server *s = http_request_app(request);
+	const char *name = http_param(request, "name"), *owner = "";
+	const struct json_field fields[] = { { "owner", JSON_KIND_STRING, true, &owner } };
+	struct err err = { 0 };
+	int r = api_body(request, fields, ARRAY_LEN(fields), &body, &err);
+
+	if (r == 0)
+		r = api_change(request, &change, &err);
+	if (r != 0) {
+		api_failed(request, r, &err);
+		return;
+	}
+	r = set_owner(&change, name, owner, &err);
+	if (r == 0)
+		r = change_audit(&change, http_caller(request)->name, http_address(request),
+				 "owner", name, owner, &err);
+	api_finish(request, &change, r, 200,
+		   r == 0 ? objects_desktop_named(s, change.db, name) : NULL, &err);
 }
 
 /* ---- Pins ---- */

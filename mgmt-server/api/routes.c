@@ -47,6 +47,7 @@ const struct http_route routes_people[] = {
 	{ "GET", API "/desktops/{name}", ROUTE_AUDITOR, api_desktop, 0, 0 },
 	TRANSFER(API, ROUTE_OPERATOR),
 	{ "POST", API "/desktops/{name}/acknowledge", ROUTE_ADMIN, api_desktop_acknowledge, FORM, 0 },
+	{ "POST", API "/desktops/{name}/owner", ROUTE_OPERATOR, api_desktop_owner, FORM, 0 },
 	{ "POST", API "/desktops/{name}/{action}", ROUTE_OPERATOR, api_desktop_action, FORM, 0 },
 	{ "GET", API "/snapshots", ROUTE_AUDITOR, api_snapshots, 0, 0 },
 	{ "GET", API "/snapshots/{id}", ROUTE_AUDITOR, api_snapshot, 0, 0 },

@@ -74,6 +74,52 @@ int catalogue_desktop_domain_count(struct db_conn *c, const char *domain, uint64
 			      DB_VALUES(db_t(domain)), err));
 }
 
+struct text {
+	char *into;
+	size_t size;
+};
+
+static int take_text(void *arg, const struct db_row *row, struct err *err)
+{
+	struct text *text = arg;
+
+	(void)err;
+	db_column_copy(row, 0, text->into, text->size);
+	return DB_STOP;
+}
+
+int catalogue_desktop_set_owner(struct db_conn *c, const char *name, const char *owner,
+				struct err *err)
+{
+	return found(db_run(c, "UPDATE desktops SET owner = $1 WHERE name = $2",
+			    DB_VALUES(db_t(owner), db_t(name)), err));
+}
+
+int catalogue_desktop_owner(struct db_conn *c, const char *name, char *owner, size_t size,
+			    struct err *err)
+{
+	struct text text = { owner, size };
+
+	return found(db_each(c, take_text, &text, "SELECT owner FROM desktops WHERE name = $1",
+			     DB_VALUES(db_t(name)), err));
+}
+
+int catalogue_desktop_set_quarantine(struct db_conn *c, const char *name, const char *why,
+				     struct err *err)
+{
+	return found(db_run(c, "UPDATE desktops SET quarantine = $1 WHERE name = $2",
+			    DB_VALUES(db_t(why), db_t(name)), err));
+}
+
+int catalogue_desktop_quarantine(struct db_conn *c, const char *name, char *why, size_t size,
+				 struct err *err)
+{
+	struct text text = { why, size };
+
+	return found(db_each(c, take_text, &text, "SELECT quarantine FROM desktops WHERE name = $1",
+			     DB_VALUES(db_t(name)), err));
+}
+
 struct each {
 	union {
 		catalogue_desktop_fn *desktop;

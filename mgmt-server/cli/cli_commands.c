@@ -50,6 +50,8 @@ static const struct cli_column desktop_record[] = {
 	COLUMN("Name", "name", TEXT),
 	COLUMN("State", "state", STATE),
 	COLUMN("Note", "note", TEXT),
+	COLUMN("Owner", "owner", TEXT),
+	COLUMN("Quarantine", "quarantine", TEXT),
 	COLUMN("Endpoint", "endpoint", TEXT),
 	COLUMN("Processors", "machine.vcpus", TEXT),
 	COLUMN("Memory", "machine.memory_mib", MIB),
@@ -229,7 +231,8 @@ VIEW(store_record, NULL);
 	       "strict: paused when out of the server's reach; offline-ok: runs on",                             \
 	       .choices = "strict|offline-ok", .json = "lease_policy"),                                          \
 	OPTION("domain", NAME, "DOMAIN", "desktops of one domain share chunks (default: the server's rule)",     \
-	       .json = "domain")
+	       .json = "domain"),                                                                                \
+	OPTION("owner", TEXT, "ADDRESS", "whom notices about it are mailed to", .json = "owner")
 
 static const struct cli_option login_options[] = {
 	OPTION("user", TEXT, "NAME", "who you are at the server"),
@@ -254,6 +257,9 @@ static const struct cli_option import_options[] = {
 	MACHINE,
 	OPTION("format", CHOICE, "FORMAT", "of the image (default: recognised)", .choices = CLI_IMAGE_FORMATS),
 	OPTION("follow-backing", FLAG, NULL, "read the other files that the image refers to, too"),
+};
+static const struct cli_option owner_options[] = {
+	OPTION("address", TEXT, "ADDRESS", "whom notices about it are mailed to (default: nobody)", .json = "owner"),
 };
 static const struct cli_option start_options[] = { TO_ENDPOINT, FROM_SNAPSHOT };
 static const struct cli_option stop_options[] = {
@@ -315,6 +321,8 @@ const struct cli_command cli_commands[] = {
 	  "IMAGE is a file (raw, qcow2, vmdk, vhdx, vhd, vdi) or a disk. Only what the server does not have yet is\n"
 	  "sent. If it is interrupted, the same command again goes on from where it was.",
 	  OPTIONS(import_options), .run = cli_import_run },
+	{ "desktop", "owner", "DESKTOP", "say whose it is: notices about it are mailed to him", OPTIONS(owner_options),
+	  .run = cli_action_show, .method = "POST", .path = "/api/v1/desktops/%s/owner", .view = &desktop_record_view },
 	{ "desktop", "start", "DESKTOP", "boot it from its newest snapshot", OPTIONS(start_options),
 	  JOB("/api/v1/desktops/%s/start") },
 	{ "desktop", "stop", "DESKTOP", "shut it down and keep its disks", OPTIONS(stop_options),

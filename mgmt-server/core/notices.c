@@ -24,7 +24,10 @@ int notices_add(struct change *change, struct notices_order *order, const char *
 		.job = order->job ? order->job : "",
 		.text = text,
 		.details = kept,
-		.mail = "none",
+		.mail = change->server->config.notices_smtp &&
+					change->server->config.notices_smtp[0]
+				? "queued"
+				: "none",
 	};
 	char seq[24];
 	int r;

@@ -33,6 +33,7 @@ struct server {
 	struct signatures *signatures;
 	struct upkeep *upkeep;
 	struct ransomware *ransomware;
+	struct mail *mail; /* NULL: nothing is mailed */
 	char *ca_pem, *ca_key_pem, *cert_pem, *key_pem;
 	char ca_fingerprint[PKI_FINGERPRINT_LEN];
 	char *ui_url, *agent_url;

@@ -307,7 +307,7 @@ int signatures_update(struct server *s, struct err *err)
 
 	pthread_mutex_lock(&g->lock);
 	if (!has_mirror(g))
-		r = err_say(err, EPERM,
+		r = err_say(err, EEXIST,
 			    "there is no mirror: set [scan] mirror or custom, or upload a bundle");
 	else if (g->phase != SIGNATURES_IDLE && g->phase != SIGNATURES_LOOKS)
 		r = err_say(err, EBUSY, "signatures are being replaced just now");
@@ -337,7 +337,7 @@ static int check_upload(const struct signatures *g, const struct signatures_uplo
 	size_t len = strlen(u->name);
 
 	if (!own_set(g))
-		return err_say(err, EPERM,
+		return err_say(err, EEXIST,
 			       "this server uses the folder %s ([scan] signatures): put them there",
 			       g->server->config.scan_signatures);
 	if (len == 0 || len > 100 || u->name[0] == '.' ||

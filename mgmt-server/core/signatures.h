@@ -31,7 +31,7 @@ json_t *signatures_object(struct server *server);
 /* Are they older than [scan] max_age? age_s: out; 0 when it is not known. */
 bool signatures_outdated(struct server *server, uint64_t *age_s);
 
-/* Fetch now. Return 0; -EBUSY: something is under way; -EPERM: there is no mirror. */
+/* Fetch now. Return 0; -EBUSY: something is under way; -EEXIST: there is no mirror. */
 int signatures_update(struct server *server, struct err *err);
 
 struct signatures_upload {
@@ -39,7 +39,8 @@ struct signatures_upload {
 	uint64_t size, modified_s;
 };
 enum { SIGNATURES_ID_LEN = 33, SIGNATURES_PART_MAX = 4 << 20 };
-/* An upload replaces one that was not finished. id: out. Return 0, -EINVAL, -EBUSY, -EPERM, -errno. */
+/* An upload replaces one that was not finished. id: out. Return 0, -EINVAL, -EBUSY, -EEXIST (another
+ * folder is used), -errno. */
 int signatures_upload_open(struct server *server, const struct signatures_upload *upload, char *id,
 			   struct err *err);
 int signatures_upload_data(struct server *server, const char *id, uint64_t offset,
