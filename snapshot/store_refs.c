@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/le.h"
 #include "snapshot/store_refs_parts.h"
 #include "snapshot/volume_tree.h"
 
@@ -19,7 +20,8 @@ int store_refs_new(struct store_refs **out, struct store *store, struct err *err
 		return err_set(err, ENOMEM, "count references");
 	refs->store = store;
 	refs->record = malloc(CHUNK_MAX + PACK_RECORD_EXTRA);
-	if (!refs->record)
+	refs->cache = calloc(STORE_REFS_CACHE, sizeof(*refs->cache));
+	if (!refs->record || !refs->cache)
 		return err_set(err, ENOMEM, "count references");
 	*out = TAKE(refs);
 	return 0;
@@ -34,6 +36,7 @@ void store_refs_free(struct store_refs *refs)
 	free(refs->packs);
 	free(refs->table.slots);
 	free(refs->done);
+	free(refs->cache);
 	free(refs->record);
 	free(refs);
 }
@@ -70,7 +73,7 @@ static uint32_t total_of(const struct store_refs *refs, uint32_t pack, uint32_t 
 					      store_refs_key(pack, record, STORE_REFS_LEVEL_MANY));
 }
 
-/* Of all records of @pack; its entries are at hand. */
+/* Learn how many records the pack has, the first time. */
 static int look_at_pack(struct store_refs *refs, uint32_t number, const struct pack *pack,
 			struct err *err)
 {
@@ -88,14 +91,20 @@ static int look_at_pack(struct store_refs *refs, uint32_t number, const struct p
 	return 0;
 }
 
-static int set_total(struct store_refs *refs, const struct store_place *place, uint32_t total,
-		     struct err *err)
+/* Open the pack of a place that came from the cache. */
+static int place_open(struct store_refs *refs, struct store_place *place, struct err *err)
 {
-	uint64_t key = store_refs_key(place->number, place->record, STORE_REFS_LEVEL_MANY), bytes;
-	struct store_refs_pack *p;
-	uint8_t *count;
-	int r = look_at_pack(refs, place->number, place->pack, err);
+	return place->pack ? 0 : store_table_pack(refs->store, place->number, &place->pack, err);
+}
 
+/* A record begins or ceases to be referenced: the sums of its pack follow. */
+static int set_live(struct store_refs *refs, struct store_place *place, bool live, struct err *err)
+{
+	struct store_refs_pack *p;
+	int r = place_open(refs, place, err);
+
+	if (r == 0)
+		r = look_at_pack(refs, place->number, place->pack, err);
 	if (r < 0)
 		return r;
 	p = &refs->packs[place->number];
@@ -103,19 +112,33 @@ static int set_total(struct store_refs *refs, const struct store_place *place, u
 		p->counts = calloc(1, p->records);
 	if (!p->counts)
 		return err_set(err, ENOMEM, "count references");
-	count = &p->counts[place->record];
+	if (live) {
+		p->live++;
+		p->live_bytes += pack_record_len(&place->pack->entries[place->record]);
+	} else {
+		p->live--;
+		p->live_bytes -= pack_record_len(&place->pack->entries[place->record]);
+	}
+	return 0;
+}
+
+static int set_total(struct store_refs *refs, struct store_place *place, uint32_t total,
+		     struct err *err)
+{
+	uint64_t key = store_refs_key(place->number, place->record, STORE_REFS_LEVEL_MANY);
+	bool was_live = store_refs_has(refs, place->number, place->record);
+	uint8_t *count;
+	int r = 0;
+
+	if (was_live != (total > 0))
+		r = set_live(refs, place, total > 0, err);
+	if (r < 0 || (!was_live && !total))
+		return r;
+	count = &refs->packs[place->number].counts[place->record];
 	if (total >= STORE_REFS_MANY || *count == STORE_REFS_MANY)
 		if (store_refs_table_set(&refs->table, key, total >= STORE_REFS_MANY ? total : 0) <
 		    0)
 			return err_set(err, ENOMEM, "count references");
-	bytes = pack_record_len(&place->pack->entries[place->record]);
-	if (total && !*count) {
-		p->live++;
-		p->live_bytes += bytes;
-	} else if (!total && *count) {
-		p->live--;
-		p->live_bytes -= bytes;
-	}
 	refs->changed = true;
 	*count = (uint8_t)(total < STORE_REFS_MANY ? total : STORE_REFS_MANY);
 	return 0;
@@ -131,7 +154,7 @@ static uint32_t node_count(const struct store_refs *refs, const struct store_pla
 /* One more (@by 1) or less (-1) at that place. Return 1 when a node began or ceased to be referenced, 0 otherwise, or -errno.
  * The same bytes may stand for different things at different levels: nodes are counted for each.
  */
-static int bump(struct store_refs *refs, const struct store_place *place, unsigned level, int by,
+static int bump(struct store_refs *refs, struct store_place *place, unsigned level, int by,
 		struct err *err)
 {
 	uint32_t before = level ? node_count(refs, place, level) : 0;
@@ -204,8 +227,8 @@ static int find_counted(struct walk *walk, const struct chunk_id *id, unsigned l
 	return n < 0 ? n : out->pack ? 0 : STORE_REFS_DOUBT;
 }
 
-static int place_find(struct walk *walk, const struct chunk_id *id, unsigned level,
-		      struct store_place *out, struct err *err)
+static int search(struct walk *walk, const struct chunk_id *id, unsigned level,
+		  struct store_place *out, struct err *err)
 {
 	int r;
 
@@ -213,6 +236,45 @@ static int place_find(struct walk *walk, const struct chunk_id *id, unsigned lev
 		return find_counted(walk, id, level, out, err);
 	r = store_table_find(walk->domain, id, true, out, err);
 	return r == STORE_ABSENT ? err_say(err, ENOENT, "a chunk is missing") : r;
+}
+
+static bool remembered(const struct walk *walk, const uint8_t *tag, unsigned level,
+		       struct store_place *out)
+{
+	const struct store_refs_cached *ways = walk->refs->cache[le_get32(tag) % STORE_REFS_CACHE];
+
+	for (size_t i = 0; i < STORE_REFS_WAYS; i++) {
+		if (ways[i].generation != walk->refs->generation ||
+		    memcmp(ways[i].tag, tag, STORE_INDEX_TAG_LEN) != 0)
+			continue;
+		*out = (struct store_place){ NULL, ways[i].pack, ways[i].record };
+		return walk->by > 0 || counted(walk->refs, out, level);
+	}
+	return false;
+}
+
+/* out->pack: NULL when the place was remembered. */
+static int place_find(struct walk *walk, const struct chunk_id *id, unsigned level,
+		      struct store_place *out, struct err *err)
+{
+	struct store_refs_cached *ways;
+	uint8_t tag[STORE_INDEX_TAG_LEN];
+	int r;
+
+	store_table_tag(walk->domain, id, tag);
+	if (remembered(walk, tag, level, out))
+		return 0;
+	*out = (struct store_place){ 0 };
+	r = search(walk, id, level, out, err);
+	if (r)
+		return r;
+	ways = walk->refs->cache[le_get32(tag) % STORE_REFS_CACHE];
+	memmove(&ways[1], &ways[0], (STORE_REFS_WAYS - 1) * sizeof(*ways));
+	memcpy(ways[0].tag, tag, sizeof(tag));
+	ways[0].pack = out->number;
+	ways[0].record = out->record;
+	ways[0].generation = walk->refs->generation;
+	return 0;
 }
 
 static int node_walk(struct walk *walk, unsigned level, uint64_t index, const struct chunk_id *id,
@@ -231,7 +293,9 @@ static int node_walk(struct walk *walk, unsigned level, uint64_t index, const st
 	r = bump(walk->refs, &place, level, walk->by, err);
 	if (r == 1) {
 		count = volume_tree_children(&walk->tree, level, index);
-		r = children_read(walk->refs, &place, count, children, err);
+		r = place_open(walk->refs, &place, err);
+		if (r == 0)
+			r = children_read(walk->refs, &place, count, children, err);
 		if (walk->progress)
 			atomic_fetch_add(&walk->progress->done_bytes, count * CHUNK_ID_LEN);
 	}
@@ -298,6 +362,7 @@ int store_refs_add(struct store_refs *refs, struct volume_progress *progress, st
 
 	if (r < 0)
 		return r;
+	refs->generation++;
 	done = realloc(refs->done, (refs->done_count + n + 1) * sizeof(*done));
 	if (!done)
 		return err_set(err, ENOMEM, "count references");
@@ -381,8 +446,8 @@ int store_refs_drop(struct store_refs *refs, struct volume_progress *progress, s
 /* ---- Moving and summing up ---------------------------------------------------------------------------------- */
 
 /* The counts of one record go to @to. */
-static int record_move(struct store_refs *refs, const struct store_place *from,
-		       const struct store_place *to, struct err *err)
+static int record_move(struct store_refs *refs, struct store_place *from, struct store_place *to,
+		       struct err *err)
 {
 	uint32_t here = total_of(refs, from->number, from->record);
 	uint32_t there = total_of(refs, to->number, to->record);
@@ -417,6 +482,7 @@ int store_refs_move(struct store_refs *refs, uint32_t number, struct err *err)
 
 	if (r < 0)
 		return r;
+	refs->generation++;
 	domain = store_domain_get(refs->store, pack->domain, err);
 	if (!domain)
 		return -ENOMEM;

@@ -8,7 +8,8 @@
  * and for each pack, by its name, the counts of its records. They hold as long as every pack with a count is there as it was;
  * otherwise, and after any doubt, all is counted anew. Manifests and notes are not counted.
  *
- * Memory: a byte for each record (more than 254 references are kept in a table), 16 to 32 bytes for each node. Not thread-safe.
+ * Memory: a byte for each record (more than 254 references are kept in a table), 16 to 32 bytes for each node, and a fixed cache of 56 MiB. Not
+ * thread-safe.
  */
 #ifndef GODWIT_SNAPSHOT_STORE_REFS_H
 #define GODWIT_SNAPSHOT_STORE_REFS_H

@@ -27,6 +27,14 @@ struct store_refs_pack {
 	uint64_t live_bytes; /* of those */
 };
 
+/* Where chunks were found lately, by tag: versions of a node share most of their children. A fixed number of them, whatever the store's size. */
+enum { STORE_REFS_CACHE = 1 << 20, STORE_REFS_WAYS = 2 };
+struct store_refs_cached {
+	uint8_t tag[STORE_INDEX_TAG_LEN];
+	uint32_t pack, record;
+	uint32_t generation; /* holds while it is that of the counts */
+};
+
 /* A snapshot that is counted. */
 struct store_refs_done {
 	char id[MANIFEST_ID_LEN];
@@ -38,6 +46,9 @@ struct store_refs {
 	struct store_refs_pack *packs; /* by pack number */
 	size_t pack_count;
 	struct store_refs_table table;
+	struct store_refs_cached (*cache)
+		[STORE_REFS_WAYS]; /* STORE_REFS_CACHE of them; the newest of each is its first */
+	uint32_t generation;       /* grows whenever packs may have been condemned since */
 	struct store_refs_done *done; /* sorted by id */
 	size_t done_count;
 	uint8_t *record; /* CHUNK_MAX + PACK_RECORD_EXTRA */
