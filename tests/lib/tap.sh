@@ -155,12 +155,21 @@ spawn() {
 	shift
 	"$@" >>"$log" 2>&1 </dev/null &
 	spawned=$!
-	tap_pids+=("$spawned")
+	adopt "$spawned"
 	case " ${tap_logs[*]-} " in *" $log "*) ;; *) tap_logs+=("$log") ;; esac
 }
 
 adopt() {
-	tap_pids+=("$1")
+	tap_pids+=("$1 $(tap_born "$1")")
+}
+
+# When a process began, in ticks since the boot: a pid alone comes back within minutes where tests run, and at the end
+# of this one it may be somebody else's.
+tap_born() {
+	local stat
+	stat=$(cat "/proc/$1/stat" 2>/dev/null) || return
+	stat=${stat##*) }
+	cut -d ' ' -f 20 <<<"$stat"
 }
 
 alive() {
@@ -234,12 +243,14 @@ tap_find_strays() {
 }
 
 tap_end() {
-	local code=$? pid victims
+	local code=$? pid born victims
 	trap '' INT TERM HUP
 	[ "$BASHPID" = "$tap_owner" ] || exit "$code"
 	exec 2>/dev/null # the shell's own "Killed" notes
 	for pid in ${tap_pids[@]+"${tap_pids[@]}"}; do
-		kill -KILL "$pid"
+		born=${pid#* }
+		pid=${pid% *}
+		if [ -n "$born" ] && [ "$born" = "$(tap_born "$pid")" ]; then kill -KILL "$pid"; fi
 	done
 	# A daemon may have started another one while we looked: look until nothing is left.
 	for _ in {1..20}; do

@@ -37,6 +37,15 @@ inner 'wait_for 60 false && fail f; n=$TAP_DIR/n; wait_for 5 eval "echo x >>$n; 
 is "$status" 0 "wait_for repeats, and gives up"
 
 # A child, a child that ignores TERM, and one that a daemon left behind, first with, then without its environment.
+# A pid that was adopted and came back as somebody else's.
+sleep 1005 &
+other=$!
+disown
+inner "adopt $other; tap_pids=(\"$other 12345\"); pass one; done_testing"
+check "a pid that is another process by now is left alone" alive "$other"
+inner "adopt $other; pass one; done_testing"
+check "one that is the same is ended" wait_for 60 tap_gone "$other"
+
 inner 'spawn a sleep 1001; echo "# pid $spawned"
 spawn b bash -c "trap \"\" TERM; sleep 1002; true"; echo "# pid $spawned"
 setsid sleep 1003 & echo "# pid $!"
