@@ -5,7 +5,7 @@
 # Tools of system tests: tests/lib/NAME.c with a main() becomes build/FLAVOUR/tests/NAME.
 TEST_TOOLS := hvctl page_server
 # What unit tests share: the rest of tests/lib, without what is preloaded.
-$(eval $(call library,testing,$(filter-out $(patsubst %,tests/lib/%.c,$(TEST_TOOLS) faultfs faultfs_power clock_jump),\
+$(eval $(call library,testing,$(filter-out $(patsubst %,tests/lib/%.c,$(TEST_TOOLS) hijacked_reader faultfs faultfs_power clock_jump),\
 	$(wildcard tests/lib/*.c)),openssl jansson))
 
 TEST_LIBRARIES := testing \
@@ -27,7 +27,9 @@ $(eval $(call linked,$(CLOCK_JUMP),tests/lib/clock_jump.c,,))
 endif
 
 $(foreach t,$(TEST_TOOLS),$(eval $(call linked,$(O)/tests/$(t),tests/lib/$(t).c,testing migrate snapshot common,)))
-$(TEST_TOOLS:%=$(O)/tests/%):
+# A reader program like those of mgmt-server/scan, but for what it does (system/scan_hijack.sh).
+$(eval $(call linked,$(O)/tests/hijacked_reader,tests/lib/hijacked_reader.c mgmt-server/scan/reader_main.c,scan snapshot common,))
+$(TEST_TOOLS:%=$(O)/tests/%) $(O)/tests/hijacked_reader:
 	$(say) LINK $@
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(call pkg_config,--libs,$(LINK_PKGS)) -lm
@@ -58,7 +60,7 @@ $(O)/tests/fuzz_%:
 
 .PHONY: tests benches
 benches: $(BENCHES:%=$(O)/tests/%)
-tests: all $(FAULTFS) $(CLOCK_JUMP) $(TEST_TOOLS:%=$(O)/tests/%) $(UNIT_TESTS:%=$(O)/tests/%) $(FUZZERS:%=$(O)/tests/%)
+tests: all $(FAULTFS) $(CLOCK_JUMP) $(TEST_TOOLS:%=$(O)/tests/%) $(O)/tests/hijacked_reader $(UNIT_TESTS:%=$(O)/tests/%) $(FUZZERS:%=$(O)/tests/%)
 
 setup:
 	@tests/setup.sh test

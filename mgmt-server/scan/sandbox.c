@@ -20,7 +20,7 @@
 #include "common/base.h"
 #include "common/io.h"
 
-/* What each role may ask of the kernel. mmap and mprotect are allowed without PROT_EXEC only (below). */
+/* What each role may ask of the kernel; add_rules has those whose arguments count. */
 enum { FOR_READER = 1, FOR_ENGINE = 2, FOR_BOTH = 3 };
 
 static const struct {
@@ -61,12 +61,10 @@ static const struct {
 	{ SCMP_SYS(gettimeofday), FOR_BOTH },
 	{ SCMP_SYS(getpid), FOR_BOTH },
 	{ SCMP_SYS(gettid), FOR_BOTH },
-	{ SCMP_SYS(tgkill), FOR_BOTH },
 	{ SCMP_SYS(getrandom), FOR_BOTH },
 	{ SCMP_SYS(sched_yield), FOR_BOTH },
 	{ SCMP_SYS(restart_syscall), FOR_BOTH },
 	{ SCMP_SYS(getrusage), FOR_BOTH },
-	{ SCMP_SYS(prlimit64), FOR_BOTH },
 	{ SCMP_SYS(sysinfo), FOR_BOTH },
 	{ SCMP_SYS(umask), FOR_BOTH },
 	{ SCMP_SYS(geteuid), FOR_BOTH },
@@ -90,7 +88,6 @@ static const struct {
 	{ SCMP_SYS(faccessat2), FOR_ENGINE },
 	{ SCMP_SYS(getdents64), FOR_ENGINE },
 	{ SCMP_SYS(dup), FOR_ENGINE },
-	{ SCMP_SYS(fcntl), FOR_BOTH },
 	{ SCMP_SYS(chmod), FOR_ENGINE },
 	{ SCMP_SYS(fchmod), FOR_ENGINE },
 	{ SCMP_SYS(statfs), FOR_ENGINE },
@@ -226,6 +223,24 @@ static int landlock(const struct sandbox *box, struct err *err)
 	return 0;
 }
 
+/* fcntl: not those that make the kernel send signals to whoever is named (F_SETOWN, F_SETSIG). */
+static const int fcntl_commands[] = { F_DUPFD,         F_GETFD,     F_SETFD,    F_GETFL,
+				      F_SETFL,         F_GETLK,     F_SETLK,    F_SETLKW,
+				      F_DUPFD_CLOEXEC, F_ADD_SEALS, F_GET_SEALS };
+
+/* Other processes of the same user are within reach of a number; only one's own is allowed. */
+static int add_own_process(scmp_filter_ctx filter)
+{
+	scmp_datum_t self = (scmp_datum_t)getpid();
+	int r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
+				 SCMP_A0(SCMP_CMP_EQ, self));
+
+	if (r == 0)
+		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1,
+				     SCMP_A0(SCMP_CMP_EQ, 0));
+	return r;
+}
+
 static int add_rules(scmp_filter_ctx filter, unsigned role)
 {
 	static const int no_exec[] = { SCMP_SYS(mmap), SCMP_SYS(mprotect) };
@@ -244,7 +259,13 @@ static int add_rules(scmp_filter_ctx filter, unsigned role)
 		if (r < 0)
 			return r;
 	}
-	return 0;
+	for (size_t i = 0; i < ARRAY_LEN(fcntl_commands); i++) {
+		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
+				     SCMP_A1(SCMP_CMP_EQ, (scmp_datum_t)fcntl_commands[i]));
+		if (r < 0)
+			return r;
+	}
+	return add_own_process(filter);
 }
 
 static int filter_syscalls(const struct sandbox *box, struct err *err)

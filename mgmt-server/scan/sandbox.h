@@ -1,6 +1,6 @@
 /* sandbox.h - where untrusted bytes are parsed: no files, no network, no other processes, bounded time and memory.
  *
- * User, network, mount, IPC, UTS and PID namespaces where the kernel gives them, no_new_privs, Landlock without any
+ * User, network, mount, IPC and UTS namespaces, no_new_privs, Landlock without any
  * rule, rlimits, and a seccomp allow-list per role that kills. TZ is set first: localtime(3) would open a file.
  * Source: landlock(7), seccomp(2), user_namespaces(7); DESIGN section 9.
  */
@@ -26,7 +26,7 @@ struct sandbox {
 	const char *read_folder; /* SANDBOX_ENGINE: may be read besides; NULL: none */
 };
 
-/* Enter for good. A layer that the kernel does not offer is an error, never skipped in silence: -ENOTSUP names it. */
+/* Enter for good, as a process that will not fork: signals may be sent to this very pid only. A layer that the kernel does not offer is an error, never skipped in silence: -ENOTSUP names it. */
 int sandbox_enter(const struct sandbox *box, struct err *err);
 
 #endif

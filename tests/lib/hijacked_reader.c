@@ -1,0 +1,276 @@
+/* hijacked_reader.c - a reader that its volume took over: it does what the volume's ext4 label says, from within the real
+ * sandbox. tests/system/scan_hijack.sh puts it in godwit-scan-ext's place.
+ *
+ * An attack that worked is reported as a file "SUCCEEDED"; the sandbox killing it, or a refusal, is what is wanted.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "common/base.h"
+#include "mgmt-server/scan/reader.h"
+
+enum { LABEL_AT = 1024 + 120, LABEL_LEN = 16, VOLUME_FD = 3, ENTRY_FD = 4 };
+
+static bool do_open(void)
+{
+	return open("/etc/passwd", O_RDONLY) >= 0;
+}
+
+static bool do_create(void)
+{
+	return open("/tmp/godwit-hijacked", O_WRONLY | O_CREAT, 0600) >= 0;
+}
+
+static bool do_stat(void)
+{
+	struct iovec here = { 0 }, there = { 0 };
+
+	return syscall(SYS_stat, "/etc/passwd", &here) == 0 || there.iov_len;
+}
+
+static bool do_mount(void)
+{
+	return mount("none", "/tmp", "tmpfs", 0, NULL) == 0;
+}
+
+static bool do_inet(void)
+{
+	return socket(AF_INET, SOCK_STREAM, 0) >= 0;
+}
+
+static bool do_unix(void)
+{
+	return socket(AF_UNIX, SOCK_STREAM, 0) >= 0;
+}
+
+static bool do_packet(void)
+{
+	return socket(AF_NETLINK, SOCK_RAW, 0) >= 0;
+}
+
+static bool do_trace(void)
+{
+	return ptrace(PTRACE_ATTACH, 1, NULL, NULL) == 0;
+}
+
+static bool do_peek(void)
+{
+	char byte;
+	struct iovec here = { &byte, 1 }, there = { &errno, 1 };
+
+	return process_vm_readv(1, &here, 1, &there, 1, 0) == 1;
+}
+
+static bool do_kill(void)
+{
+	return kill(1, 0) == 0;
+}
+
+static bool do_kill_all(void)
+{
+	return kill(-1, SIGKILL) == 0;
+}
+
+/* tgkill is allowed, for abort(3). */
+static bool do_tgkill(void)
+{
+	for (int pid = 1; pid < 100000; pid++) {
+		if (pid != getpid() && syscall(SYS_tgkill, pid, pid, 0) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool do_fork(void)
+{
+	while (fork() >= 0)
+		;
+	return false;
+}
+
+static bool do_exec(void)
+{
+	execl("/bin/true", "true", NULL);
+	return false;
+}
+
+static bool do_code(void)
+{
+	return mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) !=
+	       MAP_FAILED;
+}
+
+static bool do_memory(void)
+{
+	size_t got = 0, step = 16 << 20;
+	void *p;
+
+	while ((p = mmap(NULL, step, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) !=
+	       MAP_FAILED)
+		got += step;
+	return got > 3ULL << 30;
+}
+
+static bool do_descriptors(void)
+{
+	int n = 0;
+
+	while (memfd_create("x", 0) >= 0)
+		n++;
+	return n > 256;
+}
+
+static bool do_limits(void)
+{
+	struct rlimit all = { RLIM_INFINITY, RLIM_INFINITY };
+
+	return syscall(SYS_prlimit64, 0, RLIMIT_AS, &all, NULL) == 0;
+}
+
+static bool do_limits_of_others(void)
+{
+	struct rlimit limit;
+
+	for (int pid = 1; pid < 100000; pid++) {
+		if (pid != getpid() &&
+		    syscall(SYS_prlimit64, pid, RLIMIT_NOFILE, NULL, &limit) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* The kernel would send a signal of our choice when data comes in. */
+static bool do_owner(void)
+{
+	for (int pid = 1; pid < 100000; pid++) {
+		if (pid != getpid() && fcntl(ENTRY_FD, F_SETOWN, pid) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool do_terminal(void)
+{
+	char c = '\n';
+
+	return ioctl(STDERR_FILENO, TIOCSTI, &c) == 0;
+}
+
+/* Nonsense on both channels: the parent has to end with a verdict. */
+static bool do_garbage(void)
+{
+	unsigned seed = 7;
+	char bytes[512];
+
+	for (int i = 0; i < 2000; i++) {
+		for (size_t k = 0; k < sizeof(bytes); k++)
+			bytes[k] = (char)(rand_r(&seed) >> 8);
+		if (send(ENTRY_FD, bytes, (size_t)rand_r(&seed) % sizeof(bytes), MSG_NOSIGNAL) < 0)
+			break;
+	}
+	return false;
+}
+
+static bool do_requests(void)
+{
+	uint64_t ask[2] = { ~0ULL - 100, ~0ULL };
+
+	for (int i = 0; i < 1000; i++) {
+		ask[0] *= 31;
+		if (send(VOLUME_FD, ask, sizeof(ask), MSG_NOSIGNAL) < 0)
+			break;
+	}
+	return false;
+}
+
+static bool do_writes(void)
+{
+	struct {
+		uint64_t offset;
+		uint32_t len, what;
+		char bytes[512];
+	} q = { .len = 512, .what = 2 };
+	struct {
+		int32_t status;
+		uint32_t len;
+	} reply = { -1, 0 };
+
+	return send(VOLUME_FD, &q, sizeof(q), MSG_NOSIGNAL) == sizeof(q) &&
+	       recv(VOLUME_FD, &reply, sizeof(reply), MSG_WAITALL) == sizeof(reply) &&
+	       reply.status == 0;
+}
+
+static bool do_end(void)
+{
+	_exit(0); /* without a word */
+}
+
+static bool do_crash(void)
+{
+	abort();
+}
+
+static const struct {
+	const char *label;
+	bool (*act)(void);
+} attacks[] = {
+	{ "open", do_open },
+	{ "create", do_create },
+	{ "stat", do_stat },
+	{ "mount", do_mount },
+	{ "inet", do_inet },
+	{ "unix", do_unix },
+	{ "packet", do_packet },
+	{ "trace", do_trace },
+	{ "peek", do_peek },
+	{ "kill", do_kill },
+	{ "kill-all", do_kill_all },
+	{ "tgkill", do_tgkill },
+	{ "fork", do_fork },
+	{ "exec", do_exec },
+	{ "code", do_code },
+	{ "memory", do_memory },
+	{ "descriptors", do_descriptors },
+	{ "limits", do_limits },
+	{ "others-limits", do_limits_of_others },
+	{ "owner", do_owner },
+	{ "terminal", do_terminal },
+	{ "garbage", do_garbage },
+	{ "requests", do_requests },
+	{ "writes", do_writes },
+	{ "end", do_end },
+	{ "crash", do_crash },
+};
+
+int reader_walk(struct reader *reader, struct err *err)
+{
+	const struct reader_file success = { .path = "SUCCEEDED", .path_len = 9, .stream = "" };
+	char label[LABEL_LEN + 1] = "";
+	int r = volume_channel_read(reader_volume(reader), label, LABEL_LEN, LABEL_AT);
+
+	if (r < 0)
+		return err_set(err, -r, "read the label");
+	for (size_t i = 0; i < ARRAY_LEN(attacks); i++) {
+		if (strcmp(attacks[i].label, label) != 0)
+			continue;
+		if (attacks[i].act()) {
+			r = reader_begin(reader, &success, err);
+			return r < 0 ? r : reader_end(reader, err);
+		}
+		return err_say(err, EPERM, "refused");
+	}
+	return err_say(err, EINVAL, "no such attack: %s", label);
+}
