@@ -167,7 +167,7 @@ static int try_again(struct change *change, struct catalogue_changes *x, const c
 		     struct err *err)
 {
 	x->tries++;
-	x->due_ms = clock_wall_ms() + (RETRY_MS << x->tries);
+	x->due_ms = clock_wall_ms() + ((uint64_t)RETRY_MS << x->tries);
 	x->why = why;
 	x->report = NULL;
 	if (x->tries == TRIES_MAX)

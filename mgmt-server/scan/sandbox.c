@@ -233,11 +233,11 @@ static int add_own_process(scmp_filter_ctx filter)
 {
 	scmp_datum_t self = (scmp_datum_t)getpid();
 	int r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
-				 SCMP_A0(SCMP_CMP_EQ, self));
+				 SCMP_A0(SCMP_CMP_EQ, self, 0));
 
 	if (r == 0)
 		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1,
-				     SCMP_A0(SCMP_CMP_EQ, 0));
+				     SCMP_A0(SCMP_CMP_EQ, 0, 0));
 	return r;
 }
 
@@ -261,7 +261,7 @@ static int add_rules(scmp_filter_ctx filter, unsigned role)
 	}
 	for (size_t i = 0; i < ARRAY_LEN(fcntl_commands); i++) {
 		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
-				     SCMP_A1(SCMP_CMP_EQ, (scmp_datum_t)fcntl_commands[i]));
+				     SCMP_A1(SCMP_CMP_EQ, (scmp_datum_t)fcntl_commands[i], 0));
 		if (r < 0)
 			return r;
 	}
