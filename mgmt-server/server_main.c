@@ -24,6 +24,7 @@
 #include "mgmt-server/core/marks.h"
 #include "mgmt-server/core/mends.h"
 #include "mgmt-server/core/recovery.h"
+#include "mgmt-server/core/hunts.h"
 #include "mgmt-server/core/ransomware.h"
 #include "mgmt-server/core/scans.h"
 #include "mgmt-server/core/signatures.h"
@@ -210,6 +211,8 @@ static int open_state(struct server *s, struct err *err)
 	if (r == 0)
 		r = ransomware_init(&s->ransomware, err);
 	if (r == 0)
+		r = hunts_new(&s->hunts, s, err);
+	if (r == 0)
 		r = fleet_load(s->fleet, err);
 	if (r == 0)
 		r = snapshots_adopt(s, err);
@@ -351,6 +354,7 @@ static void server_deinit(struct server *s)
 	mends_free(s->mends);
 	if (s->signatures)
 		signatures_free(s->signatures);
+	hunts_free(s->hunts);
 	ransomware_free(s->ransomware);
 	if (s->transfer)
 		transfer_free(s->transfer);

@@ -9,7 +9,7 @@
 #include "mgmt-server/http/static_files.h"
 #include "snapshot/chunk_wire.h"
 
-enum { FORM = 16 << 10, BEAT = 256 << 10, IDS = 32 << 10, MANIFEST = 1 << 20 };
+enum { FORM = 16 << 10, HUNT_MAX = 1 << 20, BEAT = 256 << 10, IDS = 32 << 10, MANIFEST = 1 << 20 };
 
 #define API   "/api/v1"
 #define AGENT "/agent/v1"
@@ -61,6 +61,11 @@ const struct http_route routes_people[] = {
 	{ "POST", API "/signatures/uploads/{id}/data", ROUTE_ADMIN, api_signatures_data,
 	  SIGNATURES_PART_MAX, ROUTE_BULK },
 	{ "POST", API "/signatures/uploads/{id}/end", ROUTE_ADMIN, api_signatures_end, FORM, 0 },
+	{ "GET", API "/hunts", ROUTE_AUDITOR, api_hunts, 0, 0 },
+	{ "POST", API "/hunts", ROUTE_OPERATOR, api_hunt_new, HUNT_MAX, 0 },
+	{ "GET", API "/hunts/{id}", ROUTE_AUDITOR, api_hunt, 0, 0 },
+	{ "POST", API "/hunts/{id}/cancel", ROUTE_OPERATOR, api_hunt_cancel, FORM, 0 },
+	{ "POST", API "/rescans", ROUTE_OPERATOR, api_rescan_new, FORM, 0 },
 	{ "GET", API "/notices", ROUTE_AUDITOR, api_notices, 0, 0 },
 	{ "POST", API "/notices/read", ROUTE_OPERATOR, api_notices_read, FORM, 0 },
 	{ "GET", API "/notices/{id}", ROUTE_AUDITOR, api_notice, 0, 0 },

@@ -121,6 +121,14 @@ static const char schema_5[] =
 /* floor: epochs up to it may have been given out by a catalogue that was lost since */
 static const char schema_6[] = "ALTER TABLE leases ADD COLUMN floor BIGINT NOT NULL DEFAULT 0;";
 
+/* searches over the fleet; what: hashes or a rule */
+static const char schema_7[] =
+	"CREATE TABLE hunts (id TEXT PRIMARY KEY, seq BIGINT NOT NULL UNIQUE, kind TEXT NOT NULL, "
+	"state TEXT NOT NULL, username TEXT NOT NULL, what TEXT NOT NULL, message TEXT NOT NULL, "
+	"error TEXT NOT NULL, result TEXT NOT NULL, created BIGINT NOT NULL, "
+	"started BIGINT NOT NULL, ended BIGINT NOT NULL);"
+	"CREATE INDEX hunts_waiting ON hunts (seq) WHERE ended = 0;";
+
 const struct db_migration catalogue_schema[] = {
 	{ 1, "the first catalogue", schema_1 },
 	{ 2, "verdicts of offline scans", schema_2 },
@@ -128,6 +136,7 @@ const struct db_migration catalogue_schema[] = {
 	{ 4, "domains of desktops", schema_4 },
 	{ 5, "what changed between snapshots, alarms", schema_5 },
 	{ 6, "epochs that are not given again", schema_6 },
+	{ 7, "hunts", schema_7 },
 };
 
 const size_t catalogue_schema_count = ARRAY_LEN(catalogue_schema);

@@ -1,6 +1,7 @@
 /* The table of commands, and what their answers look like. Adding a command is adding a row. */
 #include "mgmt-server/cli/cli_action.h"
 #include "mgmt-server/cli/cli_command.h"
+#include "mgmt-server/cli/cli_hunt.h"
 #include "mgmt-server/cli/cli_image.h"
 #include "mgmt-server/cli/cli_import.h"
 #include "mgmt-server/cli/cli_query.h"
@@ -287,6 +288,11 @@ static const struct cli_option notice_list_options[] = {
 	OPTION("unread", FLAG, NULL, "only those nobody has read", .json = "unread"),
 	LIMIT,
 };
+static const struct cli_option hunt_options[] = {
+	OPTION("sha256", TEXT, "HASH[,HASH...]", "contents with these hashes"),
+	OPTION("list", TEXT, "FILE", "contents with these hashes, one a line"),
+	OPTION("yara", TEXT, "FILE", "contents that match these YARA rules"),
+};
 static const struct cli_option endpoint_options[] = { TO_ENDPOINT };
 
 #define OPTIONS(table)     .options = table, .option_count = ARRAY_LEN(table)
@@ -363,6 +369,9 @@ const struct cli_command cli_commands[] = {
 	  "instant would not match. Only NTFS and ext4 that were left clean; otherwise roll back to an older snapshot.",
 	  OPTIONS(mend_options), JOB("/api/v1/snapshots/%s/mend") },
 
+	{ "snapshot", "rescan", NULL, "try the present signatures on all snapshots that were scanned",
+	  "Each different content is scanned once, wherever it lies; every snapshot's verdict follows.",
+	  .run = cli_hunt_rescan, .path = "/api/v1/rescans" },
 	{ "snapshot", "pin", "SNAPSHOT", "keep it: no retention rule and no command deletes it", OPTIONS(pin_options),
 	  .run = cli_action_show, .method = "POST", .path = "/api/v1/snapshots/%s/pin", .view = &snapshot_record_view },
 	{ "snapshot", "unpin", "SNAPSHOT", "take a pin back",
@@ -370,6 +379,11 @@ const struct cli_command cli_commands[] = {
 	  "snapshot of a desktop that has an infected one, as source scan.",
 	  OPTIONS(unpin_options), .run = cli_action_show, .method = "POST",
 	  .path = "/api/v1/snapshots/%s/unpin", .view = &snapshot_record_view },
+
+	{ "hunt", NULL, NULL, "which desktops held a content, when and where",
+	  "Looks at every file of every snapshot that was scanned. Hashes are answered from an index; rules are\n"
+	  "tried once on each different content, whatever number of desktops has it.",
+	  OPTIONS(hunt_options), .run = cli_hunt_run, .path = "/api/v1/hunts" },
 
 	{ "notice", "list", NULL, "what needs a person's attention, newest first", OPTIONS(notice_list_options),
 	  LIST("/api/v1/notices", notice_list_view) },

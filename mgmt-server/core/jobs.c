@@ -9,6 +9,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "mgmt-server/core/mends.h"
+#include "mgmt-server/core/hunts.h"
 #include "mgmt-server/core/ransomware.h"
 #include "mgmt-server/core/scans.h"
 #include "mgmt-server/core/signatures.h"
@@ -559,4 +560,5 @@ void jobs_tick(struct server *s)
 	mends_tick(s);
 	signatures_tick(s);
 	ransomware_tick(s);
+	hunts_tick(s);
 }

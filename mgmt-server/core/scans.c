@@ -238,6 +238,13 @@ static int try_again(struct change *change, const struct catalogue_job *job, con
 	return 0;
 }
 
+static json_t *parsed(const char *text)
+{
+	json_t *value = NULL;
+
+	return json_parse(&value, text, strlen(text), "a scan", NULL) < 0 ? json_null() : value;
+}
+
 /* Old signatures find nothing new: by policy that is no clean bill. The reason joins the report's. */
 static const char *judged(struct server *server, const char *verdict, const json_t *report)
 {
@@ -254,50 +261,97 @@ static const char *judged(struct server *server, const char *verdict, const json
 	return "incomplete";
 }
 
-static int keep(struct change *change, struct catalogue_job *job, const char *verdict,
-		const json_t *report, struct err *err)
+/* The verdict of @snapshot into the catalogue, with what follows from it. @report says who scanned, @item what came out;
+ * *said is the sentence about it. */
+static int put_verdict(struct change *change, const char *snapshot, const char *job,
+		       const char *verdict, const json_t *report, const json_t *item, char *said,
+		       size_t said_len, struct err *err)
 {
 	struct catalogue_scan scan = {
 		.ended_ms = clock_wall_ms(),
-		.files = number_of(report, "files"),
-		.bytes = number_of(report, "bytes"),
-		.contents = number_of(report, "scanned_contents"),
-		.more_reasons = number_of(report, "more_reasons"),
-		.more_findings = number_of(report, "more_findings"),
+		.files = number_of(item, "files"),
+		.bytes = number_of(item, "bytes"),
+		.contents = number_of(item, "scanned_contents"),
+		.more_reasons = number_of(item, "more_reasons"),
+		.more_findings = number_of(item, "more_findings"),
 		.engine = text_of(report, "engine"),
 		.signature_version = text_of(report, "signature_version"),
 	};
-	const json_t *all = json_object_get(report, "findings");
+	const json_t *all = json_object_get(item, "findings");
 	uint64_t found = json_array_size(all) + scan.more_findings;
 	CLEANUP_FREE char *reasons =
-		kept(json_object_get(report, "reasons"), KEPT_REASONS, &scan.more_reasons);
+		kept(json_object_get(item, "reasons"), KEPT_REASONS, &scan.more_reasons);
 	CLEANUP_FREE char *findings = kept(all, KEPT_FINDINGS, &scan.more_findings);
 	int r;
 
 	if (!reasons || !findings)
-		return err_set(err, ENOMEM, "keep the verdict of snapshot %s",
-			       jobs_text(job, "snapshot"));
-	snprintf(scan.snapshot, sizeof(scan.snapshot), "%s", jobs_text(job, "snapshot"));
-	snprintf(scan.job, sizeof(scan.job), "%s", job->id);
+		return err_set(err, ENOMEM, "keep the verdict of snapshot %s", snapshot);
+	snprintf(scan.snapshot, sizeof(scan.snapshot), "%s", snapshot);
+	snprintf(scan.job, sizeof(scan.job), "%s", job);
 	snprintf(scan.verdict, sizeof(scan.verdict), "%s", verdict);
 	scan.reasons = reasons;
 	scan.findings = findings;
-	snprintf(job->message, sizeof(job->message), "%s: %llu files, %llu findings", verdict,
+	snprintf(said, said_len, "%s: %llu files, %llu findings", verdict,
 		 (unsigned long long)scan.files, (unsigned long long)found);
-	json_object_set_new(job->result, "verdict", json_string(verdict));
-	json_object_set_new(job->result, "snapshot", json_string(scan.snapshot));
-	json_object_set_new(job->result, "files", json_integer((json_int_t)scan.files));
-	json_object_set_new(job->result, "bytes", json_integer((json_int_t)scan.bytes));
-	json_object_set_new(job->result, "findings", json_integer((json_int_t)found));
 	r = catalogue_scan_put(change->db, &scan, err);
 	if (r == 0)
 		r = verdicts_apply(change, &scan, err);
 	if (r == 0)
-		r = change_audit(change, "system", "", "verdict", scan.snapshot, job->message, err);
-	if (r == 0)
-		r = try_again(change, job, report, err);
-	change_touch(change, CHANGE_SNAPSHOT, scan.snapshot);
+		r = change_audit(change, "system", "", "verdict", snapshot, said, err);
+	change_touch(change, CHANGE_SNAPSHOT, snapshot);
 	return r;
+}
+
+static int keep(struct change *change, struct catalogue_job *job, const char *verdict,
+		const json_t *report, struct err *err)
+{
+	const char *snapshot = jobs_text(job, "snapshot");
+	uint64_t found = json_array_size(json_object_get(report, "findings")) +
+			 number_of(report, "more_findings");
+	int r;
+
+	json_object_set_new(job->result, "verdict", json_string(verdict));
+	json_object_set_new(job->result, "snapshot", json_string(snapshot));
+	json_object_set(job->result, "files", json_object_get(report, "files"));
+	json_object_set(job->result, "bytes", json_object_get(report, "bytes"));
+	json_object_set_new(job->result, "findings", json_integer((json_int_t)found));
+	r = put_verdict(change, snapshot, job->id, verdict, report, report, job->message,
+			sizeof(job->message), err);
+	return r < 0 ? r : try_again(change, job, report, err);
+}
+
+static int is_same(void *arg, const struct catalogue_scan *scan, struct err *err)
+{
+	const json_t **item = arg;
+	CLEANUP(json_decref) json_t *findings = parsed(scan->findings);
+
+	(void)err;
+	if (strcmp(scan->verdict, text_of(*item, "verdict")) == 0 &&
+	    json_array_size(findings) + scan->more_findings ==
+		    json_array_size(json_object_get(*item, "findings")) +
+			    number_of(*item, "more_findings"))
+		*item = NULL; /* as before */
+	return DB_STOP;
+}
+
+int scans_judged(struct change *change, const char *hunt, const json_t *report, const json_t *item,
+		 struct err *err)
+{
+	const char *snapshot = text_of(item, "snapshot");
+	const json_t *different = item;
+	struct wanted w = { .snapshot = snapshot };
+	char said[128];
+	int r = catalogue_snapshot_get(change->db, NULL, snapshot, take_desktop, &w, err);
+
+	if (r == 0)
+		r = catalogue_scan_get(change->db, snapshot, is_same, &different, err);
+	else if (r == CATALOGUE_NONE)
+		return 0;
+	if (r < 0 || !different)
+		return r < 0 ? r : 0;
+	return put_verdict(change, snapshot, hunt,
+			   judged(change->server, text_of(item, "verdict"), item), report, item,
+			   said, sizeof(said), err);
 }
 
 /* Its exit status and its report must say the same: neither alone is believed. */
@@ -380,13 +434,6 @@ void scans_tick(struct server *server)
 }
 
 /* ---- Showing ---- */
-
-static json_t *parsed(const char *text)
-{
-	json_t *value = NULL;
-
-	return json_parse(&value, text, strlen(text), "a scan", NULL) < 0 ? json_null() : value;
-}
 
 static int show(void *arg, const struct catalogue_scan *s, struct err *err)
 {

@@ -28,6 +28,10 @@ struct scans_order {
  */
 int scans_order(struct change *change, const struct scans_order *order, char *id, struct err *err);
 
+/* What a rescan (hunts.h) says of a snapshot: @item of its @report. A snapshot that is gone is passed over. */
+int scans_judged(struct change *change, const char *hunt, const json_t *report, const json_t *item,
+		 struct err *err);
+
 /* The step of a job (jobs.h). */
 int scans_step(struct change *change, struct catalogue_job *job, struct err *err);
 

@@ -34,6 +34,7 @@ struct server {
 	struct upkeep *upkeep;
 	struct ransomware *ransomware;
 	struct mail *mail; /* NULL: nothing is mailed */
+	struct hunts *hunts;
 	char *ca_pem, *ca_key_pem, *cert_pem, *key_pem;
 	char ca_fingerprint[PKI_FINGERPRINT_LEN];
 	char *ui_url, *agent_url;

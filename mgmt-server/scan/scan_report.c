@@ -174,9 +174,9 @@ static void print_json(const struct scan_report *r, const struct scan_result *re
 		(json_int_t)r->more_reasons, "files", (json_int_t)result->files, "bytes",
 		(json_int_t)result->bytes, "memory_bytes", (json_int_t)result->memory_bytes,
 		"scanned_contents", (json_int_t)result->scanned_contents, "reused_files",
-		(json_int_t)result->reused_files, "findings", r->findings,
-		"more_findings", (json_int_t)r->more_findings, "engine", result->engine,
-		"signature_version", result->signature_version);
+		(json_int_t)result->reused_files, "findings", r->findings, "more_findings",
+		(json_int_t)r->more_findings, "engine", result->engine, "signature_version",
+		result->signature_version);
 
 	print_line(all);
 }
