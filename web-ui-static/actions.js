@@ -138,3 +138,32 @@ export async function cancel(job) {
 		fail(`${format.jobTitle(job)} can't be cancelled. ${error.message}`);
 	}
 }
+
+/** Keep a snapshot, or take a pin back: pin is one of snapshot.pins. */
+export async function pin(snapshot) {
+	const why = await ask({ symbol: "pin", title: `Pin ${snapshot.id}?`, text: "No retention rule and no command deletes it while it is pinned.", confirm: "Pin" });
+	if (why)
+		await change(`/snapshots/${encodeURIComponent(snapshot.id)}/pin`, {}, "snapshot", "The pin was not set.");
+}
+
+export const unpin = (snapshot, pin) => change(`/snapshots/${encodeURIComponent(snapshot.id)}/unpin`, { source: pin.source }, "snapshot", "The pin was not taken back.");
+
+export const readNotice = (notice) => change(`/notices/${encodeURIComponent(notice.id)}/read`, {}, "notice", "The notice is still unread.");
+
+export async function readAllNotices() {
+	const newest = store.notices()[0];
+	try {
+		await api.post("/notices/read", { up_to: Number(newest.id) });
+		await store.load();
+	} catch (error) {
+		fail(`The notices are still unread. ${error.message}`);
+	}
+}
+
+async function change(path, body, kind, complaint) {
+	try {
+		store.put(kind, await api.post(path, body));
+	} catch (error) {
+		fail(`${complaint} ${error.message}`);
+	}
+}

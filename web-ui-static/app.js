@@ -16,6 +16,7 @@ import { endpoint } from "./views/endpoint.js";
 import { endpoints } from "./views/endpoints.js";
 import { job } from "./views/job.js";
 import { jobs } from "./views/jobs.js";
+import { notices } from "./views/notices.js";
 import { overview } from "./views/overview.js";
 import { server } from "./views/server.js";
 import { signIn } from "./views/sign_in.js";
@@ -33,6 +34,7 @@ router.route("/snapshots", snapshots);
 router.route("/snapshots/:id", snapshot);
 router.route("/jobs", jobs);
 router.route("/jobs/:id", job);
+router.route("/notices", notices);
 router.route("/server", server);
 
 const app = document.getElementById("app");

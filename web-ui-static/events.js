@@ -3,7 +3,7 @@
 // The browser reconnects a broken stream by itself and sends Last-Event-ID. When it gives up (an HTTP error, a server
 // that is restarted) we do, with growing pauses, and everything is read anew since events may be missing.
 
-const KINDS = ["endpoint", "desktop", "snapshot", "job"];
+const KINDS = ["endpoint", "desktop", "snapshot", "job", "notice"];
 const PAUSE_FIRST_MS = 1000;
 const PAUSE_MOST_MS = 15000;
 

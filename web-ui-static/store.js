@@ -5,7 +5,7 @@ import { follow } from "./events.js";
 
 const RECENT = 300; // snapshots and jobs that are loaded at a time; showOlder() loads the next ones
 
-const keys = { endpoint: "name", desktop: "name", snapshot: "id", job: "id" };
+const keys = { endpoint: "name", desktop: "name", snapshot: "id", job: "id", notice: "id" };
 
 export const state = {
 	session: null,  // { user, role, expires }
@@ -14,7 +14,8 @@ export const state = {
 	desktop: new Map(),
 	snapshot: new Map(),
 	job: new Map(),
-	older: { snapshot: null, job: null }, // where those begin that are not loaded; null: all are
+	notice: new Map(),
+	older: { snapshot: null, job: null, notice: null }, // where those begin that are not loaded; null: all are
 	loaded: false,
 	connection: "connecting",
 	problem: null,  // why the last load failed
@@ -61,16 +62,17 @@ export function load() {
 
 async function loadAll() {
 	try {
-		const [server, endpoints, desktops, snapshots, jobs] = await Promise.all([
+		const [server, endpoints, desktops, snapshots, jobs, notices] = await Promise.all([
 			api.get("/server"), api.list("/endpoints"), api.list("/desktops"),
-			api.page("/snapshots", null, RECENT), api.page("/jobs", null, RECENT),
+			api.page("/snapshots", null, RECENT), api.page("/jobs", null, RECENT), api.page("/notices", null, RECENT),
 		]);
 		state.server = server;
 		replace("endpoint", endpoints);
 		replace("desktop", desktops);
 		replace("snapshot", snapshots.items);
 		replace("job", jobs.items);
-		state.older = { snapshot: snapshots.next, job: jobs.next };
+		replace("notice", notices.items);
+		state.older = { snapshot: snapshots.next, job: jobs.next, notice: notices.next };
 		state.loaded = true;
 		state.problem = null;
 	} catch (error) {
@@ -144,6 +146,9 @@ export const endpoints = () => sorted("endpoint", (a, b) => byText(a.name, b.nam
 export const desktops = () => sorted("desktop", (a, b) => byText(a.name, b.name));
 export const snapshots = () => sorted("snapshot", (a, b) => byText(b.id, a.id));
 export const jobs = () => sorted("job", (a, b) => byText(b.created, a.created) || byText(b.id, a.id));
+
+export const notices = () => sorted("notice", (a, b) => Number(b.id) - Number(a.id));
+export const unreadNotices = () => derive("unread", () => notices().filter((notice) => !notice.read));
 
 function grouped(name, list, key) {
 	return derive(name, () => {

@@ -104,22 +104,6 @@ int catalogue_desktop_owner(struct db_conn *c, const char *name, char *owner, si
 			     DB_VALUES(db_t(name)), err));
 }
 
-int catalogue_desktop_set_quarantine(struct db_conn *c, const char *name, const char *why,
-				     struct err *err)
-{
-	return found(db_run(c, "UPDATE desktops SET quarantine = $1 WHERE name = $2",
-			    DB_VALUES(db_t(why), db_t(name)), err));
-}
-
-int catalogue_desktop_quarantine(struct db_conn *c, const char *name, char *why, size_t size,
-				 struct err *err)
-{
-	struct text text = { why, size };
-
-	return found(db_each(c, take_text, &text, "SELECT quarantine FROM desktops WHERE name = $1",
-			     DB_VALUES(db_t(name)), err));
-}
-
 struct each {
 	union {
 		catalogue_desktop_fn *desktop;

@@ -28,11 +28,6 @@ int catalogue_desktop_set_owner(struct db_conn *c, const char *name, const char 
 				struct err *err);
 int catalogue_desktop_owner(struct db_conn *c, const char *name, char *owner, size_t size,
 			    struct err *err);
-/* Why its network is to be off; "": it is not. */
-int catalogue_desktop_set_quarantine(struct db_conn *c, const char *name, const char *why,
-				     struct err *err);
-int catalogue_desktop_quarantine(struct db_conn *c, const char *name, char *why, size_t size,
-				 struct err *err);
 typedef int catalogue_desktop_fn(void *arg, const struct catalogue_desktop *d, struct err *err);
 int catalogue_desktop_each(struct db_conn *c, const char *after, catalogue_desktop_fn *fn,
 			   void *arg, struct err *err);

@@ -52,7 +52,6 @@ static const struct cli_column desktop_record[] = {
 	COLUMN("State", "state", STATE),
 	COLUMN("Note", "note", TEXT),
 	COLUMN("Owner", "owner", TEXT),
-	COLUMN("Quarantine", "quarantine", TEXT),
 	COLUMN("Endpoint", "endpoint", TEXT),
 	COLUMN("Processors", "machine.vcpus", TEXT),
 	COLUMN("Memory", "machine.memory_mib", MIB),

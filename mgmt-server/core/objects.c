@@ -144,16 +144,13 @@ static json_t *lease_json(const struct fleet_desktop *d)
 			 lease_state_name(d->lease.state), "until", objects_time(until));
 }
 
-/* Whom it belongs to, and why its network is off. */
-static void show_people(struct db_conn *c, const char *name, json_t *object)
+/* Whom it belongs to. */
+static void show_owner(struct db_conn *c, const char *name, json_t *object)
 {
 	char text[256] = "";
 
 	catalogue_desktop_owner(c, name, text, sizeof(text), NULL);
 	json_object_set_new(object, "owner", objects_text(text));
-	text[0] = '\0';
-	catalogue_desktop_quarantine(c, name, text, sizeof(text), NULL);
-	json_object_set_new(object, "quarantine", objects_text(text));
 }
 
 json_t *objects_desktop(struct server *s, struct db_conn *c, const struct catalogue_desktop *row)
@@ -180,7 +177,7 @@ json_t *objects_desktop(struct server *s, struct db_conn *c, const struct catalo
 		catalogue_job_deinit(&job);
 	if (object) {
 		ransomware_show_alarm(c, row->name, object);
-		show_people(c, row->name, object);
+		show_owner(c, row->name, object);
 	}
 	return object;
 }

@@ -176,6 +176,45 @@ await step("the failover's job tells its figures", async () => {
 });
 await pageIsSound("the failover's job");
 
+// ---- Viruses ----
+
+await step("a snapshot is scanned from its page, and what was found stands there", async () => {
+	await go("/snapshots");
+	await page.locator("tr", { hasText: "ill" }).getByRole("link").first().click();
+	await page.getByRole("button", { name: "Scan for viruses" }).click();
+	await page.locator("h1 ~ .heading-note .badge, .heading-note .badge").getByText("infected").waitFor({ timeout: WORK_MS });
+	await page.getByRole("cell", { name: "eicar.com" }).waitFor({ timeout: WORK_MS });
+	await page.getByText("Held", { exact: true }).waitFor();
+	await page.locator(".heading-note").getByText("held").waitFor();
+});
+await step("it is pinned and unpinned by hand", async () => {
+	await page.getByRole("button", { name: "Pin", exact: true }).click();
+	await page.getByRole("dialog").getByRole("button", { name: "Pin", exact: true }).click();
+	await page.getByRole("button", { name: "Take back the pin of person" }).waitFor();
+	await picture(page, pictures, "infected");
+	await page.getByRole("button", { name: "Take back the pin of person" }).click();
+	await page.getByRole("button", { name: "Pin", exact: true }).waitFor();
+});
+await pageIsSound("an infected snapshot");
+
+await step("a notice tells of it, and is read", async () => {
+	await page.getByRole("link", { name: /^Notices \d+ unread$/ }).click();
+	await page.getByRole("heading", { level: 1, name: "Notices" }).waitFor();
+	await page.getByText("is infected").first().waitFor();
+	await picture(page, pictures, "notices");
+	await page.getByRole("button", { name: /^Mark notice/ }).first().click();
+	await page.getByText("read by admin").first().waitFor();
+});
+await pageIsSound("the notices");
+
+await step("the server's page tells how old the signatures are", async () => {
+	await go("/server");
+	await page.getByRole("heading", { name: "Virus signatures" }).waitFor();
+	await page.getByText("up to date").waitFor();
+	await picture(page, pictures, "signatures");
+});
+await pageIsSound("the server's page with signatures");
+
 is(await page.evaluate(() => window.sameDocument), true, "all that was one page, never loaded again");
 
 // ---- Dark, narrow, and out ----
@@ -183,7 +222,7 @@ is(await page.evaluate(() => window.sameDocument), true, "all that was one page,
 await step("dark colours and a phone's width are right on every page", async () => {
 	await page.getByRole("button", { name: "Dark colours" }).click();
 	await page.setViewportSize({ width: 360, height: 740 });
-	for (const hash of ["/", "/desktops", "/desktops/anna", "/endpoints", "/endpoints/a", "/snapshots", "/jobs", "/server"]) {
+	for (const hash of ["/", "/desktops", "/desktops/anna", "/endpoints", "/endpoints/a", "/snapshots", "/jobs", "/notices", "/server"]) {
 		await go(hash);
 		await page.waitForTimeout(300); // transitions of colours
 		for (const check of [poorContrast, unnamed, tooWide]) {

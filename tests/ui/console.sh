@@ -6,7 +6,7 @@
 top=$(cd "$(dirname "$0")/../.." && pwd)
 build=$(realpath "$1")
 
-need node npm chromium jq
+need node npm chromium jq mkfs.ext4
 
 # The browser's driver, as package-lock.json pins it, outside the source tree. installed.json tells what is there.
 install_driver() {
@@ -35,6 +35,15 @@ appliance_endpoint_start a || bail "endpoint a does not run"
 appliance_endpoint_start b || bail "endpoint b does not run"
 appliance_cli desktop import anna "$TAP_DIR/anna.raw" --vcpus 1 --memory 128M --network none --quiet >/dev/null ||
 	bail "the import failed"
+
+# A desktop with a virus in it, and signatures that know it.
+mkdir "$TAP_DIR/tree"
+printf '%s%s' 'X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD' '-ANTIVIRUS-TEST-FILE!$H+H*' >"$TAP_DIR/tree/eicar.com"
+printf 'Test.Eicar:0:0:%s\n' "$(od -An -v -tx1 "$TAP_DIR/tree/eicar.com" | tr -d ' \n')" >"$TAP_DIR/eicar.ndb"
+truncate -s 32M "$TAP_DIR/ill.raw" && mkfs.ext4 -q -d "$TAP_DIR/tree" "$TAP_DIR/ill.raw" || bail "no infected disk"
+appliance_cli signatures upload "$TAP_DIR/eicar.ndb" --quiet >/dev/null || bail "the signatures were refused"
+appliance_cli desktop import ill "$TAP_DIR/ill.raw" --vcpus 1 --memory 128M --network none --quiet >/dev/null ||
+	bail "the import of the infected disk failed"
 
 umask 077
 printf '%s\n' "$appliance_password" >"$TAP_DIR/password"

@@ -11,6 +11,7 @@ const PAGES = [
 	{ href: "#/endpoints", title: "Endpoints", symbol: "endpoints", count: () => store.endpoints().filter((endpoint) => endpoint.state !== "online").length },
 	{ href: "#/snapshots", title: "Snapshots", symbol: "snapshots" },
 	{ href: "#/jobs", title: "Jobs", symbol: "jobs", busy: () => store.activeJobs().length },
+	{ href: "#/notices", title: "Notices", symbol: "bell", what: " unread", count: () => store.unreadNotices().length },
 ];
 
 const CONNECTION = {
@@ -26,7 +27,7 @@ function navItem(page, path) {
 	return h("li", { key: page.href },
 		h("a", { href: page.href, "aria-current": mine ? "page" : null },
 			icon(page.symbol), h("span", { class: "nav-title" }, page.title),
-			troubles ? h("span", { class: "count bad" }, troubles, h("span", { class: "visually-hidden" }, " in trouble")) : null,
+			troubles ? h("span", { class: "count bad" }, troubles, h("span", { class: "visually-hidden" }, page.what ?? " in trouble")) : null,
 			busy ? h("span", { class: "count busy" }, busy, h("span", { class: "visually-hidden" }, " going on")) : null));
 }
 

@@ -5,7 +5,7 @@ import * as actions from "../actions.js";
 import * as api from "../api.js";
 import * as format from "../format.js";
 import * as store from "../store.js";
-import { verdictBadge } from "../components/badge.js";
+import { markTags, verdictBadge } from "../components/badge.js";
 import { icon } from "../components/icon.js";
 import { desktopLink, empty, facts, heading, loading, section, snapshotLink, tile, when } from "../components/page.js";
 import { activeJob } from "../components/job_line.js";
@@ -65,6 +65,22 @@ function scanButton(snapshot) {
 		? h("button", { type: "button", class: "button", onclick: () => actions.scan(snapshot) }, icon("search"), "Scan for viruses") : null;
 }
 
+/** Who keeps it, who holds it back, and why. */
+function marks(it) {
+	const pins = it.pins ?? [], holds = it.holds ?? [];
+	if (!pins.length && !holds.length)
+		return null;
+	const line = (word, mark, more) => h("li", { key: `${word} ${mark.source}`, class: "mark" },
+		h("span", null, h("span", { class: "strong" }, word), ` by ${mark.source === "person" ? mark.by : mark.source}, `, when(mark.since), `: ${mark.why}`), more);
+	return section("Pins and holds", null, h("ul", { class: "reasons" },
+		holds.map((mark) => line("Held", mark, null)),
+		pins.map((mark) => line("Pinned", mark, store.mayChange()
+			? h("button", { type: "button", class: "button small", onclick: () => actions.unpin(it, mark), "aria-label": `Take back the pin of ${mark.source}` }, "Unpin") : null))));
+}
+
+const pinButton = (it) => store.mayChange() && !(it.pins ?? []).some((mark) => mark.source === "person")
+	? h("button", { type: "button", class: "button", key: "pin", onclick: () => actions.pin(it) }, icon("pin"), "Pin") : null;
+
 export const snapshot = {
 	title: (params) => params.id,
 	enter: ({ id }, redraw) => fetchIt(id, redraw),
@@ -73,7 +89,7 @@ export const snapshot = {
 			fetchIt(id, redraw);
 		// A list's object is newer than ours when its verdict is: the scan's details are fetched then.
 		const listed = store.state.snapshot.get(id);
-		if (seen.object && listed && listed.verdict !== seen.object.verdict)
+		if (seen.object && listed && (listed.verdict !== seen.object.verdict || JSON.stringify([listed.pins, listed.holds]) !== JSON.stringify([seen.object.pins, seen.object.holds])))
 			fetchIt(id, redraw);
 		const it = seen.object ?? listed;
 		if (!it)
@@ -81,11 +97,13 @@ export const snapshot = {
 				seen.problem ? empty({ symbol: "snapshots", title: "This snapshot can't be shown", text: seen.problem }) : loading());
 		const volumes = it.volumes ?? it.manifest?.volumes ?? [];
 		return h("div", null,
-			heading({ title: id, up: UP, actions: scanButton(it), note: [verdictBadge(it), h("span", null, "of ", desktopLink(it.desktop)), h("span", null, "taken ", when(it.created)),
+			heading({ title: id, up: UP, actions: [pinButton(it), scanButton(it)], note: [verdictBadge(it), markTags(it), h("span", null, "of ", desktopLink(it.desktop)), h("span", null, "taken ", when(it.created)),
 				it.branch ? h("span", { class: "tag warn" }, icon("branch"), "branch") : null] }),
 			scanOf(it) ? h("ul", { class: "active-jobs", key: "scan" }, activeJob(scanOf(it))) : null,
 			it.verdict === "infected" ? h("div", { class: "banner bad", key: "infected" }, icon("warning"),
 				h("p", null, "A scan found a virus in it. Start, resume and failover pass it over unless it is named.")) : null,
+			it.scan_due && !scanOf(it) ? h("p", { class: "quiet", key: "due" }, it.scan_tries > 0
+				? `A scan could not finish ${format.plural(it.scan_tries, "time")}; it is tried again by itself.` : "It waits for its scan.") : null,
 			it.branch ? h("div", { class: "banner", key: "branch" }, icon("branch"),
 				h("p", null, "A branch: written by an endpoint whose right to run had ended. It is kept beside the main line and never merged.")) : null,
 			h("div", { class: "tiles" },
@@ -94,7 +112,7 @@ export const snapshot = {
 				tile({ label: "New", value: format.bytes(it.new_bytes), note: "not in the store before" }),
 				tile({ label: "Stored", value: format.bytes(it.stored_bytes), note: "compressed" })),
 			h("div", { class: "columns" },
-				h("div", null, section("Volumes", null, table({ label: "Volumes", columns, rows: volumes, key: (volume) => volume.name })), scanned(it)),
+				h("div", null, section("Volumes", null, table({ label: "Volumes", columns, rows: volumes, key: (volume) => volume.name })), marks(it), scanned(it)),
 				h("div", null, section("Details", null, facts([
 					["Desktop", desktopLink(it.desktop)],
 					["Taken", format.moment(it.created)],

@@ -3,7 +3,7 @@
 import { h } from "../dom.js";
 import * as format from "../format.js";
 import * as store from "../store.js";
-import { verdictBadge } from "../components/badge.js";
+import { markTags, verdictBadge } from "../components/badge.js";
 import { icon } from "../components/icon.js";
 import { desktopLink, empty, filterBox, heading, olderButton, snapshotLink, when } from "../components/page.js";
 import { table } from "../components/table.js";
@@ -17,7 +17,7 @@ function content(snapshot) {
 	return h("span", { class: "tags" },
 		snapshot.memory ? h("span", { class: "tag" }, icon("memory"), "with memory") : h("span", { class: "tag" }, icon("disk"), "disks"),
 		snapshot.branch ? h("span", { class: "tag warn" }, icon("branch"), "branch") : null,
-		verdictBadge(snapshot));
+		verdictBadge(snapshot), markTags(snapshot));
 }
 
 const columns = [
