@@ -37,12 +37,12 @@ static void record_save(struct upkeep *u)
 	for (i = 0; i < UPKEEP_TASKS; i++) {
 		const struct upkeep_task *t = &u->tasks[i];
 
-		json_object_set_new(all, t->kind->name,
-				    json_pack("{sI sI sI ss sO*}", "begun",
-					      (json_int_t)t->begun_wall_ms, "ended",
-					      (json_int_t)t->ended_wall_ms, "good",
-					      (json_int_t)t->good_wall_ms, "error", t->error,
-					      "result", t->result));
+		json_object_set_new(
+			all, t->kind->name,
+			json_pack("{sI sI sI sI ss sO*}", "since", (json_int_t)t->since_wall_ms,
+				  "begun", (json_int_t)t->begun_wall_ms, "ended",
+				  (json_int_t)t->ended_wall_ms, "good", (json_int_t)t->good_wall_ms,
+				  "error", t->error, "result", t->result));
 	}
 	json_object_set(all, "damage", u->damage);
 	text = json_text(all);
@@ -54,6 +54,7 @@ static void task_load(struct upkeep_task *t, const json_t *entry)
 {
 	const json_t *result = json_object_get(entry, "result");
 
+	t->since_wall_ms = (uint64_t)json_integer_value(json_object_get(entry, "since"));
 	t->begun_wall_ms = (uint64_t)json_integer_value(json_object_get(entry, "begun"));
 	t->ended_wall_ms = (uint64_t)json_integer_value(json_object_get(entry, "ended"));
 	t->good_wall_ms = (uint64_t)json_integer_value(json_object_get(entry, "good"));
@@ -74,11 +75,13 @@ static void record_load(struct upkeep *u)
 		json_parse_file(&all, path, RECORD_MAX, NULL);
 	for (i = 0; i < UPKEEP_TASKS; i++) {
 		struct upkeep_task *t = &u->tasks[i];
-		uint64_t age;
+		uint64_t age, last;
 
 		task_load(t, json_object_get(all, t->kind->name));
-		age = t->begun_wall_ms && t->begun_wall_ms < wall ? wall - t->begun_wall_ms
-								  : UINT64_MAX;
+		if (!t->since_wall_ms || t->since_wall_ms > wall)
+			t->since_wall_ms = wall;
+		last = t->begun_wall_ms ? t->begun_wall_ms : t->since_wall_ms;
+		age = last <= wall ? wall - last : UINT64_MAX; /* clocks jump */
 		/* Cut short, or due while nobody was here: soon, but not in the middle of starting. */
 		t->next_ms = now + FIRST_MS;
 		if (t->ended_wall_ms >= t->begun_wall_ms && age < period(t))
@@ -173,6 +176,7 @@ int upkeep_new(struct upkeep **out, struct server *server, struct err *err)
 	record_load(u);
 	if (!u->damage)
 		u->damage = json_array();
+	record_save(u);
 	*out = u;
 	for (i = 0; i < UPKEEP_TASKS; i++) {
 		int r = pthread_create(&u->tasks[i].thread, NULL, task_thread, &u->tasks[i]);

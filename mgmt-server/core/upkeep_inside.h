@@ -16,6 +16,7 @@ struct upkeep_task {
 	/* with the upkeep's lock */
 	bool running, wanted;
 	uint64_t next_ms;                      /* clock_now_ms */
+	uint64_t since_wall_ms;                /* that it is counted: when a server first knew it */
 	uint64_t begun_wall_ms, ended_wall_ms; /* of the last run; 0: never */
 	uint64_t good_wall_ms; /* when the last run that succeeded began; 0: never */
 	char error[256];       /* of the last run; "": it succeeded */
