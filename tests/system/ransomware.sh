@@ -16,19 +16,23 @@ export GODWIT_CONFIG_HOME=$TAP_DIR/home
 umask 022
 cd "$TAP_DIR" || exit
 mkdir mnt docs
+copies=0
 
 mounted() { # mounted IMAGE COMMAND...
 	local image=$1 status
 	shift
 	case $image in
-	*.ntfs) ntfs-3g "$image" mnt 2>/dev/null || return ;;
-	*) mount -o loop "$image" mnt 2>/dev/null || return ;;
+	*.ntfs) wait_for 10 ntfs-3g "$PWD/$image" mnt 2>/dev/null || return ;;
+	*) wait_for 10 mount -o loop "$image" mnt 2>/dev/null || return ;; # others may take the free loop device first
 	esac
 	"$@"
 	status=$?
-	umount mnt || return
+	wait_for 60 umount mnt 2>/dev/null || return
+	wait_for 60 let_go "$image" || return
 	return $status
 }
+# A loop device may still be there for a moment, and the driver of NTFS still be writing.
+let_go() { ! losetup -j "$1" 2>/dev/null | grep -q . && ! pgrep -f "ntfs-3g $PWD/$1 " >/dev/null; }
 documents_make docs
 truncate -s 40M base.ext4 base.ntfs
 mkfs.ext4 -q -F base.ext4 && mkntfs -q -F -s 512 -p 0 base.ntfs >/dev/null 2>&1
@@ -44,9 +48,10 @@ put() { # put DESKTOP IMAGE [PARENT]
 measured() { # measured FS COMMAND...: what changed between the base and a copy of it on which COMMAND was run
 	local fs=$1
 	shift
-	cp "base.$fs" "x.$fs"
-	mounted "x.$fs" "$@"
-	run "$scan" changes st "$(put "$fs" "x.$fs" "${base[$fs]}")"
+	rm -f ./*."x.$fs"
+	cp "base.$fs" "$((++copies)).x.$fs"
+	mounted "$copies.x.$fs" "$@" || diag "it could not be done: $*"
+	run "$scan" changes st "$(put "$fs" "$copies.x.$fs" "${base[$fs]}")"
 }
 figures() { jq -r "[$1] | map(tostring) | join(\" \")" <<<"$output"; }
 declare -A base
@@ -88,20 +93,20 @@ alarm_of() { api GET "/api/v1/desktops/$1" && field '.alarm.why // "none"'; }
 check "the server gets ready" start_server
 stop_server
 
+slowly() { documents_in_place mnt/home "$1" && documents_rename mnt/home .locked; }
 for name in fast slow calm whole; do put_server $name base.ext4; done
 good=${parent[fast]} slow_good=${parent[slow]}
-cp base.ext4 x.ext4 && mounted x.ext4 documents_in_place mnt/home 40 && put_server fast x.ext4
+cp base.ext4 fast.ext4 && mounted fast.ext4 documents_in_place mnt/home 40 && put_server fast fast.ext4
 attacked=$last
-cp base.ext4 x.ext4
+cp base.ext4 slow.ext4
 for n in 8 8 8 8; do # each of four snapshots eight more, under names of their own
-	mounted x.ext4 documents_in_place mnt/home $n
-	mounted x.ext4 documents_rename mnt/home .locked
-	put_server slow x.ext4
+	mounted slow.ext4 slowly "$n"
+	put_server slow slow.ext4
 done
 slow_last=$last
-cp base.ext4 x.ext4 && mounted x.ext4 documents_busy mnt/home && put_server calm x.ext4
+cp base.ext4 calm.ext4 && mounted calm.ext4 documents_busy mnt/home && put_server calm calm.ext4
 worked=$last
-mounted x.ext4 documents_upgraded mnt/home && put_server calm x.ext4
+mounted calm.ext4 documents_upgraded mnt/home && put_server calm calm.ext4
 upgraded=$last
 qemu-img create -q -f luks --object secret,id=k,data=k -o key-secret=k,iter-time=10 x.luks 36M && truncate -s 40M x.luks && put_server whole x.luks
 encrypted=$last
