@@ -163,12 +163,12 @@ static void keep(struct content_cache *c, const uint8_t *sha256, uint64_t size,
 	}
 }
 
-bool content_cache_find(struct content_cache *c, const uint8_t *sha256, uint64_t size, bool own,
+bool content_cache_find(struct content_cache *c, const uint8_t *sha256, uint64_t size,
 			struct engine_reply *reply)
 {
 	if (find_here(c, sha256, size, reply))
 		return true;
-	if (own || !c->state || !scan_state_find(c->state, c->set, sha256, size, reply))
+	if (!c->state || !scan_state_find(c->state, c->set, sha256, size, reply))
 		return false;
 	pthread_mutex_lock(&c->lock);
 	keep(c, sha256, size, reply);
@@ -176,7 +176,7 @@ bool content_cache_find(struct content_cache *c, const uint8_t *sha256, uint64_t
 	return true;
 }
 
-void content_cache_add(struct content_cache *c, const uint8_t *sha256, uint64_t size, bool own,
+void content_cache_add(struct content_cache *c, const uint8_t *sha256, uint64_t size,
 		       const struct engine_reply *reply)
 {
 	struct scan_state_verdict *news;
@@ -184,7 +184,7 @@ void content_cache_add(struct content_cache *c, const uint8_t *sha256, uint64_t 
 	pthread_mutex_lock(&c->lock);
 	if (reply->verdict != ENGINE_UNFINISHED)
 		keep(c, sha256, size, reply);
-	if (c->state && !own) {
+	if (c->state) {
 		news = &c->news[c->news_count++];
 		*news = (struct scan_state_verdict){ .size = size, .verdict = reply->verdict };
 		memcpy(news->sha256, sha256, sizeof(news->sha256));

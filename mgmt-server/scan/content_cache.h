@@ -28,10 +28,10 @@ void content_cache_unshare(struct content_cache *cache);
 /* Write down what is new. Return 0 or -errno: then nobody but this scan knows it. */
 int content_cache_flush(struct content_cache *cache, struct err *err);
 
-/* Is the verdict known? @own: only within this scan (a piece of memory, no file). Unfinished ones are not kept: they may come out better the next time. */
-bool content_cache_find(struct content_cache *cache, const uint8_t *sha256, uint64_t size, bool own,
+/* Is the verdict known? Unfinished ones are not kept: they may come out better the next time. */
+bool content_cache_find(struct content_cache *cache, const uint8_t *sha256, uint64_t size,
 			struct engine_reply *reply);
-void content_cache_add(struct content_cache *cache, const uint8_t *sha256, uint64_t size, bool own,
+void content_cache_add(struct content_cache *cache, const uint8_t *sha256, uint64_t size,
 		       const struct engine_reply *reply);
 
 #endif

@@ -207,7 +207,7 @@ static void scan_bytes(const struct scan_content *c, const uint8_t *sha256)
 		sha256 = key;
 	}
 
-	if (sha256 && content_cache_find(s->cache, sha256, c->size, c->memory, &reply)) {
+	if (sha256 && content_cache_find(s->cache, sha256, c->size, &reply)) {
 		report_reply(c, &reply);
 		return;
 	}
@@ -221,7 +221,7 @@ static void scan_bytes(const struct scan_content *c, const uint8_t *sha256)
 	else
 		engine_client_scan(engine, c->fd, c->size, &reply);
 	if (sha256)
-		content_cache_add(s->cache, sha256, c->size, c->memory, &reply);
+		content_cache_add(s->cache, sha256, c->size, &reply);
 	pthread_mutex_lock(&s->lock);
 	s->result->scanned_contents++;
 	pthread_mutex_unlock(&s->lock);

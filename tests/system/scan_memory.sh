@@ -10,7 +10,7 @@ need jq
 scan=$(realpath "$1")/bin/godwit-scan store=$(realpath "$1")/bin/godwit-store
 
 # Pages 3 to 10 of what `hold` holds, each of 4096 bytes: nothing but their order and distance can match.
-mkdir "$TAP_DIR/sig" "$TAP_DIR/other"
+mkdir "$TAP_DIR/sig" "$TAP_DIR/other" "$TAP_DIR/state"
 page_hex() { printf 'godwit holds page %05d' "$1" | od -An -v -tx1 | tr -d ' \n'; }
 printf 'Test.Held:0:*:%s' "$(page_hex 3)" >"$TAP_DIR/sig/test.ndb"
 for n in {4..10}; do printf '{4073}%s' "$(page_hex "$n")"; done >>"$TAP_DIR/sig/test.ndb"
@@ -39,8 +39,10 @@ run "$scan" image --memory "$TAP_DIR/ram" --signatures "$TAP_DIR/sig" --output j
 is "$status $(jq -r '[.findings[].stream | startswith("cr3=")] | all' <<<"$output")" "1 true" "godwit-scan finds it by page tables alone"
 check "all of what is there was looked at" test "$(jq .memory_bytes <<<"$output")" -gt $((48 << 20))
 is "$(jq .files <<<"$output")" 0 "... which are no files"
-run "$scan" image --memory "$TAP_DIR/ram" --signatures "$TAP_DIR/other" --output json
+run "$scan" image --memory "$TAP_DIR/ram" --signatures "$TAP_DIR/other" --state "$TAP_DIR/state" --output json
 is "$status $(jq -r '.verdict + " " + (.reasons | length | tostring)' <<<"$output")" "0 clean 0" "with other signatures it is clean"
+run "$scan" image --memory "$TAP_DIR/ram" --signatures "$TAP_DIR/other" --state "$TAP_DIR/state" --output json
+is "$status $(jq -r '"\(.verdict) \(.scanned_contents)"' <<<"$output")" "0 clean 0" "... and memory that did not change is not scanned again"
 : >"$TAP_DIR/nothing"
 run "$scan" image --memory "$TAP_DIR/nothing" --signatures "$TAP_DIR/sig"
 is "$status" 2 "memory without bytes is not clean"

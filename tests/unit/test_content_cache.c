@@ -28,14 +28,14 @@ static void test_content_cache_remembers_verdicts(void **state)
 		reply = (struct engine_reply){ .verdict = n % 2 ? ENGINE_INFECTED : ENGINE_CLEAN,
 					       .text = "Bad" };
 		hash_of(n, sha256);
-		content_cache_add(cache, sha256, n + 1, false, &reply);
+		content_cache_add(cache, sha256, n + 1, &reply);
 	}
 	for (unsigned n = 0; n < 5000; n++) {
 		hash_of(n, sha256);
-		assert_true(content_cache_find(cache, sha256, n + 1, false, &reply));
+		assert_true(content_cache_find(cache, sha256, n + 1, &reply));
 		assert_int_equal(reply.verdict, n % 2 ? ENGINE_INFECTED : ENGINE_CLEAN);
 		assert_string_equal(reply.text, n % 2 ? "Bad" : "");
-		assert_false(content_cache_find(cache, sha256, n + 2, false, &reply));
+		assert_false(content_cache_find(cache, sha256, n + 2, &reply));
 	}
 }
 
@@ -47,8 +47,8 @@ static void test_content_cache_forgets_unfinished_ones(void **state)
 
 	(void)state;
 	hash_of(1, sha256);
-	content_cache_add(cache, sha256, 10, false, &reply);
-	assert_false(content_cache_find(cache, sha256, 10, false, &reply));
+	content_cache_add(cache, sha256, 10, &reply);
+	assert_false(content_cache_find(cache, sha256, 10, &reply));
 }
 
 int main(void)
