@@ -63,11 +63,13 @@ int catalogue_scan_queue_hurry(struct db_conn *c, uint64_t now_ms, struct err *e
 	return r < 0 ? r : 0;
 }
 
-int catalogue_scan_queue_all(struct db_conn *c, uint64_t now_ms, const char *why, struct err *err)
+int catalogue_scan_queue_unscanned(struct db_conn *c, uint64_t now_ms, const char *why,
+				   struct err *err)
 {
 	return db_run(c,
 		      "INSERT INTO scan_queue (snapshot, due, tries, why) "
-		      "SELECT id, $1, 0, $2 FROM snapshots WHERE TRUE ON CONFLICT (snapshot) DO "
+		      "SELECT id, $1, 0, $2 FROM snapshots WHERE verdict = 'none' ON CONFLICT "
+		      "(snapshot) DO "
 		      "NOTHING",
 		      DB_VALUES(db_i(now_ms), db_t(why)), err);
 }

@@ -11,6 +11,7 @@
 #include "common/io.h"
 #include "common/log.h"
 #include "mgmt-server/catalogue/catalogue_scan_queue.h"
+#include "mgmt-server/core/hunts.h"
 #include "mgmt-server/core/notices.h"
 #include "mgmt-server/core/objects.h"
 #include "mgmt-server/core/signatures_inside.h"
@@ -135,10 +136,12 @@ bool signatures_outdated(struct server *s, uint64_t *age_s)
 
 /* ---- Changes ---- */
 
-/* What waited for better signatures is tried now; every snapshot is judged anew, the newest first; what
- * the fleet shares is scanned once (the content cache). */
-static void use_them(struct signatures *g)
+/* What waited for better signatures is tried now; by policy, what was never scanned is, and a rescan (hunts.h) tries
+ * them on everything that was. */
+static void use_them(struct signatures *g, bool had_others)
 {
+	bool automatic = g->server->config.scan_automatic;
+	char id[CATALOGUE_ID_LEN];
 	CLEANUP_CHANGE struct change change = { .held = false };
 	struct err err = { 0 };
 	uint64_t now = clock_wall_ms();
@@ -146,8 +149,10 @@ static void use_them(struct signatures *g)
 
 	if (r == 0)
 		r = catalogue_scan_queue_hurry(change.db, now, &err);
-	if (r == 0 && g->server->config.scan_automatic)
-		r = catalogue_scan_queue_all(change.db, now, "new signatures", &err);
+	if (r == 0 && automatic)
+		r = catalogue_scan_queue_unscanned(change.db, now, "new signatures", &err);
+	if (r >= 0 && automatic && had_others)
+		r = hunts_order(&change, "rescan", "", "system", id, &err);
 	if (r >= 0)
 		r = change_commit(&change, &err);
 	if (r < 0)
@@ -175,7 +180,7 @@ void signatures_take_info(struct signatures *g, json_t *info)
 	if (io_replace_file(path, digest, strlen(digest), 0600, &err) < 0)
 		log_error("%s", err_text(&err));
 	log_info("signatures digest=%.16s", digest);
-	use_them(g);
+	use_them(g, known != NULL);
 }
 
 /* ---- Showing ---- */
