@@ -145,9 +145,11 @@ static struct cost collect(const char *path)
 static void print(const char *what, const struct cost *c)
 {
 	printf("  %-40s %8.3f CPU-s (opening %.3f), read %8.2f MiB (tree nodes %.2f), %" PRIu64
-	       " snapshots walked%s\n",
+	       " snapshots walked; %" PRIu64
+	       " packs rewritten, %.2f MiB of chunks read for that%s\n",
 	       what, c->gc, c->open, (double)c->read / (1 << 20),
 	       (double)c->result.read_bytes / (1 << 20), c->result.snapshots_walked,
+	       c->result.packs_rewritten, (double)c->result.written_bytes / (1 << 20),
 	       c->result.counted_anew ? ", all counted anew" : "");
 }
 

@@ -6,7 +6,7 @@
 # acknowledged must read back bit for bit, and the same command must succeed when it is repeated. There is one sweep for
 # each command and each of HOWS (fault.sh has them; several in one word: they take turns). COMMANDS='put gc' picks some.
 
-sweep_commands="put increment forget prune gc reindex mirror mirror_gc repair rotate"
+sweep_commands="put increment forget prune gc reindex mirror mirror_gc repair repair_chunks rotate"
 
 sweep_program() { "$sweep_build/bin/godwit-store" "$@"; }
 sweep_store() { sweep_program "$@" --key k; }
@@ -120,6 +120,29 @@ sweep_repair_verify() {
 		sweep_sound s || return 1
 	fi
 	sweep_repair && sweep_sound s
+}
+
+# Damaged records, and a lost footer; another store has the same disks in other packs, under another key.
+sweep_repair_chunks_prepare() {
+	sweep_prepare || return 1
+	if [ ! -d other ]; then
+		sweep_program init other >/dev/null || return 1
+		sweep_program put other --desktop x --volume disk0=b.img >/dev/null || return 1
+		sweep_program put other --desktop x --volume disk0=a.img >/dev/null || return 1
+	fi
+	local packs
+	mapfile -t packs < <(ls -S s/packs)
+	printf 'xyz' | dd of="s/packs/${packs[0]}" bs=1 seek=100000 conv=notrunc status=none
+	printf 'xyz' | dd of="s/packs/${packs[0]}" bs=1 seek=400000 conv=notrunc status=none
+	truncate -s -40 "s/packs/${packs[1]}"
+}
+sweep_repair_chunks() { sweep_store repair s --from other; }
+sweep_repair_chunks_verify() {
+	sweep_same s "$a" a.img || ! sweep_store get s "$a" disk0 back.img || return 1
+	if [ "$2" = 0 ]; then
+		sweep_sound s || return 1
+	fi
+	sweep_repair_chunks && sweep_sound s && sweep_store gc s && sweep_sound s
 }
 
 sweep_rotate() { sweep_store key rotate s --passphrase-file passphrase; }
