@@ -222,6 +222,11 @@ static int writer_begin(struct store *store, struct err *err)
 	if (!lock_path)
 		return err_set(err, ENOMEM, "lock store %s", store->path);
 	store->lock_fd = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (store->lock_fd < 0 && errno == EROFS)
+		return err_say(err, EROFS,
+			       "store %s is on a read-only file system: list, get, export, serve, verify and mirroring it "
+			       "elsewhere work, nothing that writes does",
+			       store->path);
 	if (store->lock_fd < 0)
 		return err_set(err, errno, "open %s", lock_path);
 	if (flock(store->lock_fd, LOCK_EX | LOCK_NB) < 0)
