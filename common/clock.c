@@ -1,6 +1,7 @@
 #include "common/clock.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -26,6 +27,24 @@ uint64_t clock_now_us(void)
 uint64_t clock_wall_ms(void)
 {
 	return now_ns(CLOCK_REALTIME) / 1000000;
+}
+
+static uint64_t first_wall_ms, first_now_ms;
+
+static void first_look(void)
+{
+	first_wall_ms = clock_wall_ms();
+	first_now_ms = clock_now_ms();
+}
+
+uint64_t clock_wall_cautious_ms(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	uint64_t wall = clock_wall_ms(), latest;
+
+	pthread_once(&once, first_look);
+	latest = first_wall_ms + (clock_now_ms() - first_now_ms);
+	return wall < latest ? wall : latest;
 }
 
 void clock_sleep_ms(uint64_t ms)

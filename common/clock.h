@@ -9,6 +9,10 @@
 uint64_t clock_now_ms(void); /* CLOCK_BOOTTIME */
 uint64_t clock_now_us(void);
 uint64_t clock_wall_ms(void); /* since 1970, UTC */
+/* The wall clock, but never ahead of what it said when this process first asked plus the time that has passed since: for what may only
+ * happen when something is old enough. A clock that is set back counts, one that jumps ahead does not.
+ */
+uint64_t clock_wall_cautious_ms(void);
 void clock_sleep_ms(uint64_t ms);
 
 enum { CLOCK_TEXT_LEN = 24 };

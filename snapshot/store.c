@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/hex.h"
 #include "common/io.h"
 #include "snapshot/store_staged.h"
@@ -334,6 +335,7 @@ int store_open(struct store **out, const char *path, const char *key_path, enum 
 		return err_set(err, ENOMEM, "open store %s", path);
 	store->lock_fd = -1;
 	store->mode = mode;
+	clock_wall_cautious_ms(); /* from here on the clock may jump ahead without ending anybody's no-delete window */
 	pthread_mutex_init(&store->lock, NULL);
 	pthread_mutex_init(&store->sync_lock, NULL);
 	pthread_mutex_init(&store->flush_lock, NULL);

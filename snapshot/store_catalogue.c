@@ -37,7 +37,7 @@ static bool listed(const struct store *store, const struct store_snapshot *row)
 		return false;
 	if (!row->forgotten || !store->no_delete_ms)
 		return !row->forgotten;
-	now = clock_wall_ms();
+	now = clock_wall_cautious_ms();
 	return row->created_wall_ms > now || now - row->created_wall_ms <= store->no_delete_ms;
 }
 
@@ -274,10 +274,10 @@ void store_catalogue_drop_gone(struct store *store)
 
 /* ---- Forgetting and pinning --------------------------------------------------------------------------------- */
 
-static char *note_text(const char *id, const char *op)
+static char *note_text(const char *id, const char *op, uint64_t at_ms)
 {
 	json_t *value = json_pack("{ss ss sI}", "snapshot", id, "op", op, "at_ms",
-				  (json_int_t)clock_wall_ms());
+				  (json_int_t)at_ms);
 	char *text = value ? json_text(value) : NULL;
 
 	json_decref(value);
@@ -297,7 +297,7 @@ static struct store_snapshot *listed_row(struct store *store, const char *id)
 
 static int may_forget(struct store *store, const char *id, struct err *err)
 {
-	uint64_t now = clock_wall_ms();
+	uint64_t now = clock_wall_cautious_ms();
 	struct store_snapshot row = { 0 };
 	bool found = false;
 
@@ -327,7 +327,7 @@ int store_forget(struct store *store, const char *const *ids, size_t n, struct e
 	for (size_t i = 0; r == 0 && i < n; i++)
 		r = may_forget(store, ids[i], err);
 	for (size_t i = 0; r == 0 && i < n; i++) {
-		texts[i] = note_text(ids[i], "forget");
+		texts[i] = note_text(ids[i], "forget", clock_wall_ms());
 		if (!texts[i])
 			r = err_set(err, ENOMEM, "forget snapshots");
 	}
@@ -340,17 +340,25 @@ int store_forget(struct store *store, const char *const *ids, size_t n, struct e
 
 int store_pin(struct store *store, const char *id, bool pinned, struct err *err)
 {
-	CLEANUP_FREE char *text = note_text(id, pinned ? "pin" : "unpin");
-	const char *texts[] = { text };
+	CLEANUP_FREE char *text = NULL;
+	const struct store_snapshot *row;
+	const char *texts[1];
+	uint64_t at_ms = clock_wall_ms();
 	bool found;
 
 	pthread_mutex_lock(&store->lock);
-	found = listed_row(store, id) != NULL;
+	row = listed_row(store, id);
+	found = row != NULL;
+	/* The newest note holds: also when the clock was ahead when the one before was written. */
+	if (found && at_ms <= row->noted_at_ms)
+		at_ms = row->noted_at_ms + 1;
 	pthread_mutex_unlock(&store->lock);
 	if (!found)
 		return err_say(err, ENOENT, "there is no snapshot '%s'", id);
+	text = note_text(id, pinned ? "pin" : "unpin", at_ms);
 	if (!text)
 		return err_set(err, ENOMEM, "pin snapshot %s", id);
+	texts[0] = text;
 	return store_session_write_notes(store, texts, 1, err);
 }
 

@@ -65,7 +65,7 @@ struct prune {
 	bool dry_run;
 	struct store_retention_policy policy;
 	struct store *store;
-	char (*ids)[MANIFEST_ID_LEN];
+	char (*ids)[MANIFEST_ID_LEN], (*parents)[MANIFEST_ID_LEN];
 	struct store_retention_item *items;
 	size_t count, capacity;
 };
@@ -95,21 +95,56 @@ static int prune_list(void *arg, const struct manifest *m, struct err *err)
 		return 0;
 	if (prune->count == prune->capacity) {
 		size_t n = prune->capacity ? 2 * prune->capacity : 64;
-		void *ids = realloc(prune->ids, n * sizeof(*prune->ids)), *items;
+		void *ids = realloc(prune->ids, n * sizeof(*prune->ids)), *items, *parents;
 
 		if (ids)
 			prune->ids = ids;
+		parents = realloc(prune->parents, n * sizeof(*prune->parents));
+		if (parents)
+			prune->parents = parents;
 		items = realloc(prune->items, n * sizeof(*prune->items));
 		if (items)
 			prune->items = items;
-		if (!ids || !items)
+		if (!ids || !items || !parents)
 			return err_set(err, ENOMEM, "list snapshots");
 		prune->capacity = n;
 	}
 	memcpy(prune->ids[prune->count], m->id, MANIFEST_ID_LEN);
+	memcpy(prune->parents[prune->count], m->parent, MANIFEST_ID_LEN);
 	prune->items[prune->count++] = (struct store_retention_item){
 		.created_wall_ms = m->created_wall_ms, .pinned = store_is_pinned(prune->store, m->id)
 	};
+	return 0;
+}
+
+struct dated {
+	const char *id;
+	uint64_t created_wall_ms;
+};
+
+static int by_id(const void *a, const void *b)
+{
+	return strcmp(((const struct dated *)a)->id, ((const struct dated *)b)->id);
+}
+
+/* A parent that is younger than its child says that a clock was wrong. */
+static int prune_misdated(struct prune *prune, struct err *err)
+{
+	CLEANUP_FREE struct dated *dated = calloc(prune->count + 1, sizeof(*dated));
+
+	if (!dated)
+		return err_set(err, ENOMEM, "list snapshots");
+	for (size_t i = 0; i < prune->count; i++)
+		dated[i] = (struct dated){ prune->ids[i], prune->items[i].created_wall_ms };
+	qsort(dated, prune->count, sizeof(*dated), by_id);
+	for (size_t i = 0; i < prune->count; i++) {
+		const struct dated wanted = { .id = prune->parents[i] };
+		const struct dated *parent =
+			bsearch(&wanted, dated, prune->count, sizeof(*dated), by_id);
+
+		prune->items[i].misdated =
+			parent && parent->created_wall_ms > prune->items[i].created_wall_ms;
+	}
 	return 0;
 }
 
@@ -184,7 +219,7 @@ int store_cli_prune_policy(int argc, char **argv)
 	prune.store = store;
 	prune.policy.now_wall_ms = clock_wall_ms();
 	prune.policy.no_delete_ms = store_no_delete_ms(store);
-	if (store_list(store, prune_list, &prune, &err) < 0) {
+	if (store_list(store, prune_list, &prune, &err) < 0 || prune_misdated(&prune, &err) < 0) {
 		status = store_cli_fail(&prune.cli, &err);
 	} else {
 		store_retention_decide(&prune.policy, prune.items, prune.count);
@@ -192,6 +227,7 @@ int store_cli_prune_policy(int argc, char **argv)
 							: prune_answer(&prune);
 	}
 	free(prune.ids);
+	free(prune.parents);
 	free(prune.items);
 	return status;
 }

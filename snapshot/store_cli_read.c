@@ -33,15 +33,6 @@ int store_cli_read_init(int argc, char **argv)
 
 /* ---- list -------------------------------------------------------------------------------------------------- */
 
-static int list_one(void *arg, const struct manifest *m, struct err *err)
-{
-	json_t *list = arg, *value = manifest_to_json(m);
-
-	return value && json_array_append_new(list, value) == 0
-		       ? 0
-		       : err_set(err, ENOMEM, "list snapshots");
-}
-
 static void print_row(const json_t *m)
 {
 	const json_t *volumes = json_object_get(m, "volumes");
@@ -57,29 +48,54 @@ static void print_row(const json_t *m)
 	       json_string_value(json_object_get(m, "desktop")), json_array_size(volumes), text);
 }
 
+struct list {
+	bool json, any;
+};
+
+/* Each as it comes: there can be a hundred thousand. */
+static int list_one(void *arg, const struct manifest *m, struct err *err)
+{
+	CLEANUP(json_decref) json_t *value = manifest_to_json(m);
+	struct list *list = arg;
+
+	if (!value)
+		return err_set(err, ENOMEM, "list snapshots");
+	if (!list->json) {
+		print_row(value);
+		return 0;
+	}
+	fputs(list->any ? ",\n" : "\n", stdout);
+	list->any = true;
+	return json_dumpf(value, stdout, JSON_INDENT(2)) == 0
+		       ? 0
+		       : err_set(err, errno ? errno : EIO, "print the list");
+}
+
 int store_cli_read_list(int argc, char **argv)
 {
 	CLEANUP(store_close) struct store *store = NULL;
 	struct err err = { 0 };
+	struct list list = { 0 };
 	struct store_cli cli;
-	json_t *list;
 
 	if (!store_cli_parse(&cli, argc, argv, NULL, NULL, NULL) || !store_cli_operands(&cli, 0, 0))
 		return STORE_CLI_USAGE;
 	if (store_cli_open(&cli, STORE_READ, &store))
 		return STORE_CLI_FAILED;
-	list = json_array();
-	if (store_list(store, list_one, list, &err) < 0) {
-		json_decref(list);
+	list.json = cli.json;
+	if (cli.json)
+		putchar('[');
+	else
+		printf("%-24s  %-20s  %-20s  %7s  %10s\n", "SNAPSHOT", "CREATED", "DESKTOP", "VOLUMES",
+		       "SIZE");
+	if (store_list(store, list_one, &list, &err) < 0)
+		return store_cli_fail(&cli, &err);
+	if (cli.json)
+		puts(list.any ? "\n]" : "]");
+	if (fflush(stdout) != 0) {
+		err_set(&err, errno, "print the list");
 		return store_cli_fail(&cli, &err);
 	}
-	if (cli.json)
-		return store_cli_print(list);
-	printf("%-24s  %-20s  %-20s  %7s  %10s\n", "SNAPSHOT", "CREATED", "DESKTOP", "VOLUMES",
-	       "SIZE");
-	for (size_t i = 0; i < json_array_size(list); i++)
-		print_row(json_array_get(list, i));
-	json_decref(list);
 	return STORE_CLI_DONE;
 }
 

@@ -61,7 +61,7 @@ static bool deletable(const struct store *store, const struct store_pack *row)
 {
 	CLEANUP_FREE char *path = NULL;
 	struct stat st;
-	uint64_t now = clock_wall_ms(), written;
+	uint64_t now = clock_wall_cautious_ms(), written;
 
 	if (row->state != STORE_PACK_LIVE || row->session)
 		return false;

@@ -286,7 +286,7 @@ static int copy_packs(struct mirror *m, struct err *err)
 
 static bool old_enough(const struct mirror *m, const char *path)
 {
-	uint64_t now = clock_wall_ms();
+	uint64_t now = clock_wall_cautious_ms();
 	struct stat st;
 
 	if (stat(path, &st) < 0)

@@ -56,7 +56,7 @@ static void apply(const struct store_retention_policy *policy, enum store_retent
 		uint64_t p = rule == STORE_RETENTION_LAST ? i : period(rule, items[i].created_wall_ms);
 		char reason[64];
 
-		if (p == last_period)
+		if (items[i].created_wall_ms > policy->now_wall_ms || p == last_period)
 			continue;
 		last_period = p;
 		left--;
@@ -75,6 +75,8 @@ void store_retention_decide(const struct store_retention_policy *policy,
 		items[i].reason[0] = '\0';
 		if (items[i].pinned)
 			keep(&items[i], "pinned");
+		if (items[i].misdated)
+			keep(&items[i], "dated before its parent");
 		/* A time in the future says that a clock jumped: nothing is decided on that. */
 		if (items[i].created_wall_ms > policy->now_wall_ms)
 			keep(&items[i], "from the future");

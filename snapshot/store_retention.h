@@ -2,6 +2,9 @@
  *
  * For each period the newest snapshot of each of the last N periods that have any stays; hours, days, ISO weeks,
  * months and years are those of UTC. What is pinned stays. What no rule keeps goes.
+ *
+ * Clocks jump. What is dated in the future stays and takes no other's place under a rule; what is dated before its own parent,
+ * so maybe is the newest of all, stays as long as that parent does.
  */
 #ifndef GODWIT_SNAPSHOT_STORE_RETENTION_H
 #define GODWIT_SNAPSHOT_STORE_RETENTION_H
@@ -28,6 +31,7 @@ enum { STORE_RETENTION_REASON_MAX = 128 };
 struct store_retention_item {
 	uint64_t created_wall_ms; /* in */
 	bool pinned;              /* in */
+	bool misdated;            /* in: dated before its own parent */
 	bool keep;                /* out */
 	char reason[STORE_RETENTION_REASON_MAX]; /* out: "last 2 of 3, daily 1 of 7" or "no rule keeps it" */
 };

@@ -160,7 +160,7 @@ static int by_turn(const void *a, const void *b)
 /* The packs that are to be read now, oldest check first; heap. */
 static struct turn *schedule(struct verify *v, size_t *count)
 {
-	uint64_t bytes = 0, budget = v->order->quick ? 0 : v->order->budget_bytes;
+	uint64_t now = clock_wall_ms(), bytes = 0, budget = v->order->quick ? 0 : v->order->budget_bytes;
 	struct turn *turns;
 	size_t n = 0;
 
@@ -170,7 +170,10 @@ static struct turn *schedule(struct verify *v, size_t *count)
 		const struct store_pack *row = &v->store->packs[i];
 
 		if (row->state != STORE_PACK_GONE)
-			turns[n++] = (struct turn){ i, row->verified_wall_ms, row->size };
+			/* A check in the future was none that counts: the clock was wrong then, or is now. */
+			turns[n++] = (struct turn){
+				i, row->verified_wall_ms <= now ? row->verified_wall_ms : 0, row->size
+			};
 	}
 	pthread_mutex_unlock(&v->store->lock);
 	if (!turns)

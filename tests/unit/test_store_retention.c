@@ -57,6 +57,7 @@ static void test_store_retention_keeps_what_the_rules_say(void **state)
 static void test_store_retention_pins_and_jumping_clocks(void **state)
 {
 	struct store_retention_item items[] = { { .created_wall_ms = 1000, .pinned = true },
+						{ .created_wall_ms = 1500, .misdated = true },
 						{ .created_wall_ms = 2000 },
 						{ .created_wall_ms = 3000 },
 						{ .created_wall_ms = 99000 } };
@@ -66,10 +67,13 @@ static void test_store_retention_pins_and_jumping_clocks(void **state)
 	store_retention_decide(&policy, items, ARRAY_LEN(items));
 	assert_true(items[0].keep);
 	assert_string_equal(items[0].reason, "pinned");
-	assert_false(items[1].keep);
-	assert_string_equal(items[1].reason, "no rule keeps it");
-	assert_true(items[3].keep);
-	assert_string_equal(items[3].reason, "from the future, last 1 of 1");
+	assert_string_equal(items[1].reason, "dated before its parent");
+	assert_false(items[2].keep);
+	assert_string_equal(items[2].reason, "no rule keeps it");
+	/* What is from the future takes nobody's place. */
+	assert_string_equal(items[3].reason, "last 1 of 1");
+	assert_true(items[4].keep);
+	assert_string_equal(items[4].reason, "from the future");
 }
 
 int main(void)
