@@ -4,6 +4,7 @@
 #
 #   SCAN_ROUNDS  changes per file system (default 5)
 #   SCAN_SEED    of what changes (default 1)
+# shellcheck disable=SC2016,SC2317 # EICAR; functions that are called by name
 # shellcheck source=tests/lib/tap.sh
 . "$(dirname "$0")/../lib/tap.sh"
 build=$(realpath "$1")
@@ -17,7 +18,7 @@ mkdir sig tree mnt
 printf '%s%s' 'X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD' '-ANTIVIRUS-TEST-FILE!$H+H*' >eicar.com
 signature_of() { printf '%s:0:0:%s\n' "$1" "$(od -An -v -tx1 | tr -d ' \n')"; }
 signature_of Test.Eicar <eicar.com >sig/test.ndb
-for i in {1..120}; do mkdir -p tree/$((i % 7)) && head -c $((RANDOM * 3 % 40000 + 1)) /dev/urandom >tree/$((i % 7))/f$i; done
+for i in {1..120}; do mkdir -p tree/$((i % 7)) && head -c $((RANDOM * 3 % 40000 + 1)) /dev/urandom >"tree/$((i % 7))/f$i"; done
 head -c 900 /dev/urandom >tree/small && cp eicar.com tree/3/
 check "a store" "$store" init st
 
@@ -50,10 +51,10 @@ change_ext() { # IMAGE: without a kernel, so what debugfs can do
 		case $((RANDOM % 6)) in
 		0) echo "write new $n/new$round$i" ;;
 		1) echo "rm $((k % 7))/f$k" ;;
-		2) printf 'rm %s/f%s\nwrite new %s/f%s\n' $((k % 7)) $k $((k % 7)) $k ;;
-		3) printf 'ln %s/f%s %s/moved%s\nunlink %s/f%s\n' $((k % 7)) $k $n "$round$i" $((k % 7)) $k ;;
+		2) printf 'rm %s/f%s\nwrite new %s/f%s\n' "$((k % 7))" "$k" "$((k % 7))" "$k" ;;
+		3) printf 'ln %s/f%s %s/moved%s\nunlink %s/f%s\n' "$((k % 7))" "$k" "$n" "$round$i" "$((k % 7))" "$k" ;;
 		4) printf 'mkdir d%s\nwrite new d%s/deep\n' "$round$i" "$round$i" ;;
-		5) printf 'set_inode_field %s/f%s mtime @%s\n' $((k % 7)) $k $((1700000000 + RANDOM)) ;;
+		5) printf 'set_inode_field %s/f%s mtime @%s\n' "$((k % 7))" "$k" "$((1700000000 + RANDOM))" ;;
 		esac >commands
 		debugfs -w -f commands "$1" >/dev/null 2>&1
 	done
@@ -74,7 +75,7 @@ change_ntfs() { # IMAGE, mounted on mnt
 		2) cp new "mnt/$((k % 7))/f$k" ;;
 		3) mv -f "mnt/$((k % 7))/f$k" "mnt/$n/moved$round$i" ;;
 		4) mkdir -p "mnt/d$round$i" && mv -f "mnt/$n" "mnt/d$round$i/was$n" && mkdir "mnt/$n" ;;
-		5) setfattr -n user.stream$i -v "$(head -c 40 eicar.com)" "mnt/$((k % 7))/f$k" ;;
+		5) setfattr -n "user.stream$i" -v "$(head -c 40 eicar.com)" "mnt/$((k % 7))/f$k" ;;
 		6) printf x | dd of="mnt/$((k % 7))/f$k" bs=1 seek=$((RANDOM % 300)) conv=notrunc status=none ;;
 		esac
 	done 2>/dev/null
@@ -115,10 +116,10 @@ if [ "$(id -u)" = 0 ] && command -v mkntfs ntfs-3g >/dev/null; then
 	if on_ntfs ntfs.img fill 2>/dev/null; then
 		rounds ntfs ntfs.img on_ntfs
 	else
-		skip 3 "no FUSE"
+		skip "ntfs: the same changes" "no FUSE"
 	fi
 else
-	skip 3 "needs root and ntfs-3g"
+	skip "ntfs: the same changes" "needs root and ntfs-3g"
 fi
 
 # ---- what the state is good for ------------------------------------------------------------------------------------
