@@ -137,13 +137,20 @@ int catalogue_lease_put(struct db_conn *c, const struct catalogue_lease *lease, 
 {
 	return done(db_run(
 		c,
-		"INSERT INTO leases (desktop, policy, state, holder, epoch, floor) "
-		"VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (desktop) DO UPDATE SET "
+		"INSERT INTO leases (desktop, policy, state, holder, epoch, floor, ttl) "
+		"VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (desktop) DO UPDATE SET "
 		"policy = excluded.policy, state = excluded.state, holder = excluded.holder, "
-		"epoch = excluded.epoch, floor = excluded.floor",
+		"epoch = excluded.epoch, floor = excluded.floor, ttl = excluded.ttl",
 		DB_VALUES(db_t(lease->desktop), db_t(lease->policy), db_t(lease->state),
-			  db_t(lease->holder), db_i(lease->epoch), db_i(lease->floor)),
+			  db_t(lease->holder), db_i(lease->epoch), db_i(lease->floor),
+			  db_i(lease->ttl_ms)),
 		err));
+}
+
+int catalogue_lease_promise(struct db_conn *c, uint64_t ttl_ms, struct err *err)
+{
+	return done(db_run(c, "UPDATE leases SET ttl = $1 WHERE ttl < $1", DB_VALUES(db_i(ttl_ms)),
+			   err));
 }
 
 static int each_lease(void *arg, const struct db_row *row, struct err *err)
@@ -157,6 +164,7 @@ static int each_lease(void *arg, const struct db_row *row, struct err *err)
 	db_column_copy(row, 3, lease.holder, sizeof(lease.holder));
 	lease.epoch = db_column_int(row, 4);
 	lease.floor = db_column_int(row, 5);
+	lease.ttl_ms = db_column_int(row, 6);
 	return each->lease(each->arg, &lease, err);
 }
 
@@ -165,7 +173,7 @@ int catalogue_lease_each(struct db_conn *c, catalogue_lease_fn *fn, void *arg, s
 	struct each each = { .lease = fn, .arg = arg };
 
 	return done(db_each(c, each_lease, &each,
-			    "SELECT desktop, policy, state, holder, epoch, floor FROM leases",
+			    "SELECT desktop, policy, state, holder, epoch, floor, ttl FROM leases",
 			    DB_NO_VALUES, err));
 }
 

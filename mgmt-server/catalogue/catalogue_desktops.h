@@ -37,9 +37,12 @@ struct catalogue_lease {
 	char policy[16], state[16];
 	char holder[CATALOGUE_NAME_LEN];
 	uint64_t epoch;
-	uint64_t floor; /* the next grant's epoch is above it */
+	uint64_t floor;  /* the next grant's epoch is above it */
+	uint64_t ttl_ms; /* the longest that was promised; 0: not known */
 };
 int catalogue_lease_put(struct db_conn *c, const struct catalogue_lease *lease, struct err *err);
+/* From now on renewals promise @ttl_ms: no lease is stored with less. */
+int catalogue_lease_promise(struct db_conn *c, uint64_t ttl_ms, struct err *err);
 typedef int catalogue_lease_fn(void *arg, const struct catalogue_lease *lease, struct err *err);
 int catalogue_lease_each(struct db_conn *c, catalogue_lease_fn *fn, void *arg, struct err *err);
 

@@ -128,6 +128,8 @@ static const char schema_7[] =
 	"error TEXT NOT NULL, result TEXT NOT NULL, created BIGINT NOT NULL, "
 	"started BIGINT NOT NULL, ended BIGINT NOT NULL);"
 	"CREATE INDEX hunts_waiting ON hunts (seq) WHERE ended = 0;";
+/* ttl: the longest that a heartbeat may have been promised under this grant; 0: not known */
+static const char schema_8[] = "ALTER TABLE leases ADD COLUMN ttl BIGINT NOT NULL DEFAULT 0;";
 
 const struct db_migration catalogue_schema[] = {
 	{ 1, "the first catalogue", schema_1 },
@@ -137,6 +139,7 @@ const struct db_migration catalogue_schema[] = {
 	{ 5, "what changed between snapshots, alarms", schema_5 },
 	{ 6, "epochs that are not given again", schema_6 },
 	{ 7, "hunts", schema_7 },
+	{ 8, "how long leases were promised", schema_8 },
 };
 
 const size_t catalogue_schema_count = ARRAY_LEN(catalogue_schema);

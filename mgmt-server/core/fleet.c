@@ -130,7 +130,9 @@ static int load_lease(void *arg, const struct catalogue_lease *row, struct err *
 	d->lease.epoch = row->epoch;
 	d->epoch_floor = row->floor;
 	snprintf(d->lease.holder, sizeof(d->lease.holder), "%s", row->holder);
-	d->lease.until_ms = clock_now_ms() + d->lease.ttl_ms;
+	/* An endpoint may go by what an earlier server with a longer ttl promised. */
+	d->promised_ms = row->ttl_ms > d->lease.ttl_ms ? row->ttl_ms : d->lease.ttl_ms;
+	d->lease.until_ms = clock_now_ms() + d->promised_ms;
 	if (!lease_check(&d->lease))
 		return err_say(err, EBADMSG, "desktop %s: its lease contradicts itself",
 			       row->desktop);
@@ -172,11 +174,26 @@ static int load_domain(void *arg, const struct catalogue_desktop *row, struct er
 	return 0;
 }
 
+/* Before the first renewal of this server: the next one must know what was promised. */
+static int note_promise(struct fleet *f, struct err *err)
+{
+	CLEANUP(db_abort) struct db_conn *c = NULL;
+	int r = db_begin(f->server->db, &c, err);
+
+	if (r == 0)
+		r = catalogue_lease_promise(c, f->server->config.lease_ttl_ms, err);
+	return r < 0 ? r : db_commit(TAKE(c), err);
+}
+
 int fleet_load(struct fleet *f, struct err *err)
 {
-	CLEANUP(db_read_end) struct db_conn *c = db_read(f->server->db);
-	int r = catalogue_lease_each(c, load_lease, f, err);
+	CLEANUP(db_read_end) struct db_conn *c = NULL;
+	int r = note_promise(f, err);
 
+	if (r < 0)
+		return r;
+	c = db_read(f->server->db);
+	r = catalogue_lease_each(c, load_lease, f, err);
 	if (r == 0)
 		r = catalogue_desktop_each(c, "", load_domain, f, err);
 	return r < 0 ? r : catalogue_endpoint_each(c, "", load_endpoint, f, err);

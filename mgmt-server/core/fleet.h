@@ -20,6 +20,8 @@ struct fleet_desktop {
 	struct lease lease;
 	uint64_t
 		epoch_floor; /* no grant begins at or below it: older ones may have been given out and forgotten */
+	uint64_t
+		promised_ms; /* the longest ttl of a renewal under this grant, by this server or an earlier one */
 	bool starting; /* granted, and the run job did not report the guest running: heartbeats renew it anyway */
 	uint64_t crashed_ms; /* when a crash was failed over last; 0: never */
 };

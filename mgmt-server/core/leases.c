@@ -19,7 +19,9 @@ enum {
 
 static int save(struct change *change, const struct fleet_desktop *d, struct err *err)
 {
-	struct catalogue_lease row = { .epoch = d->lease.epoch, .floor = d->epoch_floor };
+	struct catalogue_lease row = { .epoch = d->lease.epoch,
+				       .floor = d->epoch_floor,
+				       .ttl_ms = d->promised_ms };
 	/* Expired is not kept: after a restart it is held again, for a full ttl. */
 	enum lease_state state = d->lease.state == LEASE_EXPIRED ? LEASE_HELD : d->lease.state;
 
@@ -61,6 +63,7 @@ int leases_grant(struct change *change, struct fleet_desktop *d, const char *end
 	if (lease_advance(&d->lease, &input) != LEASE_ACTION_GRANTED)
 		return err_say(err, EBUSY, "desktop %s may still run on %s (lease %s)", d->name,
 			       d->lease.holder, lease_state_name(d->lease.state));
+	d->promised_ms = d->lease.ttl_ms;
 	d->starting = true;
 	r = save(change, d, err);
 	if (r == 0)
