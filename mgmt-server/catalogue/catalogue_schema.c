@@ -128,6 +128,7 @@ static const char schema_7[] =
 	"error TEXT NOT NULL, result TEXT NOT NULL, created BIGINT NOT NULL, "
 	"started BIGINT NOT NULL, ended BIGINT NOT NULL);"
 	"CREATE INDEX hunts_waiting ON hunts (seq) WHERE ended = 0;";
+
 /* ttl: the longest that a heartbeat may have been promised under this grant; 0: not known */
 static const char schema_8[] = "ALTER TABLE leases ADD COLUMN ttl BIGINT NOT NULL DEFAULT 0;";
 
