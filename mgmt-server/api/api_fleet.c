@@ -103,9 +103,8 @@ void api_desktop(struct http_request *request)
 }
 
 struct order {
-	const char *name, *network, *policy_name,
-		*domain, /* NULL: as the server is configured */
-		*owner;  /* NULL: nobody */
+	const char *name, *network, *policy_name, *domain, /* NULL: as the server is configured */
+		*owner;                                    /* NULL: nobody */
 	uint64_t vcpus, memory_mib;
 	enum lease_policy policy;
 };

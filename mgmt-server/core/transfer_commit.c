@@ -101,7 +101,8 @@ static int commit(struct server *s, struct upload *u, struct manifest *m, struct
 	r = plan(s, u, m->id, err);
 	if (r < 0)
 		return r;
-	m->branch |= epoch_over(s, u); /* who says himself that it is off the main line is believed */
+	m->branch |=
+		epoch_over(s, u); /* who says himself that it is off the main line is believed */
 	r = store_session_commit(u->session, m, err);
 	if (r == -ENOENT)
 		return err_wrap(err, -EEXIST, "chunks are missing, query and send them again");
@@ -218,7 +219,8 @@ void transfer_commit(struct http_request *request)
 		pthread_mutex_lock(&u->commit);
 		r = parse_and_commit(request, u, m, &err);
 		pthread_mutex_unlock(&u->commit);
-		if (r == 0) /* garbage collection waits for open sessions; a repeated commit revives this one */
+		if (r ==
+		    0) /* garbage collection waits for open sessions; a repeated commit revives this one */
 			transfer_over(s->transfer, u);
 		transfer_give(s->transfer, u);
 		json = r == 0 ? manifest_to_json(m) : NULL;

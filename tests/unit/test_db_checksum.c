@@ -85,7 +85,7 @@ static int count(struct db *db, uint64_t *n, struct err *err)
 static void flip(const char *file, size_t at)
 {
 	int fd = open(file, O_RDWR | O_CLOEXEC);
-	uint8_t byte;
+	uint8_t byte = 0;
 
 	assert_true(fd >= 0 && pread(fd, &byte, 1, (off_t)at) == 1);
 	byte ^= (uint8_t)(1u << at % 8);
