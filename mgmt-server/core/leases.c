@@ -60,6 +60,8 @@ int leases_grant(struct change *change, struct fleet_desktop *d, const char *end
 				1000);
 	if (d->lease.epoch < d->epoch_floor)
 		d->lease.epoch = d->epoch_floor;
+	if (d->lease.holder[0]) /* who lost it: its list gets shorter */
+		change_touch(change, CHANGE_ENDPOINT, d->lease.holder);
 	if (lease_advance(&d->lease, &input) != LEASE_ACTION_GRANTED)
 		return err_say(err, EBUSY, "desktop %s may still run on %s (lease %s)", d->name,
 			       d->lease.holder, lease_state_name(d->lease.state));
@@ -137,6 +139,8 @@ int leases_revoke(struct change *change, struct fleet_desktop *d, struct err *er
 
 	if (r < 0)
 		return r;
+	if (d->lease.holder[0])
+		change_touch(change, CHANGE_ENDPOINT, d->lease.holder);
 	lease_advance(&d->lease, &input);
 	d->starting = false;
 	return save(change, d, err);

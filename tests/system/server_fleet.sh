@@ -116,6 +116,10 @@ check "the job is done" job_is "$job" "done"
 third=$snapshot
 
 # ---- The endpoint is lost
+curl -sSN --cacert "$ca" -H "Authorization: Bearer $token" -D "$TAP_DIR/events.head" "$ui/api/v1/events" >"$TAP_DIR/events" 2>/dev/null &
+watcher=$!
+adopt "$watcher"
+check "somebody watches" wait_for 60 test -s "$TAP_DIR/events.head"
 check "a session that will be late" open_session a anna 1
 keep_beating b
 stop_beating a
@@ -130,6 +134,12 @@ job=$(field .job)
 check "the desktop is failing over" desktop_is anna failing-over
 api GET "/api/v1/jobs/$job"
 is "$(field '"\(.kind) \(.result.from) \(.result.reason) \(.user)"')" "failover a lease lost system" "the job says what happened"
+# The last word about an endpoint: its list of desktops.
+watched() { grep -a -A1 '^event: endpoint' "$TAP_DIR/events" | sed -n 's/^data: //p' | jq -rs --arg n "$1" '[.[] | select(.name == $n)] | last | if . then (.desktops | join(" ")) else "not heard of" end'; }
+watched_is() { [ "$(watched "$1")" = "$2" ]; }
+check "watchers hear that a has it no more" wait_for 60 watched_is a ""
+check "... and that b has it" wait_for 60 watched_is b anna
+kill "$watcher"
 check "silent_ms is at least ttl and margin" test "$(field .result.silent_ms)" -ge 8900 -a "$(field .result.silent_ms)" -lt 60000
 report b "$job" run running '{"running_ms":50,"first_output_ms":80}'
 report b "$job" run "done" '{"running_ms":50,"first_output_ms":80,"local_ms":700}'
