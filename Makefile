@@ -114,7 +114,7 @@ $(O)/lib/%.so:
 
 # ---- What a person calls -------------------------------------------------------------------------------------
 
-.PHONY: help test check check-asan check-clang check-system fault fuzz bench demo demo-stop lint format setup clean
+.PHONY: help test check check-asan check-clang check-system check-scan fault fuzz bench demo demo-stop lint format setup clean
 help:
 	@sed -n 's/^#: //p' Makefile
 
@@ -124,6 +124,7 @@ help:
 #: make test          install what is missing, build, run every test; ends with a line "N passed, N failed"
 #: make check         unit tests only                     make check-asan    the same under ASan and UBSan
 #: make check-clang   everything built by clang           make check-system  system tests only
+#: make check-scan    the offline scanner, at length
 #: make fault         long fault sweeps                   make fuzz          fuzz targets (FUZZ_SECONDS=60 each)
 #: make bench         figures beside the peers            make lint          static analysis
 #: make format        clang-format every C file           make clean         delete build/

@@ -77,6 +77,10 @@ check-clang:
 check-system: tests
 	@tests/run.sh $(O) system
 
+# The offline scanner at length: more hostile volumes than `make test` has time for.
+check-scan: tests scan-vm
+	@SCAN_LONG=1 ONLY='scan_*' tests/run.sh $(O) system
+
 # One run of everything, so that one closing line counts it all. ASan and clang builds must exist before it starts.
 test: setup
 	@$(MAKE) --no-print-directory tests scan-vm

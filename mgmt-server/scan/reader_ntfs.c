@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/le.h"
 #include "mgmt-server/scan/name_tree.h"
 #include "mgmt-server/scan/ntfs_mft.h"
 #include "mgmt-server/scan/ntfs_volume.h"
@@ -23,6 +24,9 @@ enum {
 	ATTRIBUTE_ENCRYPTED = 0x4000,
 	NAME_SPACE_DOS = 2,  /* the 8.3 name of a file that has a long one too */
 	NAME_LEN_MAX = 1024, /* 255 UTF-16 units as UTF-8 */
+	BOOT_SECTOR_LEN = 512,
+	BOOT_SECTOR_SIZE_AT = 11, /* 16 bits */
+	BOOT_SECTORS_AT = 40,
 	FILETIME_TO_1970_S = 11644473600,
 };
 
@@ -373,6 +377,28 @@ static int each_record(struct walk *w, enum pass pass,
 	return r;
 }
 
+/* The boot sector says how long the file system is; files whose clusters are cut off may be all that is missing. */
+static int check_volume(struct walk *w)
+{
+	struct volume_channel *volume = reader_volume(w->reader);
+	uint8_t boot[BOOT_SECTOR_LEN];
+	uint64_t sectors, size = volume_channel_size(volume);
+	uint32_t sector_len;
+	char reason[128];
+
+	if (size < sizeof(boot) || volume_channel_read(volume, boot, sizeof(boot), 0) < 0)
+		return reader_incomplete(w->reader, "the boot sector cannot be read", w->err);
+	sector_len = le_get32(boot + BOOT_SECTOR_SIZE_AT) & 0xffff;
+	sectors = le_get64(boot + BOOT_SECTORS_AT);
+	if (sector_len && sectors <= size / sector_len)
+		return 0;
+	snprintf(reason, sizeof(reason),
+		 "truncated: the file system has %llu sectors, its partition %llu",
+		 (unsigned long long)sectors,
+		 (unsigned long long)(sector_len ? size / sector_len : 0));
+	return reader_incomplete(w->reader, reason, w->err);
+}
+
 int reader_walk(struct reader *reader, struct err *err)
 {
 	CLEANUP(name_tree_free) struct name_tree *names = name_tree_new();
@@ -389,7 +415,8 @@ int reader_walk(struct reader *reader, struct err *err)
 	r = ntfs_volume_open(&w.volume, reader_volume(reader), err);
 	if (r < 0)
 		return r;
-	if (reader_known(reader)) {
+	r = check_volume(&w);
+	if (r == 0 && reader_known(reader)) {
 		r = ntfs_mft_read(&mft, reader, names, err);
 		w.mft = mft;
 	}
