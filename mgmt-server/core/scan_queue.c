@@ -43,9 +43,13 @@ static const struct {
 	{ "unfinished:", "engine: " },
 	{ "unreadable:", "was ended by signal" },
 	{ "unreadable:", "ended with status" },
-	{ "unreadable:", "chunk" }, /* damage in the store, which a mirror may mend */
+	/* What the store says of a damaged or missing chunk, which a mirror may mend. */
+	{ "unreadable:", "Bad message" },
+	{ "unreadable:", "chunk" },
 	{ "unreadable:", "pack" },
 	{ "unreadable:", "Input/output error" },
+	{ "unfinished:", "Bad message" },
+	{ "unfinished:", "Input/output error" },
 	{ "", "No space left" },
 	{ "", "Cannot allocate memory" },
 };
