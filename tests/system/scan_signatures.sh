@@ -56,7 +56,6 @@ stop_server
 
 # ---- Bundles ---------------------------------------------------------------------------------------------------
 check "the server keeps signatures of its own" start_server "[scan]" "automatic = yes" "retry = 1s"
-cut_state() { jq -r '.update.error' <<<"$output"; }
 for bad in broken.ndb:Malformed empty.tar:"no file of signatures" link.tar:"no plain file" cut.tar:"cut off"; do
 	run "$godwit" signatures upload "${bad%%:*}"
 	is "$status" 1 "${bad%%:*} is refused"
