@@ -343,7 +343,7 @@ static int look_for_fast_commits(struct cursor *c)
 
 	if (!(c->features & FEATURE_FAST_COMMIT))
 		return 0;
-	r = read_log(c, c->last, c->block);
+	r = read_log(c, c->last + 1, c->block); /* one block between them stays unused */
 	if (r < 0)
 		return r;
 	/* This area is little-endian: tag, length (16 bits each), features, transaction. */

@@ -22,8 +22,9 @@ enum {
 	FIRST_FREE = 24,  /* below are the file system's own files */
 	RECORD_BITS = 48, /* of a file reference: the rest counts reuses */
 	ATTRIBUTE_ENCRYPTED = 0x4000,
-	NAME_SPACE_DOS = 2,  /* the 8.3 name of a file that has a long one too */
-	NAME_LEN_MAX = 1024, /* 255 UTF-16 units as UTF-8 */
+	NAME_SPACE_DOS = 2,          /* the 8.3 name of a file that has a long one too */
+	NAME_LEN_MAX = 1024,         /* 255 UTF-16 units as UTF-8 */
+	COMPRESSION_UNIT = 64 << 10, /* at most: 16 clusters of 4 KiB */
 	BOOT_SECTOR_LEN = 512,
 	BOOT_SECTOR_SIZE_AT = 11, /* 16 bits */
 	BOOT_SECTORS_AT = 40,
@@ -165,6 +166,20 @@ static int give_range(struct walk *w, struct content *c, uint64_t offset, uint64
 	return 0;
 }
 
+/* In a compressed file the last clusters of a unit that shrank look like a hole, but belong to its data: only whole units
+ * are one. */
+static int give_hole(struct walk *w, struct content *c, uint64_t from, uint64_t to)
+{
+	uint64_t first = (from + COMPRESSION_UNIT - 1) / COMPRESSION_UNIT * COMPRESSION_UNIT;
+	uint64_t last = to == c->size ? to : to / COMPRESSION_UNIT * COMPRESSION_UNIT;
+	int r;
+
+	if (first >= last)
+		return give_range(w, c, from, to);
+	r = give_range(w, c, from, first);
+	return r ? r : give_range(w, c, last, to);
+}
+
 /* Holes are skipped where libfsntfs names them: a sparse file of terabytes must not be read for ever. */
 static int give_content(struct walk *w, struct content *c)
 {
@@ -176,8 +191,7 @@ static int give_content(struct walk *w, struct content *c)
 		uint64_t len = content_extent(c, i, &hole);
 		uint64_t end = len < c->size - offset ? offset + len : c->size;
 
-		if (!hole)
-			r = give_range(w, c, offset, end);
+		r = hole ? give_hole(w, c, offset, end) : give_range(w, c, offset, end);
 		offset = end;
 	}
 	if (r == 0)
