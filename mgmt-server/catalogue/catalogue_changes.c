@@ -67,7 +67,8 @@ int catalogue_changes_due(struct db_conn *c, uint64_t now_ms, catalogue_changes_
 {
 	struct each each = { fn, arg };
 	int r = db_each(c, each_changes, &each,
-			COLUMNS "WHERE state = 'waiting' AND due <= $1 ORDER BY snapshot LIMIT 1",
+			COLUMNS "WHERE state = 'waiting' AND due <= $1 ORDER BY (SELECT "
+				"seq FROM snapshots WHERE id = snapshot) LIMIT 1",
 			DB_VALUES(db_i(now_ms)), err);
 
 	return r < 0 ? r : 0;

@@ -23,7 +23,7 @@ typedef int catalogue_changes_fn(void *arg, const struct catalogue_changes *chan
 /* Return 0 or -errno; @fn is not called when nothing is known of @snapshot. */
 int catalogue_changes_get(struct db_conn *c, const char *snapshot, catalogue_changes_fn *fn,
 			  void *arg, struct err *err);
-/* The one that waits for longest. */
+/* Of those that are due the one that was committed first: what adds up is judged in that order. */
 int catalogue_changes_due(struct db_conn *c, uint64_t now_ms, catalogue_changes_fn *fn, void *arg,
 			  struct err *err);
 /* Those of a desktop's main line that were measured and came before @snapshot, newest first, at most @limit. */

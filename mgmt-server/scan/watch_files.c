@@ -330,6 +330,16 @@ static void encrypted(struct watch *w, const struct old_file *f, const struct ch
 	}
 }
 
+/* Only the number of its inode was used again: one file is gone, and another one came. */
+static void another(struct watch *w, const struct old_file *f, const struct change *c)
+{
+	if (!strncmp(c->path, f->path, strlen(f->path)) || !is_random(&c->measure))
+		return;
+	w->result->vanished += extension(f->path) != NULL;
+	w->result->created_random++;
+	count_suffix(w, c->path);
+}
+
 static int content_seen(void *arg, const struct entry *e, struct err *err)
 {
 	struct watch *w = arg;
@@ -345,6 +355,8 @@ static int content_seen(void *arg, const struct entry *e, struct err *err)
 	how = file_measure_compare(&before, &w->changes[f->change - 1].measure);
 	if (how != FILE_MEASURE_SAME)
 		encrypted(w, f, &w->changes[f->change - 1], how);
+	else
+		another(w, f, &w->changes[f->change - 1]);
 	return 0;
 }
 
