@@ -24,7 +24,8 @@ int catalogue_scan_queue_due(struct db_conn *c, uint64_t now_ms, struct catalogu
 /* Those that were tried before are due now: what stood in their way may be gone. */
 int catalogue_scan_queue_hurry(struct db_conn *c, uint64_t now_ms, struct err *err);
 /* Every snapshot that was never scanned waits; those that do already stay as they are. Return how many are new, -errno. */
-int catalogue_scan_queue_unscanned(struct db_conn *c, uint64_t now_ms, const char *why, struct err *err);
+int catalogue_scan_queue_unscanned(struct db_conn *c, uint64_t now_ms, const char *why,
+				   struct err *err);
 int catalogue_scan_queue_count(struct db_conn *c, uint64_t *count, struct err *err);
 
 #endif

@@ -80,7 +80,7 @@ static const char schema_2[] =
 	"engine TEXT NOT NULL, signature_version TEXT NOT NULL);";
 
 /* marks: pins and holds, one per source; scan_queue: snapshots that wait for a scan (tries > 0: again); owner: an address
- * that is mailed; quarantine: why its network is off, '' when it is on */
+ * that is mailed */
 static const char schema_3[] =
 	"CREATE TABLE marks (snapshot TEXT NOT NULL REFERENCES snapshots(id) ON DELETE CASCADE, "
 	"kind TEXT NOT NULL, source TEXT NOT NULL, username TEXT NOT NULL, why TEXT NOT NULL, "
@@ -98,8 +98,7 @@ static const char schema_3[] =
 	"ON DELETE CASCADE, due BIGINT NOT NULL, tries BIGINT NOT NULL, why TEXT NOT NULL);"
 	"CREATE INDEX scan_queue_due ON scan_queue (due);"
 
-	"ALTER TABLE desktops ADD COLUMN owner TEXT NOT NULL DEFAULT '';"
-	"ALTER TABLE desktops ADD COLUMN quarantine TEXT NOT NULL DEFAULT '';";
+	"ALTER TABLE desktops ADD COLUMN owner TEXT NOT NULL DEFAULT '';";
 
 /* domain: desktops of one domain share chunks in the store; never changed */
 static const char schema_4[] =
@@ -135,7 +134,7 @@ static const char schema_8[] = "ALTER TABLE leases ADD COLUMN ttl BIGINT NOT NUL
 const struct db_migration catalogue_schema[] = {
 	{ 1, "the first catalogue", schema_1 },
 	{ 2, "verdicts of offline scans", schema_2 },
-	{ 3, "pins, holds, notices, waiting scans, owners, quarantine", schema_3 },
+	{ 3, "pins, holds, notices, waiting scans, owners", schema_3 },
 	{ 4, "domains of desktops", schema_4 },
 	{ 5, "what changed between snapshots, alarms", schema_5 },
 	{ 6, "epochs that are not given again", schema_6 },
