@@ -338,6 +338,16 @@ static bool geometry(struct ntfs_mft *m)
 	       le_get64(m->boot + 48) < UINT64_MAX / m->cluster;
 }
 
+/* A table that says it has more than lies in its runs, or in the volume, is none. */
+static uint64_t most_records(const struct ntfs_mft *m)
+{
+	uint64_t size = volume_channel_size(reader_volume(m->reader)), bytes = 0;
+
+	for (size_t i = 0; i < m->run_count; i++)
+		bytes += m->runs[i].length < size ? m->runs[i].length : size;
+	return (bytes < size ? bytes : size) / m->record_size;
+}
+
 /* Where the table lies, from its own first record. False: not as we know it. */
 static bool locate(struct ntfs_mft *m, uint8_t *record)
 {
@@ -364,7 +374,7 @@ static bool locate(struct ntfs_mft *m, uint8_t *record)
 		m->count = le_get64(a.bytes + 48) / m->record_size;
 		found = true;
 	}
-	return found && sound;
+	return found && sound && m->count <= most_records(m);
 }
 
 static int read_table(struct ntfs_mft *m, uint8_t *piece)
