@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
-#include <string.h>
 
 #include "common/config.h"
 
@@ -123,28 +122,35 @@ static const struct config_key keys[] = {
 	    "for a reply; streams have none"),
 };
 
-int server_config_load(struct server_config *config, const char *path, struct err *err)
-{
-	int r = config_load(path, keys, ARRAY_LEN(keys), config, err);
+/* An endpoint's guard stops a desktop at most 0.9 s after its lease (docs/protocol.md). */
+enum { LEASE_MARGIN_MIN_MS = 1000 };
 
-	if (r < 0)
-		return r;
+static int check_lease(const struct server_config *config, struct err *err)
+{
 	if (config->heartbeat_ms < 100 || config->heartbeat_ms * 2 > config->lease_ttl_ms)
 		return err_say(
 			err, EINVAL,
 			"[lease] heartbeat must be at least 100ms and at most half of ttl, or one "
 			"lost heartbeat fences desktops");
+	if (config->lease_margin_ms < LEASE_MARGIN_MIN_MS)
+		return err_say(err, EINVAL,
+			       "[lease] margin must be at least 1s, or a desktop could be started "
+			       "elsewhere before its endpoint has surely stopped it");
+	return 0;
+}
+
+static int check_store(const struct server_config *config, struct err *err)
+{
 	if (strcmp(config->store_domains, "shared") != 0 &&
 	    strcmp(config->store_domains, "per-desktop") != 0)
 		return err_say(err, EINVAL,
 			       "[store] domains must be shared or per-desktop, not '%s'",
 			       config->store_domains);
-	if (config->body_budget < (8 << 20) + 4096)
-		return err_say(err, EINVAL, "[limits] body_memory must be at least 9M: one upload");
-	if (config->workers < 2 || config->bulk_workers < 1 || config->workers > 256 ||
-	    config->bulk_workers > 256)
-		return err_say(err, EINVAL,
-			       "[limits] workers must be 2 to 256, bulk_workers 1 to 256");
+	return 0;
+}
+
+static int check_scan(const struct server_config *config, struct err *err)
+{
 	if (config->scan_at_once < 1 || config->scan_at_once > 64 || config->scan_nice > 19)
 		return err_say(err, EINVAL, "[scan] at_once must be 1 to 64, nice 0 to 19");
 	if (strcmp(config->scan_outdated, "warn") != 0 &&
@@ -157,18 +163,41 @@ int server_config_load(struct server_config *config, const char *path, struct er
 			"empty to use mirror or custom");
 	if (config->scan_update_ms < 60000)
 		return err_say(err, EINVAL, "[scan] update must be at least 1m");
+	if (config->scan_retry_ms < 1000)
+		return err_say(err, EINVAL, "[scan] retry must be at least 1s");
 	if (config->ransomware_files < 5 || config->ransomware_files > 100000 ||
 	    config->ransomware_slack >= config->ransomware_files)
 		return err_say(err, EINVAL,
 			       "[ransomware] files must be 5 to 100000, slack less than files");
-	if (config->scan_retry_ms < 1000)
-		return err_say(err, EINVAL, "[scan] retry must be at least 1s");
+	return 0;
+}
+
+static int check_limits(const struct server_config *config, struct err *err)
+{
+	if (config->body_budget < (8 << 20) + 4096)
+		return err_say(err, EINVAL, "[limits] body_memory must be at least 9M: one upload");
+	if (config->workers < 2 || config->bulk_workers < 1 || config->workers > 256 ||
+	    config->bulk_workers > 256)
+		return err_say(err, EINVAL,
+			       "[limits] workers must be 2 to 256, bulk_workers 1 to 256");
 	if (config->connections < 16 || config->connections > 100000 ||
 	    config->connections_per_address < 8)
 		return err_say(err, EINVAL,
 			       "[limits] connections must be 16 to 100000, "
 			       "connections_per_address at least 8");
 	return 0;
+}
+
+int server_config_load(struct server_config *config, const char *path, struct err *err)
+{
+	static int (*const checks[])(const struct server_config *,
+				     struct err *) = { check_lease, check_store, check_scan,
+						       check_limits };
+	int r = config_load(path, keys, ARRAY_LEN(keys), config, err);
+
+	for (size_t i = 0; r == 0 && i < ARRAY_LEN(checks); i++)
+		r = checks[i](config, err);
+	return r;
 }
 
 void server_config_deinit(struct server_config *config)
