@@ -400,7 +400,12 @@ static int put_away(struct repair *r, struct err *err)
 		say(r->order->repaired, r->order->arg,
 		    "pack %s: what is sound was copied, the file is in %s", text, folder);
 	}
-	return status < 0 ? status : io_sync_folder(r->store->packs_path, err);
+	/* Where they went first, then where they came from, and the folder itself: no power cut brings them back. */
+	if (status == 0)
+		status = io_sync_folder(folder, err);
+	if (status == 0)
+		status = io_sync_folder(r->store->packs_path, err);
+	return status < 0 ? status : io_sync_folder(r->store->path, err);
 }
 
 /* ---- All of it ---------------------------------------------------------------------------------------------- */
