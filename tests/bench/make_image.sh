@@ -14,7 +14,7 @@ image=$1 variant=$2
 stage() {
 	local into=$1 skip=$2
 	find /usr -xdev -type f -size -200M ! -path "$skip" -printf '%s %p\n' | LC_ALL=C sort -k2 |
-		awk -v limit=$((BENCH_DATA_MIB * 1048576)) '{ sum += $1; if (sum > limit) exit; sub(/^[0-9]+ /, ""); print }' |
+		awk -v limit=$((BENCH_DATA_MIB * 1048576)) '{ sum += $1; if (sum > limit) next; sub(/^[0-9]+ /, ""); print }' |
 		cpio -pdml --quiet "$into" 2>/dev/null || true
 }
 
@@ -31,7 +31,7 @@ second)
 	cp --sparse=always "${image%/*}/base.img" "$image"
 	# Shared libraries that the base did not take: real programs, not noise.
 	find /usr/lib /usr/local -xdev -type f -name '*.so*' -size +1M -size -20M -printf '%s %p\n' | LC_ALL=C sort -rk2 |
-		awk '{ sum += $1; if (sum > 60 * 1048576) exit; n++; sub(/^[0-9]+ /, ""); print "write " $0 " /new" n }' |
+		awk '{ sum += $1; if (sum > 60 * 1048576) next; n++; sub(/^[0-9]+ /, ""); print "write " $0 " /new" n }' |
 		/sbin/debugfs -w -f - "$image" >/dev/null 2>&1
 	;;
 *) echo "make_image.sh: no variant '$variant'" >&2; exit 2 ;;
