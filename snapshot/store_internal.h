@@ -15,7 +15,13 @@
 #include "snapshot/store.h"
 #include "snapshot/store_index.h"
 
-enum { STORE_CACHE_PACKS = 128, STORE_HOT_PACKS = 4, STORE_PATH_JSON_MAX = 64 << 10 };
+/* Footers in memory: so many packs, and so many entries of 48 bytes (32 MiB) together, whichever is reached first. */
+enum {
+	STORE_CACHE_PACKS = 128,
+	STORE_CACHE_ENTRIES = 700000,
+	STORE_HOT_PACKS = 4,
+	STORE_PATH_JSON_MAX = 64 << 10
+};
 
 struct store_dead;
 
@@ -75,7 +81,7 @@ struct store {
 	struct store_pack *packs;
 	size_t pack_count, pack_capacity;
 	struct { uint32_t number; uint64_t used; struct pack *pack; } cache[STORE_CACHE_PACKS];
-	uint64_t cache_clock;
+	uint64_t cache_clock, cache_entries;
 	uint32_t hot[STORE_HOT_PACKS], hot_next; /* packs in which chunks were found lately: their neighbours are probably there, too */
 	struct store_domain *domains;
 	struct store_snapshot *snapshots; /* sorted by id */

@@ -72,22 +72,47 @@ int store_table_add_gone(struct store *store, const struct pack_name *name, stru
 	return add_unreadable(store, name, STORE_PACK_GONE, err);
 }
 
-/* Put @pack into the cache in place of the one that was not used for longest; under store->lock. */
+/* Empty @slot; under store->lock. */
+static void cache_drop(struct store *store, size_t slot)
+{
+	if (!store->cache[slot].pack)
+		return;
+	store->packs[store->cache[slot].number].cached = 0;
+	store->cache_entries -= store->cache[slot].pack->count;
+	pack_unref(store->cache[slot].pack);
+	store->cache[slot].pack = NULL;
+}
+
+/* An empty slot, made so by dropping those that were not used for longest until @entries more fit; under store->lock. */
+static size_t cache_slot(struct store *store, uint64_t entries)
+{
+	for (;;) {
+		size_t empty = STORE_CACHE_PACKS, oldest = STORE_CACHE_PACKS;
+
+		for (size_t i = 0; i < STORE_CACHE_PACKS; i++)
+			if (!store->cache[i].pack)
+				empty = i;
+			else if (oldest == STORE_CACHE_PACKS ||
+				 store->cache[i].used < store->cache[oldest].used)
+				oldest = i;
+		if (oldest == STORE_CACHE_PACKS ||
+		    (empty < STORE_CACHE_PACKS &&
+		     store->cache_entries + entries <= STORE_CACHE_ENTRIES))
+			return empty;
+		cache_drop(store, oldest);
+	}
+}
+
+/* Put @pack into the cache; under store->lock. */
 static void cache_put(struct store *store, uint32_t number, struct pack *pack)
 {
-	size_t oldest = 0;
+	size_t slot = cache_slot(store, pack->count);
 
-	for (size_t i = 0; i < STORE_CACHE_PACKS && store->cache[oldest].pack; i++)
-		if (!store->cache[i].pack || store->cache[i].used < store->cache[oldest].used)
-			oldest = i;
-	if (store->cache[oldest].pack) {
-		store->packs[store->cache[oldest].number].cached = 0;
-		pack_unref(store->cache[oldest].pack);
-	}
-	store->cache[oldest].number = number;
-	store->cache[oldest].used = ++store->cache_clock;
-	store->cache[oldest].pack = pack_ref(pack);
-	store->packs[number].cached = (uint32_t)oldest + 1;
+	store->cache[slot].number = number;
+	store->cache[slot].used = ++store->cache_clock;
+	store->cache[slot].pack = pack_ref(pack);
+	store->cache_entries += pack->count;
+	store->packs[number].cached = (uint32_t)slot + 1;
 }
 
 /* A reference to pack @number if it is in the cache; under store->lock. */
@@ -363,13 +388,8 @@ int store_table_find_all(struct store_domain *domain, const struct chunk_id *id,
 void store_table_uncache(struct store *store, uint32_t number)
 {
 	pthread_mutex_lock(&store->lock);
-	store->packs[number].cached = 0;
-	for (size_t i = 0; i < STORE_CACHE_PACKS; i++) {
-		if (!store->cache[i].pack || store->cache[i].number != number)
-			continue;
-		pack_unref(store->cache[i].pack);
-		store->cache[i].pack = NULL;
-	}
+	if (store->packs[number].cached)
+		cache_drop(store, store->packs[number].cached - 1);
 	pthread_mutex_unlock(&store->lock);
 }
 
@@ -378,6 +398,7 @@ void store_table_clear(struct store *store)
 	for (size_t i = 0; i < STORE_CACHE_PACKS; i++)
 		pack_unref(store->cache[i].pack);
 	memset(store->cache, 0, sizeof(store->cache));
+	store->cache_entries = 0;
 	free(store->packs);
 	store->packs = NULL;
 	memset(store->hot, 0, sizeof(store->hot));
