@@ -6,7 +6,9 @@
 
 #include "common/log.h"
 
-enum { CAPTURE_TIMEOUT_MS = 10 * 60 * 1000 }; /* the hypervisor's watchdog is faster */
+/* The hypervisor's own limits are shorter. What it does after these all the same is undone when it says so: otherwise
+ * a capture would stay open, and a guest held, that nobody knows of. */
+enum { CAPTURE_TIMEOUT_MS = 10 * 60 * 1000, END_TIMEOUT_MS = 2 * 60 * 1000 };
 
 static void hear(void *arg, const char *event, const json_t *object)
 {
@@ -86,15 +88,18 @@ int capture_begin(struct capture *c, const struct capture_order *order, struct e
 {
 	CLEANUP(json_decref) json_t *args = json_pack("{s:b, s:b}", "memory", order->memory, "hold",
 						      order->hold);
+	CLEANUP(json_decref) json_t *undo_args = json_pack("{s:b}", "ok", 0);
 	int r;
 
 	*c = (struct capture){
 		.hypervisor = order->hypervisor,
 		.memory_fd = -1,
+		.hold = order->hold,
+		.timeout_ms = order->timeout_ms,
 		.listener = { .desktop = c->desktop, .fn = hear, .arg = c },
 	};
 	snprintf(c->desktop, sizeof(c->desktop), "%s", order->desktop);
-	if (!args)
+	if (!args || !undo_args)
 		return err_set(err, ENOMEM, "capture %s", c->desktop);
 	pthread_mutex_init(&c->lock, NULL);
 	hypervisor_client_listen(c->hypervisor, &c->listener);
@@ -103,7 +108,10 @@ int capture_begin(struct capture *c, const struct capture_order *order, struct e
 					   .op = "capture",
 					   .desktop = c->desktop,
 					   .args = args,
-					   .timeout_ms = CAPTURE_TIMEOUT_MS,
+					   .timeout_ms = c->timeout_ms ? c->timeout_ms
+								       : CAPTURE_TIMEOUT_MS,
+					   .undo = "capture_end",
+					   .undo_args = undo_args,
 					   .reply = &c->reply,
 					   .fd = &c->memory_fd,
 				   },
@@ -153,6 +161,7 @@ bool capture_lost(struct capture *c, struct err *err)
 int capture_end(struct capture *c, const char *snapshot, struct err *err)
 {
 	CLEANUP(json_decref) json_t *args = json_pack("{s:b}", "ok", snapshot != NULL);
+	CLEANUP(json_decref) json_t *undo_args = json_pack("{s:b}", "ok", 0);
 	bool broken;
 	int r = 0;
 
@@ -164,7 +173,7 @@ int capture_end(struct capture *c, const char *snapshot, struct err *err)
 	if (broken)
 		r = err_say(err, EIO, "the capture of %s was over too early: %s", c->desktop,
 			    c->broken_text);
-	else if (!args || (snapshot && json_object_set_new(args, "snapshot", json_string(snapshot)) < 0))
+	else if (!args || !undo_args || (snapshot && json_object_set_new(args, "snapshot", json_string(snapshot)) < 0))
 		r = err_set(err, ENOMEM, "end a capture of %s", c->desktop);
 	if (r == 0)
 		r = hypervisor_client_call(c->hypervisor,
@@ -172,6 +181,11 @@ int capture_end(struct capture *c, const char *snapshot, struct err *err)
 						   .op = "capture_end",
 						   .desktop = c->desktop,
 						   .args = args,
+						   .timeout_ms = c->timeout_ms ? c->timeout_ms
+									       : END_TIMEOUT_MS,
+						   /* Without hold a late end is as good as one in time. */
+						   .undo = c->hold ? "capture_end" : NULL,
+						   .undo_args = undo_args,
 					   },
 					   err);
 	hypervisor_client_unlisten(c->hypervisor, &c->listener);

@@ -20,6 +20,8 @@ struct capture_disk {
 struct capture {
 	struct hypervisor_client *hypervisor;
 	char desktop[MANIFEST_DESKTOP_MAX + 1];
+	bool hold;
+	uint64_t timeout_ms;
 	double pause_ms;
 	const char *parent, *reason; /* borrowed; parent "": none, and the reason for that */
 	json_t *machine;             /* borrowed */
@@ -38,6 +40,7 @@ struct capture_order {
 	struct hypervisor_client *hypervisor;
 	const char *desktop;
 	bool memory, hold;
+	uint64_t timeout_ms; /* of each answer; 0: the usual */
 };
 
 /* On success to be ended by capture_end, whatever happens. */

@@ -9,7 +9,12 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-enum { SHUTDOWN_SLACK_MS = 30 * 1000, DISCARD_TRIES = 5, DISCARD_RETRY_MS = 1000 };
+enum {
+	SHUTDOWN_SLACK_MS = 30 * 1000,
+	DISCARD_TRIES = 5,
+	DISCARD_RETRY_MS = 1000,
+	CAPTURE_TRIES = 3, /* a hypervisor that dies of it each time is not helped by more */
+};
 
 /* The desktop must be here, under the epoch that the work is for. */
 static int check_here(struct work_job *job, struct hypervisor_status *status, struct err *err)
@@ -51,7 +56,7 @@ static void publish(struct work_job *job, const struct upload *u, uint64_t began
 	work_job_result(job, "full_compare", json_string(u->full_compare));
 }
 
-static int capture_and_upload(struct work_job *job, bool memory, bool hold, struct err *err)
+static int capture_once(struct work_job *job, bool memory, bool hold, struct err *err)
 {
 	uint64_t began_ms = clock_now_ms();
 	struct capture capture;
@@ -83,6 +88,32 @@ static int capture_and_upload(struct work_job *job, bool memory, bool hold, stru
 			    upload.manifest.id, err_text(&end_err));
 	upload_deinit(&upload);
 	return r;
+}
+
+/* A hypervisor that was restarted in the middle has undone the capture, and the guest ran on: take a later instant. */
+static int capture_and_upload(struct work_job *job, bool memory, bool hold, struct err *err)
+{
+	struct hypervisor_client *hypervisor = job->agent->hypervisor;
+	unsigned tries;
+	int r = 0;
+
+	for (tries = 1;; tries++) {
+		uint64_t connection = hypervisor_client_connections(hypervisor);
+		struct hypervisor_status status;
+		struct err ignored;
+
+		r = capture_once(job, memory, hold, err);
+		if (r == 0 || job->progress.cancel || tries == CAPTURE_TRIES ||
+		    check_here(job, &status, &ignored) < 0 || /* waits for a connection */
+		    hypervisor_client_connections(hypervisor) == connection)
+			return r;
+		log_warning("the hypervisor was restarted, the capture is taken again: %s job=%s",
+			    err_text(err), job->job);
+		/* Committed, but not held to the end: what we capture now is another instant. */
+		if (job->journal.phase == JOURNAL_COMMITTED)
+			job->journal.session[0] = '\0';
+		*err = (struct err){ 0 };
+	}
 }
 
 int capture_upload_capture(struct work_job *job, struct err *err)

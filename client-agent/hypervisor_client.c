@@ -23,6 +23,13 @@ struct waiting {
 	struct waiting *next;
 };
 
+/* A call whose time was over before its answer came, if somebody has to undo what it may still do. */
+struct late {
+	json_int_t id;
+	char *undo; /* a request */
+	struct late *next;
+};
+
 struct hypervisor_client {
 	char *path;
 	pthread_t thread;
@@ -33,7 +40,9 @@ struct hypervisor_client {
 	int fd; /* -1: not connected */
 	bool stop;
 	json_int_t last_id;
+	uint64_t connections;
 	struct waiting *waiting;
+	struct late *late; /* of this connection: the hypervisor itself ends captures of one that is lost */
 
 	pthread_mutex_t listen_lock; /* held while listeners run */
 	struct hypervisor_listener *listeners;
@@ -54,6 +63,33 @@ static void tell_listeners(struct hypervisor_client *c, const char *event, const
 	pthread_mutex_unlock(&c->listen_lock);
 }
 
+static void late_free(struct late *late)
+{
+	free(late->undo);
+	free(late);
+}
+
+/* The lock is held. */
+static void undo_late(struct hypervisor_client *c, json_int_t id, bool ok)
+{
+	struct err err = { 0 };
+	struct late **at, *late;
+
+	for (at = &c->late; *at && (*at)->id != id;)
+		at = &(*at)->next;
+	late = *at;
+	if (!late)
+		return;
+	*at = late->next;
+	if (ok) {
+		log_warning("the hypervisor answered after the time limit; it is undone: %s",
+			    late->undo);
+		if (unix_socket_send_line(c->fd, late->undo, NULL, 0, &err) < 0)
+			log_warning("%s", err_text(&err));
+	}
+	late_free(late);
+}
+
 static void answer(struct hypervisor_client *c, json_t *reply, int *fd)
 {
 	const json_t *id = json_object_get(reply, "id");
@@ -69,6 +105,8 @@ static void answer(struct hypervisor_client *c, json_t *reply, int *fd)
 		w->fd = TAKE_FD(*fd);
 		w->over = true;
 		pthread_cond_broadcast(&c->changed);
+	} else if (json_is_integer(id)) {
+		undo_late(c, json_integer_value(id), json_object_get(reply, "ok") != NULL);
 	}
 	pthread_mutex_unlock(&c->lock);
 	if (!w)
@@ -128,6 +166,13 @@ static void set_connection(struct hypervisor_client *c, int fd)
 	else if (c->stop) /* whoever stops us saw the connection before this one */
 		shutdown(fd, SHUT_RDWR);
 	c->fd = fd;
+	c->connections += fd >= 0;
+	while (fd < 0 && c->late) {
+		struct late *late = c->late;
+
+		c->late = late->next;
+		late_free(late);
+	}
 	for (w = fd < 0 ? c->waiting : NULL; w; w = next) {
 		next = w->next;
 		w->over = true;
@@ -193,17 +238,35 @@ static void monotonic_deadline(struct timespec *ts, uint64_t timeout_ms)
 	}
 }
 
-static char *request_text(const struct hypervisor_call *call, json_int_t id)
+static char *request_text(const char *op, const char *desktop, json_t *args, json_int_t id)
 {
 	CLEANUP(json_decref) json_t *request = NULL;
 
-	request = call->args ? json_copy(call->args) : json_object();
+	request = args ? json_copy(args) : json_object();
 	if (!request || json_object_set_new(request, "id", json_integer(id)) < 0 ||
-	    json_object_set_new(request, "op", json_string(call->op)) < 0 ||
-	    (call->desktop &&
-	     json_object_set_new(request, "desktop", json_string(call->desktop)) < 0))
+	    json_object_set_new(request, "op", json_string(op)) < 0 ||
+	    (desktop && json_object_set_new(request, "desktop", json_string(desktop)) < 0))
 		return NULL;
 	return json_text(request);
+}
+
+/* The lock is held. Out of memory: then a capture stays open until this connection ends. */
+static void expect_late(struct hypervisor_client *c, const struct hypervisor_call *call,
+			json_int_t id)
+{
+	struct late *late = call->undo ? malloc(sizeof(*late)) : NULL;
+
+	if (!late)
+		return;
+	*late = (struct late){
+		.id = id,
+		.undo = request_text(call->undo, call->desktop, call->undo_args, ++c->last_id),
+		.next = c->late,
+	};
+	if (late->undo)
+		c->late = late;
+	else
+		free(late);
 }
 
 /* Send and wait. The lock is held. */
@@ -222,7 +285,7 @@ static int exchange(struct hypervisor_client *c, const struct hypervisor_call *c
 		return err_say(err, ENOTCONN, "no hypervisor listens on %s", c->path);
 
 	w->id = ++c->last_id;
-	text = request_text(call, w->id);
+	text = request_text(call->op, call->desktop, call->args, w->id);
 	if (!text)
 		return err_set(err, ENOMEM, "ask the hypervisor");
 	r = unix_socket_send_line(c->fd, text, NULL, 0, err);
@@ -236,6 +299,7 @@ static int exchange(struct hypervisor_client *c, const struct hypervisor_call *c
 		for (at = &c->waiting; *at != w;)
 			at = &(*at)->next;
 		*at = w->next;
+		expect_late(c, call, w->id);
 		return err_say(err, ETIMEDOUT, "the hypervisor does not answer");
 	}
 	if (!w->reply)
@@ -297,6 +361,16 @@ int hypervisor_client_call(struct hypervisor_client *c, const struct hypervisor_
 	return r < 0 ? err_wrap(err, r, "hypervisor, %s%s%s", call->op, call->desktop ? " " : "",
 				call->desktop ? call->desktop : "")
 		     : 0;
+}
+
+uint64_t hypervisor_client_connections(struct hypervisor_client *c)
+{
+	uint64_t n;
+
+	pthread_mutex_lock(&c->lock);
+	n = c->connections;
+	pthread_mutex_unlock(&c->lock);
+	return n;
 }
 
 int hypervisor_client_epoch_op(struct hypervisor_client *client, const char *op,

@@ -26,6 +26,8 @@ struct hypervisor_call {
 	const char *desktop;  /* NULL: an op without one */
 	json_t *args;         /* further arguments, borrowed; may be NULL */
 	uint64_t timeout_ms;  /* 0: 30 s */
+	const char *undo;     /* NULL or an op on the desktop: asked for if the ok comes after the time limit */
+	json_t *undo_args;    /* its further arguments, borrowed; may be NULL */
 	json_t **reply;       /* out, a new reference to the "ok" object; NULL: not wanted */
 	int *fd;              /* out, the descriptor that came along, or -1; NULL: closed if one comes */
 };
@@ -37,6 +39,9 @@ struct hypervisor_call {
  */
 int hypervisor_client_call(struct hypervisor_client *client, const struct hypervisor_call *call,
 			   struct err *err);
+
+/* How often it was connected: the hypervisor was another one, or is another connection's, when this grew. */
+uint64_t hypervisor_client_connections(struct hypervisor_client *client);
 
 /* An op whose only further argument is the epoch. */
 int hypervisor_client_epoch_op(struct hypervisor_client *client, const char *op,

@@ -34,11 +34,13 @@ struct desktop {
 	struct desktop_facts facts;
 	enum desktop_state shown; /* what the last event said */
 	char reason[DESKTOP_REASON_MAX + 1];
-	bool autostart;              /* what an incoming QEMU was told */
-	bool refresh;                /* QEMU has to be asked for its state again */
-	bool closing;                /* being discarded, or the hypervisor ends: no more events */
-	bool capture_open;           /* between capture and capture_end */
-	bool capture_hold;           /* that capture keeps the guest paused */
+	bool autostart;    /* what an incoming QEMU was told */
+	bool refresh;      /* QEMU has to be asked for its state again */
+	bool closing;      /* being discarded, or the hypervisor ends: no more events */
+	bool capture_open; /* between capture and capture_end */
+	bool capture_hold; /* that capture keeps the guest paused */
+	bool capture_held; /* an earlier one did to its good end: it stands until it leaves */
+	bool capture_left; /* QEMU may still have parts of one that could not be undone */
 	const void *capture_owner;   /* the connection that asked for it */
 	uint64_t stop_us, resume_us; /* QEMU's clock at its last STOP and RESUME event */
 	unsigned io_errors; /* events so far: an answer from before one says nothing about it */

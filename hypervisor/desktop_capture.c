@@ -18,6 +18,7 @@
 
 enum {
 	CLAIM_WAIT_MS = 5000,
+	END_WAIT_MS = 60000, /* an end has to happen, whatever else goes on */
 	SETTLE_MS = 30000,
 	REFUSED_MS =
 		1000, /* for the other replies, when one of a batch was a refusal or the limit is over */
@@ -122,8 +123,11 @@ static bool stands_still(const struct capture *c)
 
 static int prepare_disks(struct capture *c, struct err *err)
 {
-	int r = capture_nodes_tracked(&c->nodes, &c->tracked, c->reason, sizeof(c->reason), err);
+	int r = c->d->capture_left ? desktop_capture_clean_up(c->d, err) : 0;
 
+	if (r == 0)
+		r = capture_nodes_tracked(&c->nodes, &c->tracked, c->reason, sizeof(c->reason),
+					  err);
 	return r < 0 || stands_still(c) ? r : capture_nodes_prepare(&c->nodes, err);
 }
 
@@ -239,10 +243,20 @@ static void thaw(struct desktop *d, bool hold)
 	pthread_mutex_lock(&d->lock);
 	d->facts.frozen = false;
 	if (hold)
-		d->facts.paused = true;
-	d->capture_hold = hold;
+		d->facts.paused = d->capture_hold = true;
 	d->refresh = true;
 	pthread_cond_broadcast(&d->changed);
+	pthread_mutex_unlock(&d->lock);
+	desktop_wake(d);
+}
+
+/* No capture keeps the guest where it is any more: it goes on unless a person paused it. */
+static void let_go(struct desktop *d)
+{
+	pthread_mutex_lock(&d->lock);
+	if (d->capture_hold || d->capture_held)
+		d->facts.paused = d->record.paused;
+	d->capture_hold = d->capture_held = false;
 	pthread_mutex_unlock(&d->lock);
 	desktop_wake(d);
 }
@@ -412,6 +426,8 @@ int desktop_capture_begin(struct desktop *d, const struct desktop_capture_order 
 		if (desktop_capture_clean_up(d, &worse) < 0)
 			log_error("capture is not undone: %s desktop=%s", err_text(&worse),
 				  d->record.desktop);
+		if (order->hold)
+			let_go(d);
 	}
 	spool_free(c.spool);
 	base_close(c.memfd);
@@ -433,19 +449,30 @@ int desktop_capture_clean_up(struct desktop *d, struct err *err)
 	r = capture_nodes_remove(&nodes, cancelled < 0 ? NULL : err);
 	if (r == 0)
 		r = capture_nodes_roll_back(&nodes, cancelled < 0 ? NULL : err);
+	if (r == 0)
+		r = cancelled;
+	d->capture_left = r < 0;
 	return cancelled < 0 ? cancelled : r;
 }
 
-static void close_capture(struct desktop *d, bool run_again)
+/* stay: a guest that this capture held stands on until its desktop leaves, for what it wrote would be lost. */
+static void close_capture(struct desktop *d, bool stay)
 {
+	bool held;
+
 	pthread_mutex_lock(&d->lock);
 	d->capture_open = false;
 	d->capture_owner = NULL;
-	if (run_again && d->capture_hold)
-		d->facts.paused = d->record.paused;
-	d->capture_hold = false;
+	held = d->capture_hold;
+	if (stay && held) {
+		d->capture_held = true;
+		d->capture_hold = false;
+	}
 	pthread_mutex_unlock(&d->lock);
-	desktop_wake(d);
+	if (held && !stay)
+		let_go(d);
+	else
+		desktop_wake(d);
 }
 
 static int commit(struct desktop *d, const struct capture_nodes *nodes, const char *snapshot,
@@ -465,9 +492,19 @@ static int commit(struct desktop *d, const struct capture_nodes *nodes, const ch
 static int end(struct desktop *d, const char *snapshot, struct err *err)
 {
 	struct capture_nodes nodes = nodes_of(d);
+	bool open, held;
 	int r;
 
-	if (!d->capture_open)
+	pthread_mutex_lock(&d->lock);
+	open = d->capture_open;
+	held = d->capture_held;
+	pthread_mutex_unlock(&d->lock);
+	/* Its agent heard too late of the good end, and does not go on from there. */
+	if (!open && held && !snapshot) {
+		let_go(d);
+		return 0;
+	}
+	if (!open)
 		return err_say(err, EINVAL, "no capture of desktop %s is open", d->record.desktop);
 	if (snapshot && strcmp(snapshot, d->record.snapshot) == 0)
 		return err_say(err, EINVAL, "%s is the snapshot before this one", snapshot);
@@ -476,13 +513,15 @@ static int end(struct desktop *d, const char *snapshot, struct err *err)
 		r = commit(d, &nodes, snapshot, err);
 	else if (r == 0)
 		r = capture_nodes_roll_back(&nodes, err);
-	close_capture(d, !snapshot);
+	d->capture_left = r < 0;
+	/* Whoever asked takes a failure for "the guest goes on", so it has to. */
+	close_capture(d, snapshot && r == 0);
 	return r < 0 ? err_wrap(err, r, "end the capture of %s", d->record.desktop) : 0;
 }
 
 int desktop_capture_end(struct desktop *d, const char *snapshot, struct err *err)
 {
-	int r = desktop_claim(d, "the end of a capture", CLAIM_WAIT_MS, err);
+	int r = desktop_claim(d, "the end of a capture", END_WAIT_MS, err);
 
 	if (r < 0)
 		return r;

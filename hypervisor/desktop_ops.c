@@ -58,6 +58,8 @@ int desktop_ops_pause(struct desktop *d, bool pause, struct err *err)
 		return r;
 	pthread_mutex_lock(&d->lock);
 	d->facts.paused = pause;
+	if (!pause)
+		d->capture_held = false;
 	if (d->record.paused != pause) {
 		d->record.paused = pause;
 		r = desktop_save(d, err);

@@ -101,6 +101,25 @@ like "$(field .error.text)" 'take the memory.*did not end within 30 ms' "a memor
 still_well anna
 no_capture_left anna
 is "$output" "[] [('s2', True)]" "nothing is left of it"
+hypervisor_up
+ask '{"op":"capture","desktop":"anna","memory":true,"hold":true}'
+like "$(field .error.text)" 'did not end within 30 ms' "also one that was to hold the guest"
+check "... which goes on" wait_for 60 state_is anna running
+still_well anna
+agent_open
+agent_say '{"op":"capture","desktop":"anna","memory":false,"hold":true}'
+agent_say '{"op":"capture_end","desktop":"anna","ok":true,"snapshot":"s2h"}'
+is "$(state_of anna)" paused "a guest that was held to the end stays where it was captured"
+agent_say '{"op":"capture_end","desktop":"anna","ok":false}'
+is "$output" '{}' "an agent that does not go through with it lets the guest go on"
+check "... it does" wait_for 60 state_is anna running
+agent_say '{"op":"capture_end","desktop":"anna","ok":false}'
+is "$(field .error.code)" EINVAL "then there is nothing more to end"
+agent_say '{"op":"capture","desktop":"anna","memory":false,"hold":false}'
+is "$(field .parent)" s2h "what was committed stays the base"
+agent_say '{"op":"capture_end","desktop":"anna","ok":true,"snapshot":"s2"}'
+agent_close
+stop "$hypervisor"
 write_config capture.instant_limit=0ms
 hypervisor_up
 ask '{"op":"capture","desktop":"anna","memory":true,"hold":false}'

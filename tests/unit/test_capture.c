@@ -25,7 +25,7 @@ static struct {
 	struct hypervisor_client *client;
 	atomic_int fd; /* the connection */
 	atomic_uint connections, ends;
-	atomic_bool stop;
+	atomic_bool stop, slow; /* slow: no answer until this is false */
 	char last_end[256];
 } world;
 
@@ -38,6 +38,8 @@ static void answer(int fd, const char *line)
 		"{\"id\":%lld,\"ok\":%s}", (long long)json_integer_value(json_object_get(request, "id")),
 		strcmp(op, "capture") == 0 ? captured : "{}");
 
+	while (world.slow)
+		clock_sleep_ms(5);
 	if (strcmp(op, "capture_end") == 0) {
 		snprintf(world.last_end, sizeof(world.last_end), "%s", line);
 		world.ends++;
@@ -76,6 +78,8 @@ static int set_up(void **state)
 	assert_true(world.listen_fd >= 0);
 	assert_int_equal(pthread_create(&world.thread, NULL, hypervisor, NULL), 0);
 	assert_int_equal(hypervisor_client_new(&world.client, world.socket, NULL), 0);
+	while (hypervisor_client_connections(world.client) == 0)
+		clock_sleep_ms(2);
 	return 0;
 }
 
@@ -141,11 +145,70 @@ static void test_capture_that_broke_names_nothing(void **state)
 	assert_int_equal(world.ends, 0);
 }
 
+static void await_ends(unsigned n)
+{
+	uint64_t until = clock_now_ms() + 60000;
+
+	while (world.ends < n && clock_now_ms() < until)
+		clock_sleep_ms(5);
+	assert_int_equal(world.ends, n);
+}
+
+/* Nobody here knows of such a capture any more: open, it would refuse the next one and keep a held guest for ever. */
+static void test_capture_that_comes_too_late_is_ended(void **state)
+{
+	struct capture_order order = { .hypervisor = world.client,
+				       .desktop = "anna",
+				       .timeout_ms = 200 };
+	struct capture c;
+	struct err err = { 0 };
+
+	(void)state;
+	world.slow = true;
+	assert_int_equal(capture_begin(&c, &order, &err), -ETIMEDOUT);
+	assert_int_equal(world.ends, 0);
+	world.slow = false;
+	await_ends(1);
+	assert_non_null(strstr(world.last_end, "\"anna\""));
+	assert_non_null(strstr(world.last_end, "\"ok\":false"));
+	order.timeout_ms = 0;
+	assert_int_equal(capture_begin(&c, &order, &err), 0);
+	assert_int_equal(capture_end(&c, "s2", &err), 0);
+	assert_int_equal(world.ends, 2);
+}
+
+/* The job has failed, so the guest must not stand. Without hold there is nothing to take back. */
+static void test_hold_whose_end_comes_too_late_is_let_go(void **state)
+{
+	struct capture_order order = { .hypervisor = world.client, .desktop = "anna", .hold = true };
+	struct capture c;
+	struct err err = { 0 };
+
+	(void)state;
+	for (unsigned expected = 2;; expected = 3) {
+		assert_int_equal(capture_begin(&c, &order, &err), 0);
+		c.timeout_ms = 200;
+		world.slow = true;
+		assert_int_equal(capture_end(&c, "s2", &err), -ETIMEDOUT);
+		world.slow = false;
+		await_ends(expected);
+		if (!order.hold)
+			break;
+		assert_non_null(strstr(world.last_end, "\"ok\":false"));
+		order.hold = false;
+	}
+	assert_non_null(strstr(world.last_end, "\"s2\""));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_capture_ends_with_its_snapshot, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_capture_that_broke_names_nothing, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_capture_that_comes_too_late_is_ended, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(test_hold_whose_end_comes_too_late_is_let_go, set_up,
+						tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
