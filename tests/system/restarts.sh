@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Every daemon is killed by kill -9 and started again while a desktop runs: the desktop never stops, the next snapshot
-# is still incremental. A hypervisor that is killed in the middle of a capture costs nothing but that instant: the agent takes
-# a later one by itself.
+# is still incremental. A hypervisor that is killed in the middle of a capture costs nothing but that instant: the
+# agent takes a later one by itself.
 # shellcheck source=tests/lib/tap.sh
 . "$(dirname "$0")/../lib/tap.sh"
 # shellcheck source=tests/lib/appliance.sh
