@@ -1,7 +1,7 @@
 /* reader_fat.c - FAT12, FAT16, FAT32 and exFAT by libtsk.
  *
  * libtsk's own directory walk stops in silence at a depth of about 128, so directories are taken from a queue here, each
- * once. Source: The Sleuth Kit's library user's guide; Microsoft's FAT and exFAT specifications.
+ * once; what it lists of each is counted against the raw entries (fat_entries.h). Source: The Sleuth Kit's library user's guide; Microsoft's FAT and exFAT specifications.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -9,6 +9,7 @@
 #include <string.h>
 #include <tsk/libtsk.h>
 
+#include "mgmt-server/scan/fat_entries.h"
 #include "mgmt-server/scan/inode_set.h"
 #include "mgmt-server/scan/reader.h"
 
@@ -169,9 +170,58 @@ static int take_entry(struct walk *w, const struct folder *folder, TSK_FS_FILE *
 	return r;
 }
 
+/* Is it one of the folder's files and folders, not one of libtsk's inventions? A file that borrows one of these names is
+ * missed in the count, which errs on the side of "incomplete". */
+static bool is_listed(const TSK_FS_NAME *name)
+{
+	static const char label[] = " (Volume Label Entry)";
+	static const char *const own[] = { "$ALLOC_BITMAP", "$UPCASE_TABLE", "$VOLUME_GUID",
+					   "$TEX_FAT", "$ACT" };
+	size_t len = name && name->name ? strlen(name->name) : 0;
+
+	if (!len || TSK_FS_ISDOT(name->name) || name->flags & TSK_FS_NAME_FLAG_UNALLOC ||
+	    (name->type != TSK_FS_NAME_TYPE_REG && name->type != TSK_FS_NAME_TYPE_DIR))
+		return false;
+	for (size_t i = 0; i < ARRAY_LEN(own); i++) {
+		if (!strcmp(name->name, own[i]))
+			return false;
+	}
+	return len < sizeof(label) - 1 ||
+	       strcmp(name->name + len - (sizeof(label) - 1), label) != 0;
+}
+
+/* Nothing that a driver would show may be missing from libtsk's list. */
+static int check_folder(struct walk *w, const struct folder *folder, TSK_FS_DIR *dir, size_t listed)
+{
+	struct fat_entries raw = { .exfat = w->fs->ftype == TSK_FS_TYPE_EXFAT };
+	TSK_FS_FILE *file = dir->fs_file;
+	TSK_OFF_T size = file && file->meta ? file->meta->size : 0;
+	char reason[512];
+
+	for (TSK_OFF_T offset = 0; offset < size && !raw.ended;) {
+		ssize_t n =
+			tsk_fs_file_read(file, offset, w->piece,
+					 size - offset < PIECE ? (size_t)(size - offset) : PIECE,
+					 TSK_FS_FILE_READ_FLAG_NONE);
+
+		if (n < FAT_ENTRY_LEN)
+			return reader_incomplete(w->reader, reason_of_tsk(), w->err);
+		n -= n % FAT_ENTRY_LEN;
+		fat_entries_take(&raw, (const uint8_t *)w->piece, (size_t)n);
+		offset += n;
+	}
+	if (raw.files <= listed)
+		return 0;
+	snprintf(reason, sizeof(reason),
+		 "%zu of %zu entries of the folder \"%.300s\" are damaged or not allowed on FAT",
+		 raw.files - listed, raw.files, folder->path);
+	return reader_incomplete(w->reader, reason, w->err);
+}
+
 static int read_folder(struct walk *w, const struct folder *folder)
 {
 	TSK_FS_DIR *dir = tsk_fs_dir_open_meta(w->fs, folder->inode);
+	size_t listed = 0;
 	int r = 0;
 
 	if (!dir)
@@ -183,9 +233,12 @@ static int read_folder(struct walk *w, const struct folder *folder)
 			r = reader_incomplete(w->reader, reason_of_tsk(), w->err);
 			continue;
 		}
+		listed += is_listed(file->name);
 		r = take_entry(w, folder, file);
 		tsk_fs_file_close(file);
 	}
+	if (r == 0)
+		r = check_folder(w, folder, dir, listed);
 	tsk_fs_dir_close(dir);
 	return r;
 }
