@@ -20,6 +20,7 @@ enum {
 	INTERVAL_MAX_MS = 60 * 1000,
 	REQUEST_DEADLINE_MS = 5000, /* an answer that comes later renews nothing anyway */
 	RETRY_MS = 250,             /* after a failure: a lease is only a few intervals long */
+	QUARANTINE_MS = 1000,       /* other desktops' leases wait meanwhile */
 	STALES_MAX = 16,            /* put aside at a time; the server repeats what is left */
 };
 
@@ -29,7 +30,7 @@ struct wanted {
 	uint64_t epoch;
 	bool sent, answered; /* in the heartbeat that is under way; the server said something of it */
 	int r;               /* when answered */
-	uint64_t until_ms;   /* when r is 0 */
+	struct heartbeat_right right; /* when r is 0 */
 	struct wanted *next;
 };
 
@@ -47,6 +48,8 @@ struct heartbeat {
 	uint64_t interval_ms;
 	bool known, failing;
 	struct hypervisor_hello hello; /* the last one, when known */
+	struct hypervisor_status *list; /* as this heartbeat says it */
+	size_t listed;
 
 	pthread_mutex_t lock; /* all below */
 	pthread_cond_t changed;
@@ -118,7 +121,9 @@ static void answer_wanted(struct heartbeat *h, const json_t *reply, uint64_t sen
 		if (reply && w->sent && !w->answered) {
 			w->answered = true;
 			w->r = lease && ttl > 0 ? 0 : -ESTALE;
-			w->until_ms = sent_ms + (uint64_t)ttl;
+			w->right.until_ms = sent_ms + (uint64_t)ttl;
+			w->right.quarantined =
+				json_is_true(json_object_get(lease, "quarantined"));
 		}
 		w->sent = false;
 	}
@@ -150,7 +155,7 @@ static void in_ms(struct timespec *ts, uint64_t ms)
 }
 
 int heartbeat_confirm(struct heartbeat *h, const char *desktop, uint64_t epoch,
-		      const atomic_bool *cancel, uint64_t *until_ms, struct err *err)
+		      const atomic_bool *cancel, struct heartbeat_right *right, struct err *err)
 {
 	struct wanted w = { .desktop = desktop, .epoch = epoch };
 	struct wanted **at;
@@ -174,7 +179,7 @@ int heartbeat_confirm(struct heartbeat *h, const char *desktop, uint64_t epoch,
 		return err_say(err, ESTALE,
 			       "the right to run desktop %s under epoch %ju is over", desktop,
 			       (uintmax_t)epoch);
-	*until_ms = w.until_ms;
+	*right = w.right;
 	return 0;
 }
 
@@ -225,22 +230,22 @@ static json_t *desktops_json(const struct hypervisor_status *list, size_t n)
 
 static int request_json(struct heartbeat *h, json_t **out, struct err *err)
 {
-	CLEANUP_FREE struct hypervisor_status *list = NULL;
 	struct err no_list = { 0 };
 	json_t *desktops;
-	size_t n = 0;
 	int r;
 
+	free(TAKE(h->list));
+	h->listed = 0;
 	r = hypervisor_status_hello(h->agent->hypervisor, &h->hello, err);
 	if (r < 0 && !h->known)
 		return r;
 	h->known = true;
 	if (r == 0)
-		r = hypervisor_status_list(h->agent->hypervisor, &list, &n, &no_list);
+		r = hypervisor_status_list(h->agent->hypervisor, &h->list, &h->listed, &no_list);
 	if (r < 0)
 		log_debug("heartbeat without desktops: %s", err_text(no_list.code ? &no_list : err));
-	desktops = desktops_json(list, n);
-	add_wanted(h, list, n, desktops);
+	desktops = desktops_json(h->list, h->listed);
+	add_wanted(h, h->list, h->listed, desktops);
 	add_proofs(h, desktops);
 	*out = json_pack("{s:s, s:s, s:I, s:I, s:I, s:b, s:o}", "version", AGENT_VERSION,
 			 "accelerator", h->hello.accelerator, "cpus", (json_int_t)h->hello.cpus,
@@ -258,10 +263,12 @@ static int renew(struct heartbeat *h, const json_t *object, uint64_t sent_ms, st
 	struct err refused = { 0 };
 	const char *desktop = NULL;
 	uint64_t epoch = 0, ttl = 0, left;
+	bool quarantined = false; /* follow_quarantine() */
 	const struct json_field fields[] = {
 		{ "desktop", JSON_KIND_STRING, false, &desktop },
 		{ "epoch", JSON_KIND_UINT, false, &epoch },
 		{ "ttl_ms", JSON_KIND_UINT, false, &ttl },
+		{ "quarantined", JSON_KIND_BOOL, true, &quarantined },
 	};
 	int r;
 
@@ -290,6 +297,31 @@ static int renew(struct heartbeat *h, const json_t *object, uint64_t sent_ms, st
 		log_warning("lease not renewed: %s desktop=%s epoch=%ju", err_text(&refused),
 			    desktop, (uintmax_t)epoch);
 	return 0;
+}
+
+/* The hypervisor has to know of a quarantine that began or ended. What fails is repeated after the next heartbeat. */
+static void follow_quarantine(struct heartbeat *h, const struct hypervisor_status *at, const json_t *leases)
+{
+	const struct wanted key = { .desktop = at->desktop, .epoch = at->epoch };
+	const json_t *lease = find_entry(leases, &key);
+	bool on = json_is_true(json_object_get(lease, "quarantined"));
+	CLEANUP(json_decref) json_t *args = NULL;
+	struct err err = { 0 };
+
+	if (!lease || on == at->quarantined)
+		return;
+	args = json_pack("{s:I, s:b}", "epoch", (json_int_t)at->epoch, "on", on);
+	if (!args || hypervisor_client_call(h->agent->hypervisor,
+					    &(struct hypervisor_call){ .op = "quarantine",
+								       .desktop = at->desktop,
+								       .args = args,
+								       .timeout_ms = QUARANTINE_MS },
+					    &err) < 0)
+		log_warning("its network could not be %s: %s desktop=%s", on ? "cut" : "given back",
+			    err_text(&err), at->desktop);
+	else
+		log_info("%s desktop=%s", on ? "its network is cut" : "its network is given back",
+			 at->desktop);
 }
 
 static void *put_aside(void *arg)
@@ -392,6 +424,8 @@ static int take_answer(struct heartbeat *h, const json_t *reply, uint64_t sent_m
 		if (r < 0)
 			return r;
 	}
+	for (i = 0; i < h->listed; i++)
+		follow_quarantine(h, &h->list[i], leases);
 	json_array_foreach(stales, i, item) {
 		r = stale(h, item, err);
 		if (r < 0)
@@ -498,6 +532,7 @@ void heartbeat_stop(struct heartbeat *h)
 	if (!h)
 		return;
 	pthread_join(h->thread, NULL);
+	free(TAKE(h->list));
 	http_client_free(h->http); /* the rest stays: jobs may still wait for it until the process ends */
 	h->http = NULL;
 }

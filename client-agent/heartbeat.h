@@ -14,17 +14,22 @@
 uint64_t heartbeat_ttl_left(uint64_t ttl_ms, uint64_t sent_ms, uint64_t now_ms);
 
 struct heartbeat;
+struct heartbeat_right {
+	uint64_t until_ms; /* clock_now_ms(): its end, counted from when that heartbeat was sent; it may be past */
+	bool quarantined;  /* the desktop has to begin without its network */
+};
 /**
- * heartbeat_confirm(heartbeat, desktop, epoch, cancel, until_ms, err):
+ * heartbeat_confirm(heartbeat, desktop, epoch, cancel, right, err):
  * Renew a right that was granted but under which nothing runs yet, with a heartbeat that is sent from now on. A grant does
  * not let us run, for nobody knows how long it travelled (migrate/lease.h). Waits as long as the server does not answer.
  *
- * until_ms  out, clock_now_ms(): the end of the right, counted from when that heartbeat was sent; it may be past
+ * right  out
  *
  * Return 0; -ESTALE when the right is over; -ECANCELED.
  */
 int heartbeat_confirm(struct heartbeat *heartbeat, const char *desktop, uint64_t epoch,
-		      const atomic_bool *cancel, uint64_t *until_ms, struct err *err);
+		      const atomic_bool *cancel, struct heartbeat_right *right,
+		      struct err *err);
 
 /* Also sets agent->heartbeat. */
 int heartbeat_start(struct heartbeat **out, struct agent *agent, struct err *err);

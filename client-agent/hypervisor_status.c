@@ -44,6 +44,7 @@ int hypervisor_status_parse(const json_t *object, struct hypervisor_status *out,
 		{ "memory", JSON_KIND_STRING, false, &memory },
 		{ "disks", JSON_KIND_ARRAY, false, &disks },
 		{ "capture", JSON_KIND_BOOL, false, &out->capture },
+		{ "quarantined", JSON_KIND_BOOL, true, &out->quarantined },
 		{ "lease_ms", JSON_KIND_ANY, true, &lease },
 		{ "first_output_ms", JSON_KIND_ANY, true, &first_output },
 	};

@@ -22,6 +22,7 @@ struct hypervisor_status {
 	char snapshot[MANIFEST_ID_LEN]; /* base of the change tracking; "": none */
 	bool memory_arriving;
 	bool capture;
+	bool quarantined;
 	bool has_first_output;
 	uint64_t first_output_ms;
 	size_t disk_count;

@@ -32,6 +32,7 @@ struct restore {
 	const char *policy;
 	const char *snapshot;
 	bool memory;
+	bool quarantined;  /* it begins without its network */
 	bool may_have_run; /* its disks may hold work: never just delete them */
 
 	struct hypervisor_listener listener;
@@ -116,17 +117,19 @@ static json_t *disks_json(const struct restore *s, const char *socket)
 static int confirm(struct restore *s, json_t **lease, struct err *err)
 {
 	struct work_job *job = s->job;
-	uint64_t until_ms = 0, left;
+	struct heartbeat_right right = { .until_ms = 0 };
+	uint64_t left;
 	int r;
 
 	work_job_message(job, "asking whether the right to run still holds");
 	r = heartbeat_confirm(job->agent->heartbeat, job->desktop, job->epoch, &job->progress.cancel,
-			      &until_ms, err);
+			      &right, err);
 	if (r < 0)
 		return r;
-	left = until_ms > clock_now_ms() ? until_ms - clock_now_ms() : 0;
+	left = right.until_ms > clock_now_ms() ? right.until_ms - clock_now_ms() : 0;
+	s->quarantined = right.quarantined;
 	*lease = json_pack("{s:s, s:I, s:I}", "policy", s->policy, "ttl_ms", (json_int_t)left,
-			   "until_ms", (json_int_t)until_ms);
+			   "until_ms", (json_int_t)right.until_ms);
 	return *lease ? 0 : err_set(err, ENOMEM, "start %s", job->desktop);
 }
 
@@ -149,7 +152,7 @@ static int start(struct restore *s, json_t *lease, char **memory_socket, struct 
 			 s->machine, "snapshot", s->manifest.id, "disks",
 			 socket ? disks_json(s, socket) : NULL, "incoming", s->memory, "lease",
 			 lease);
-	if (!args)
+	if (!args || (s->quarantined && json_object_set_new(args, "quarantined", json_true()) < 0))
 		return err_set(err, ENOMEM, "start %s", job->desktop);
 	r = hypervisor_client_call(job->agent->hypervisor,
 				   &(struct hypervisor_call){

@@ -162,12 +162,12 @@ json_t *desktop_status(struct desktop *d)
 
 	pthread_mutex_lock(&d->lock);
 	status = json_pack(
-		"{s:s, s:I, s:s, s:o, s:s, s:s, s:o, s:b, s:I, s:o, s:s}", "desktop",
+		"{s:s, s:I, s:s, s:o, s:s, s:s, s:o, s:b, s:b, s:I, s:o, s:s}", "desktop",
 		d->record.desktop, "epoch", (json_int_t)d->record.epoch, "state",
 		desktop_state_name(desktop_state_derive(&d->facts)), "machine",
 		machine_json(&d->record.machine), "snapshot", d->record.snapshot, "memory",
 		d->record.arriving ? "arriving" : "local", "disks", disks_json(d), "capture",
-		d->capture_open, "lease_ms",
+		d->capture_open, "quarantined", d->record.quarantined, "lease_ms",
 		(json_int_t)lease_guard_left(&d->lease, clock_now_ms()), "first_output_ms",
 		d->record.output_seen ? json_integer((json_int_t)d->record.first_output_ms)
 				      : json_null(),

@@ -36,6 +36,7 @@ struct desktop {
 	char reason[DESKTOP_REASON_MAX + 1];
 	bool autostart;    /* what an incoming QEMU was told */
 	bool refresh;      /* QEMU has to be asked for its state again */
+	bool link_due;     /* QEMU has to be told whether the network cable is in (quarantine.h) */
 	bool closing;      /* being discarded, or the hypervisor ends: no more events */
 	bool capture_open; /* between capture and capture_end */
 	bool capture_hold; /* that capture keeps the guest paused */

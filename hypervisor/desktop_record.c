@@ -63,13 +63,13 @@ int desktop_record_save(const struct desktop_record *r, const char *folder, stru
 	CLEANUP_FREE char *path = io_printf("%s/desktop.json", folder);
 	CLEANUP(json_decref)
 	json_t *root = json_pack(
-		"{s:i, s:s, s:I, s:o, s:s, s:o, s:i, s:I, s:s, s:b, s:b, s:b, s:b, s:b, s:I}",
+		"{s:i, s:s, s:I, s:o, s:s, s:o, s:i, s:I, s:s, s:b, s:b, s:b, s:b, s:b, s:b, s:I}",
 		"version", VERSION, "desktop", r->desktop, "epoch", (json_int_t)r->epoch, "machine",
 		machine_json(&r->machine), "snapshot", r->snapshot, "disks", disks_json(r), "pid",
 		(int)r->process.pid, "start_time", (json_int_t)r->process.start_time, "boot_id",
 		r->boot_id, "started", r->started, "arriving", r->arriving, "filling", r->filling,
-		"paused", r->paused, "output_seen", r->output_seen, "first_output_ms",
-		(json_int_t)r->first_output_ms);
+		"paused", r->paused, "quarantined", r->quarantined, "output_seen", r->output_seen,
+		"first_output_ms", (json_int_t)r->first_output_ms);
 	CLEANUP_FREE char *text = root ? json_text(root) : NULL;
 
 	if (!path || !text)
@@ -153,6 +153,7 @@ int desktop_record_load(struct desktop_record *out, const char *folder, struct e
 		{ "arriving", JSON_KIND_BOOL, false, &rec.arriving },
 		{ "filling", JSON_KIND_BOOL, false, &rec.filling },
 		{ "paused", JSON_KIND_BOOL, false, &rec.paused },
+		{ "quarantined", JSON_KIND_BOOL, true, &rec.quarantined }, /* older ones lack it */
 		{ "output_seen", JSON_KIND_BOOL, false, &rec.output_seen },
 		{ "first_output_ms", JSON_KIND_UINT, false, &rec.first_output_ms },
 	};

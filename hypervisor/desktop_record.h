@@ -24,6 +24,7 @@ struct desktop_record {
 	bool arriving;    /* memory is not complete */
 	bool filling;     /* `fill` was asked for */
 	bool paused;      /* by a person */
+	bool quarantined; /* its network cable is out (quarantine.h) */
 	bool output_seen; /* first_output_ms is known */
 	uint64_t first_output_ms;
 };

@@ -17,6 +17,7 @@
 #include "hypervisor/desktop_watch.h"
 #include "hypervisor/disks.h"
 #include "hypervisor/guard.h"
+#include "hypervisor/quarantine.h"
 
 enum {
 	CONNECT_TIMEOUT_MS = 60000, /* QEMU opens its disks first: the NBD server may be slow */
@@ -187,6 +188,8 @@ static int bring_up(struct desktop *d, const struct desktop_start *order, struct
 	if (r == 0 && d->lease.strict)
 		r = guard_start(d->folder, &d->record.process, err);
 	if (r == 0)
+		r = quarantine_begin(d, err);
+	if (r == 0)
 		r = track_changes(d, err);
 	if (r == 0 && order->incoming)
 		r = expect_memory(d, err);
@@ -217,6 +220,7 @@ static void fill_record(struct desktop *d, const struct desktop_start *order)
 		rec->disks[i] = order->disks[i].disk;
 	rec->disk_count = order->disk_count;
 	rec->arriving = order->incoming;
+	rec->quarantined = order->quarantined;
 	d->facts.starting = true;
 	d->lease.strict = order->strict;
 	lease_guard_renew(&d->lease, clock_now_ms(), order->ttl_ms);
@@ -343,6 +347,7 @@ static int load(struct desktop *d, struct err *err)
 		d->lease = (struct lease_guard){ .strict = true };
 	}
 	d->facts.paused = d->record.paused;
+	d->link_due = true; /* nobody knows what QEMU was told last */
 	return 0;
 }
 

@@ -15,7 +15,7 @@ struct desktop_start {
 	struct machine machine; /* type and cpu may be "" */
 	struct desktop_start_disk disks[MACHINE_DISKS_MAX];
 	size_t disk_count;
-	bool incoming, strict;
+	bool incoming, strict, quarantined;
 };
 
 /**

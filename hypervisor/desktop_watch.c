@@ -13,6 +13,7 @@
 #include "common/log.h"
 #include "common/unix_socket.h"
 #include "hypervisor/fill.h"
+#include "hypervisor/quarantine.h"
 
 enum {
 	TICK_MS = 1000,      /* fill progress, lost wake-ups */
@@ -162,6 +163,7 @@ static void follow_arrival(struct desktop *d)
 /* Ask unless a capture holds the guest: its commands must not wait behind ours. */
 static void refresh(struct desktop *d)
 {
+	enum desktop_qemu before;
 	unsigned io_errors;
 	bool arriving, ask;
 	char status[64];
@@ -181,8 +183,12 @@ static void refresh(struct desktop *d)
 		follow_arrival(d);
 	r = ask_text(d, "query-status", "status", status, sizeof(status));
 	pthread_mutex_lock(&d->lock);
+	before = d->facts.qemu;
 	if (r == 0 && !d->facts.frozen)
 		d->facts.qemu = desktop_state_parse_qemu(status);
+	/* The memory stream brought the link as it was when it was taken. */
+	if (before == DESKTOP_QEMU_INCOMING && d->facts.qemu != DESKTOP_QEMU_INCOMING)
+		d->link_due = true;
 	if (r == 0 && d->facts.qemu == DESKTOP_QEMU_BROKEN)
 		snprintf(d->reason, sizeof(d->reason), "QEMU says %.60s: it cannot go on", status);
 	else if (r == 0 && d->facts.qemu == DESKTOP_QEMU_RUNNING && d->io_errors == io_errors)
@@ -368,6 +374,7 @@ static void *watch(void *arg)
 			polls[1].fd = -1; /* poll(2) ignores it from now on */
 		}
 		refresh(d);
+		quarantine_obey(d);
 		obey(d);
 		show(d);
 		if (polls[1].fd >= 0) {

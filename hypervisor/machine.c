@@ -181,10 +181,11 @@ static void add_devices(struct args *a, const struct machine_order *o, const uin
 {
 	option(a, "-device", "VGA,id=video0,bus=pcie.0,addr=0x2");
 	if (o->machine->network) {
-		option(a, "-netdev", "user,id=net0");
+		option(a, "-netdev", "user,id=%s", MACHINE_NETDEV);
 		option(a, "-device",
-		       "virtio-net-pci,id=net0-device,netdev=net0,bus=pcie.0,addr=0x3,romfile=,"
-		       "mac=52:54:00:%02x:%02x:%02x",
+		       "virtio-net-pci,id=net0-device,netdev=" MACHINE_NETDEV
+		       ",bus=pcie.0,addr=0x3,"
+		       "romfile=,mac=52:54:00:%02x:%02x:%02x",
 		       id[13], id[14], id[15]);
 	}
 	option(a, "-object", "rng-random,id=rng0,filename=/dev/urandom");

@@ -61,6 +61,9 @@ struct machine_order {
 #define MACHINE_MEMORY_SOCKET "memory.sock"
 #define MACHINE_SERIAL_LOG    "serial.log"
 
+/* The far end of the only network card's cable. */
+#define MACHINE_NETDEV "net0"
+
 /**
  * machine_command(order, out, err):
  * out  a NULL-terminated argv, the caller's: machine_command_free

@@ -15,6 +15,7 @@
 #include "hypervisor/desktop_start.h"
 #include "hypervisor/fill.h"
 #include "hypervisor/orphans.h"
+#include "hypervisor/quarantine.h"
 
 enum { FIELDS_MAX = 16, SIZE_MAX_BYTES_LOG2 = 50, SECTOR = 512 };
 
@@ -177,6 +178,7 @@ static int take_start(const struct request *r, struct desktop_start *order, stru
 		{ "disks", JSON_KIND_ARRAY, false, &disks },
 		{ "incoming", JSON_KIND_BOOL, false, &order->incoming },
 		{ "lease", JSON_KIND_OBJECT, false, &lease },
+		{ "quarantined", JSON_KIND_BOOL, true, &order->quarantined },
 	};
 	int result = take(r, fields, ARRAY_LEN(fields), err);
 
@@ -255,6 +257,20 @@ static int lease(struct request *r, struct err *err)
 	int result = take_desktop(r, &d, fields, ARRAY_LEN(fields), err);
 
 	return result < 0 ? result : desktop_ops_lease(d, epoch, cut_ttl(ttl_ms, until_ms), err);
+}
+
+static int quarantine(struct request *r, struct err *err)
+{
+	CLEANUP(desktop_unref) struct desktop *d = NULL;
+	uint64_t epoch = 0;
+	bool on = false;
+	const struct json_field fields[] = {
+		{ "epoch", JSON_KIND_UINT, false, &epoch },
+		{ "on", JSON_KIND_BOOL, false, &on },
+	};
+	int result = take_desktop(r, &d, fields, ARRAY_LEN(fields), err);
+
+	return result < 0 ? result : quarantine_set(d, epoch, on, err);
 }
 
 static int set_paused(struct request *r, bool pause, struct err *err)
@@ -373,6 +389,7 @@ static const struct {
 	{ "memory_recover", memory_recover },
 	{ "fill", fill },
 	{ "lease", lease },
+	{ "quarantine", quarantine },
 	{ "pause", pause_desktop },
 	{ "unpause", unpause_desktop },
 	{ "shutdown", shutdown_desktop },

@@ -71,6 +71,10 @@ static const struct config_key keys[] = {
 	    "warn: a notice; incomplete: also, no verdict is `clean`"),
 	KEY("scan", "automatic", CONFIG_BOOL, scan_automatic, "no",
 	    "yes: each new snapshot is scanned"),
+	KEY("scan", "quarantine", CONFIG_BOOL, scan_quarantine, "no",
+	    "yes: a running desktop whose newest snapshot is found infected loses its network "
+	    "until "
+	    "a person releases it"),
 	KEY("scan", "at_once", CONFIG_UINT, scan_at_once, "1",
 	    "so many scans run beside each other; one keeps every processor busy"),
 	KEY("scan", "nice", CONFIG_UINT, scan_nice, "10",

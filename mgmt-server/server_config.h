@@ -13,6 +13,7 @@ struct server_config {
 	char *names, *listen, *agent_listen, *agent_url, *web_root, *store, *store_key,
 		*store_domains, *store_mirror, *scan_signatures;
 	bool scan_automatic;
+	bool scan_quarantine;
 	bool ransomware_watch;
 	uint64_t ransomware_files, ransomware_slack;
 	uint64_t scan_at_once, scan_nice, scan_retry_ms;

@@ -1,4 +1,4 @@
-// actions.js - what can be done with a desktop: in which states, what is asked first, what is sent.
+// actions.js - what can be done with a desktop: in which states (no `from`: any), what is asked first, what is sent.
 //
 // An action takes a name and looks the desktop up when it runs: the page may have changed since the button was drawn.
 
@@ -67,6 +67,24 @@ const ACTIONS = {
 		}),
 		body: (values) => ({ force: values.force === "yes" }),
 	},
+	quarantine: {
+		label: "Quarantine…", symbol: "unplug", from: ["running", "paused", "fenced", "lost", "io-error"], when: (desktop) => !desktop.quarantined,
+		whileBusy: true, answers: "desktop",
+		question: (desktop) => ({
+			title: `Quarantine ${desktop.name}?`,
+			text: "It runs on, but its network is cut, also when it is moved or failed over, until somebody releases it.",
+			confirm: "Cut its network", danger: true,
+		}),
+	},
+	release: {
+		label: "Release…", symbol: "plug", when: (desktop) => desktop.quarantined,
+		whileBusy: true, answers: "desktop",
+		question: (desktop) => ({
+			title: `Give ${desktop.name} its network back?`,
+			text: "Whatever is on it can reach the network again.",
+			confirm: "Release it",
+		}),
+	},
 	failover: {
 		label: "Fail over…", symbol: "failover", from: ["running", "lost", "fenced", "paused", "error"],
 		whileBusy: true, needsSnapshot: true,
@@ -89,7 +107,7 @@ export function available(desktop) {
 	// A job whose guest runs already only fetches the rest: it keeps nobody off.
 	const busy = job !== null && typeof job.result?.running_ms !== "number";
 	return Object.entries(ACTIONS)
-		.filter(([, action]) => action.from.includes(desktop.state) && (!action.needsSnapshot || desktop.latest_snapshot)
+		.filter(([, action]) => (!action.from || action.from.includes(desktop.state)) && (!action.when || action.when(desktop)) && (!action.needsSnapshot || desktop.latest_snapshot)
 			&& (!busy || action.whileBusy))
 		.map(([verb, action]) => ({ verb, label: action.label, symbol: action.symbol, run: (more) => run(verb, desktop.name, more) }));
 }
@@ -100,7 +118,7 @@ export function primary(desktop) {
 	return available(desktop).find((action) => action.verb === preferred) ?? null;
 }
 
-/** Ask if need be, send, and take the job that is answered. more: further arguments of the request. */
+/** Ask if need be, send, and take the job (or what the action says) that is answered. more: further arguments of the request. */
 export async function run(verb, name, more = {}) {
 	const action = ACTIONS[verb];
 	const desktop = store.state.desktop.get(name);
@@ -115,8 +133,7 @@ export async function run(verb, name, more = {}) {
 	if (values.endpoint)
 		body.endpoint = values.endpoint;
 	try {
-		const job = await api.post(`/desktops/${encodeURIComponent(name)}/${verb}`, body);
-		store.put("job", job);
+		store.put(action.answers ?? "job", await api.post(`/desktops/${encodeURIComponent(name)}/${verb}`, body));
 	} catch (error) {
 		fail(`${format.capital(verb)} of ${name} did not begin. ${error.message}`);
 	}

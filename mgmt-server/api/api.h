@@ -64,8 +64,10 @@ void api_signatures_upload(struct http_request *request); /* POST /signatures/up
 void api_signatures_data(struct http_request *request);   /* POST /signatures/uploads/{id}/data */
 void api_signatures_end(struct http_request *request);    /* POST /signatures/uploads/{id}/end */
 void api_desktop_acknowledge(struct http_request *request);
-void api_hunt_new(struct http_request *request);    /* POST /hunts */
-void api_rescan_new(struct http_request *request);  /* POST /rescans */
+void api_desktop_quarantine(struct http_request *request); /* POST /desktops/{name}/quarantine */
+void api_desktop_release(struct http_request *request);
+void api_hunt_new(struct http_request *request);   /* POST /hunts */
+void api_rescan_new(struct http_request *request); /* POST /rescans */
 void api_hunts(struct http_request *request);
 void api_hunt(struct http_request *request);
 void api_hunt_cancel(struct http_request *request); /* POST /hunts/{id}/cancel */

@@ -251,9 +251,13 @@ static void one_desktop(struct server *s, struct fleet_endpoint *e, const struct
 		return;
 	}
 	if (action == LEASE_ACTION_RENEWED) {
-		json_array_append_new(leases, json_pack("{ss sI sI}", "desktop", r->desktop,
-							"epoch", (json_int_t)r->epoch, "ttl_ms",
-							(json_int_t)d->lease.ttl_ms));
+		json_t *lease =
+			json_pack("{ss sI sI}", "desktop", r->desktop, "epoch",
+				  (json_int_t)r->epoch, "ttl_ms", (json_int_t)d->lease.ttl_ms);
+
+		if (lease && d->quarantined)
+			json_object_set_new(lease, "quarantined", json_true());
+		json_array_append_new(leases, lease);
 		if (before == LEASE_EXPIRED)
 			work_publish_desktop(s, r->desktop);
 	} else if (!d || !still_newest(d, r)) {

@@ -35,6 +35,7 @@ static void read_desktop(const struct db_row *row, struct catalogue_desktop *d)
 	db_column_copy(row, 3, d->machine, sizeof(d->machine));
 	d->created_ms = db_column_int(row, 4);
 	db_column_copy(row, 5, d->domain, sizeof(d->domain));
+	d->quarantined_ms = db_column_int(row, 6);
 }
 
 static int take_desktop(void *arg, const struct db_row *row, struct err *err)
@@ -44,7 +45,8 @@ static int take_desktop(void *arg, const struct db_row *row, struct err *err)
 	return DB_STOP;
 }
 
-#define DESKTOP_COLUMNS "SELECT name, rest, note, machine, created, domain FROM desktops "
+#define DESKTOP_COLUMNS                                                                            \
+	"SELECT name, rest, note, machine, created, domain, quarantined FROM desktops "
 
 int catalogue_desktop_get(struct db_conn *c, const char *name, struct catalogue_desktop *out,
 			  struct err *err)
@@ -58,6 +60,13 @@ int catalogue_desktop_rest(struct db_conn *c, const char *name, const char *rest
 {
 	return done(db_run(c, "UPDATE desktops SET rest = $1, note = $2 WHERE name = $3",
 			   DB_VALUES(db_t(rest), db_t(note), db_t(name)), err));
+}
+
+int catalogue_desktop_quarantine(struct db_conn *c, const char *name, uint64_t since_ms,
+				 struct err *err)
+{
+	return done(db_run(c, "UPDATE desktops SET quarantined = $1 WHERE name = $2",
+			   DB_VALUES(db_i(since_ms), db_t(name)), err));
 }
 
 int catalogue_desktop_machine(struct db_conn *c, const char *name, const char *machine,

@@ -11,6 +11,7 @@ struct catalogue_desktop {
 	char machine[1024];              /* JSON */
 	char domain[CATALOGUE_NAME_LEN]; /* whose chunks it shares; never changes */
 	uint64_t created_ms;
+	uint64_t quarantined_ms; /* since when; 0: it is not */
 };
 
 int catalogue_desktop_add(struct db_conn *c, const struct catalogue_desktop *d, struct err *err);
@@ -18,6 +19,9 @@ int catalogue_desktop_get(struct db_conn *c, const char *name, struct catalogue_
 			  struct err *err);
 int catalogue_desktop_rest(struct db_conn *c, const char *name, const char *rest, const char *note,
 			   struct err *err);
+/* since_ms 0: the quarantine is over. */
+int catalogue_desktop_quarantine(struct db_conn *c, const char *name, uint64_t since_ms,
+				 struct err *err);
 int catalogue_desktop_machine(struct db_conn *c, const char *name, const char *machine,
 			      struct err *err);
 /* How many desktops are in that domain. */

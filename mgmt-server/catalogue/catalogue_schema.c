@@ -131,6 +131,10 @@ static const char schema_7[] =
 /* ttl: the longest that a heartbeat may have been promised under this grant; 0: not known */
 static const char schema_8[] = "ALTER TABLE leases ADD COLUMN ttl BIGINT NOT NULL DEFAULT 0;";
 
+/* quarantined: since when its network is cut, ms; 0: it is not */
+static const char schema_9[] =
+	"ALTER TABLE desktops ADD COLUMN quarantined BIGINT NOT NULL DEFAULT 0;";
+
 const struct db_migration catalogue_schema[] = {
 	{ 1, "the first catalogue", schema_1 },
 	{ 2, "verdicts of offline scans", schema_2 },
@@ -140,6 +144,7 @@ const struct db_migration catalogue_schema[] = {
 	{ 6, "epochs that are not given again", schema_6 },
 	{ 7, "hunts", schema_7 },
 	{ 8, "how long leases were promised", schema_8 },
+	{ 9, "quarantined desktops", schema_9 },
 };
 
 const size_t catalogue_schema_count = ARRAY_LEN(catalogue_schema);

@@ -43,6 +43,7 @@ static const struct cli_column desktop_list[] = {
 	COLUMN("CPUS", "machine.vcpus", TEXT, .right = true, .yields = 5),
 	COLUMN("MEMORY", "machine.memory_mib", MIB, .right = true, .yields = 4),
 	COLUMN("DISK", "disk_bytes", BYTES, .right = true, .yields = 4),
+	COLUMN("QUARANTINED", "quarantined", TEXT, .yields = 2),
 	COLUMN("LEASE", "lease.policy", TEXT, .yields = 3),
 	COLUMN("LATEST SNAPSHOT", "latest_snapshot", TEXT, .yields = 1),
 	COLUMN("DOMAIN", "domain", TEXT, .shrinks = true, .yields = 6),
@@ -56,6 +57,7 @@ static const struct cli_column desktop_record[] = {
 	COLUMN("Processors", "machine.vcpus", TEXT),
 	COLUMN("Memory", "machine.memory_mib", MIB),
 	COLUMN("Network", "machine.network", TEXT),
+	COLUMN("Quarantined", "quarantined", TEXT),
 	COLUMN("Machine type", "machine.type", TEXT),
 	COLUMN("Disks", "disk_bytes", BYTES),
 	COLUMN("Latest snapshot", "latest_snapshot", TEXT),
@@ -279,6 +281,9 @@ static const struct cli_option mend_options[] = {
 static const struct cli_option unpin_options[] = {
 	OPTION("source", TEXT, "SOURCE", "whose pin (default: person)", .json = "source"),
 };
+static const struct cli_option quarantine_options[] = {
+	OPTION("why", TEXT, "TEXT", "for the notice and the audit trail", .json = "why"),
+};
 static const struct cli_option acknowledge_options[] = {
 	OPTION("false-alarm", FLAG, NULL, "it was none: such changes are usual here", .json = "false_alarm"),
 };
@@ -349,6 +354,12 @@ const struct cli_command cli_commands[] = {
 	  "it was a false alarm.",
 	  OPTIONS(acknowledge_options), .run = cli_action_show, .method = "POST",
 	  .path = "/api/v1/desktops/%s/acknowledge", .view = &desktop_record_view },
+	{ "desktop", "quarantine", "DESKTOP", "cut it off its network, wherever it runs",
+	  "It runs on, and stays cut off when it is moved, resumed or failed over, until somebody releases it.",
+	  OPTIONS(quarantine_options), .run = cli_action_show, .method = "POST",
+	  .path = "/api/v1/desktops/%s/quarantine", .view = &desktop_record_view },
+	{ "desktop", "release", "DESKTOP", "give a quarantined desktop its network back", OPTIONS(quarantine_options),
+	  .run = cli_action_show, .method = "POST", .path = "/api/v1/desktops/%s/release", .view = &desktop_record_view },
 	{ "desktop", "failover", "DESKTOP", "take it from a silent endpoint and resume it elsewhere",
 	  "What the silent endpoint did since the last snapshot is not lost: it comes back as a branch when the\n"
 	  "endpoint does.",

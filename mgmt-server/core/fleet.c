@@ -171,6 +171,7 @@ static int load_domain(void *arg, const struct catalogue_desktop *row, struct er
 		return err_say(err, EBADMSG, "desktop %s: '%s' is no name of a domain", row->name,
 			       row->domain);
 	fleet_desktop_place(d, row->domain);
+	d->quarantined = row->quarantined_ms != 0;
 	return 0;
 }
 

@@ -23,6 +23,7 @@ struct fleet_desktop {
 	uint64_t
 		promised_ms; /* the longest ttl of a renewal under this grant, by this server or an earlier one */
 	bool starting; /* granted, and the run job did not report the guest running: heartbeats renew it anyway */
+	bool quarantined;    /* without its network, wherever it runs (quarantines.h) */
 	uint64_t crashed_ms; /* when a crash was failed over last; 0: never */
 };
 

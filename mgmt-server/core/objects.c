@@ -176,6 +176,7 @@ json_t *objects_desktop(struct server *s, struct db_conn *c, const struct catalo
 	if (has_job)
 		catalogue_job_deinit(&job);
 	if (object) {
+		json_object_set_new(object, "quarantined", json_boolean(d && d->quarantined));
 		ransomware_show_alarm(c, row->name, object);
 		show_owner(c, row->name, object);
 	}

@@ -8,6 +8,7 @@
 #include "mgmt-server/catalogue/catalogue_marks.h"
 #include "mgmt-server/core/marks.h"
 #include "mgmt-server/core/notices.h"
+#include "mgmt-server/core/quarantines.h"
 
 enum { NOTICE_FINDINGS = 10 };
 
@@ -173,5 +174,7 @@ int verdicts_apply(struct change *change, const struct catalogue_scan *scan, str
 		r = pin_last_clean(&pinning, subject.desktop, err);
 	if (r == 0 && infected && !subject.held)
 		r = alarm(change, scan, subject.desktop, pinning.clean, err);
+	if (r == 0 && infected && !subject.held)
+		r = quarantines_infected(change, subject.desktop, scan->snapshot, err);
 	return r;
 }

@@ -292,11 +292,11 @@ static void start(void *(*body)(void *), void *argument)
 static void report(uint64_t n, double gap_s)
 {
 	guest_say("n=%" PRIu64 " run=%016" PRIx64 " up=%.3f gap_ms=%.0f written=%" PRIu64
-		  " checked=%" PRIu64 " bad=%" PRIu64 " passes=%" PRIu64 " issued=%" PRIu64
+		  " checked=%" PRIu64 " bad=%" PRIu64 " passes=%" PRIu64 " link=%s issued=%" PRIu64
 		  " acked=%" PRIu64 " disk_bad=%" PRIu64,
 		  n, guest_run, guest_now_s(), gap_s * 1e3, guest_count.written,
-		  guest_count.checked, guest_count.bad, guest_count.passes, guest_count.issued,
-		  guest_count.acked, guest_count.disk_bad);
+		  guest_count.checked, guest_count.bad, guest_count.passes, guest_link(),
+		  guest_count.issued, guest_count.acked, guest_count.disk_bad);
 }
 
 /* A tick every 10 ms sees how long the guest stood still; a line every report_ms says it. */

@@ -27,6 +27,8 @@ extern uint64_t guest_run;
 /* guest_base.c: "load ", the text and a newline in one write(2), so that lines of threads never
  * mix. */
 void guest_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* What the guest sees of its first network card's cable: "up", "down"; "none": no card that is in use. */
+const char *guest_link(void);
 double guest_now_s(void);
 void guest_sleep_ms(uint64_t ms);
 /* Neighbouring inputs give unrelated outputs. */

@@ -30,6 +30,7 @@ write_init() {
 		mount -t devtmpfs dev /dev; mount -t proc proc /proc; mount -t sysfs sys /sys
 		while read -r module; do insmod /mod/$module; done </mod/list
 		mount -t ext4 /dev/vda1 /disk || echo "guest off no disk"
+		ip link set eth0 up 2>/dev/null # there may be none
 		acpid -c /etc/acpi -l /dev/null -p /run/acpid.pid
 		read -r options </disk/guest_load.conf
 		while [ ! -e /run/off ]; do
@@ -56,11 +57,11 @@ build_initramfs() {
 	local kernel=$1 root=$2 to=$3 applet
 	mkdir -p "$root"/{bin,dev,proc,sys,disk,run,etc}
 	cp "$(command -v busybox)" "$root/bin/busybox"
-	for applet in sh mount umount insmod acpid sleep usleep killall pidof touch; do
+	for applet in sh mount umount insmod ip acpid sleep usleep killall pidof touch; do
 		ln -s busybox "$root/bin/$applet"
 	done
 	build_guest_load "$root/bin/guest_load"
-	copy_modules "$kernel" "$root/mod" virtio_pci virtio_blk button evdev
+	copy_modules "$kernel" "$root/mod" virtio_pci virtio_blk virtio_net button evdev
 	write_init "$root"
 	find "$root" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 	# Not compressed: reading 4 MiB costs less than unpacking them on an emulated processor.

@@ -86,6 +86,27 @@ job=$(field .id)
 is "$(field '.result.snapshot + " " + .result.passed_over')" "$good $newer" "the newest that is not infected is chosen, and the job says so"
 api POST "/api/v1/jobs/$job/cancel" '{}'
 
+# ---- Quarantine ------------------------------------------------------------------------------------------------
+is "$(api GET /api/v1/desktops/unknown; field .quarantined)" false "a scan quarantines nobody unless it is told to"
+api POST /api/v1/desktops/unknown/quarantine '{"why":"a test"}'
+is "$http $(field .quarantined)" "200 true" "a person does"
+api POST /api/v1/desktops/unknown/quarantine '{}'
+is "$http $(field .quarantined)" "200 true" "... and may say it again"
+api GET /api/v1/desktops
+is "$(field '[.items[] | select(.quarantined) | .name] | join(" ")')" good "the list shows it"
+stop_server
+check "the server starts again" start_server "${config[@]}"
+is "$(api GET /api/v1/desktops/unknown; field .quarantined)" true "it is still quarantined"
+api POST /api/v1/desktops/unknown/release '{}'
+is "$http $(field .quarantined)" "200 false" "it is released"
+api POST /api/v1/desktops/nobody/quarantine '{}'
+is "$http" 404 "an unknown desktop: 404"
+api POST /api/v1/desktops/unknown/quarantine '{"who":"me"}'
+is "$http" 400 "an unknown word: 400"
+api GET "/api/v1/audit?limit=50"
+is "$(field '[.items[] | select(.object == "unknown" and (.action == "quarantine" or .action == "release")) | .action + .detail] | join(" ")')" \
+	"release quarantinea test" "the audit trail has both"
+
 # ---- Holds, pins, notices --------------------------------------------------------------------------------------
 api GET "/api/v1/snapshots/$newer"
 is "$(field '"\(.held) \(.holds[0].source) \(.pinned)"')" "true scan false" "an infected snapshot is held"

@@ -37,6 +37,7 @@ static struct desktop_record sample(void)
 		.arriving = true,
 		.filling = true,
 		.paused = true,
+		.quarantined = true,
 		.output_seen = true,
 		.first_output_ms = 370,
 	};
@@ -59,6 +60,7 @@ static void test_desktop_record_there_and_back(void **unused)
 	assert_string_equal(out.boot_id, in.boot_id);
 	assert_true(out.epoch == 3 && out.process.pid == 4711 && out.process.start_time == 99);
 	assert_true(out.started && out.arriving && out.filling && out.paused && out.output_seen);
+	assert_true(out.quarantined);
 	assert_int_equal(out.first_output_ms, 370);
 	assert_int_equal(out.disk_count, 2);
 	assert_memory_equal(out.disks, in.disks, sizeof(in.disks));
@@ -106,6 +108,30 @@ static void test_desktop_record_damaged(void **unused)
 	unlink(path);
 }
 
+/* A hypervisor from before there was a quarantine wrote this. */
+static void test_desktop_record_of_an_older_one(void **unused)
+{
+	CLEANUP_FREE char *path = io_printf("%s/desktop.json", folder);
+	CLEANUP_FREE uint8_t *text = NULL;
+	const char *key = "\"quarantined\":true,";
+	struct desktop_record in = sample(), out;
+	struct err err = { .code = 0 };
+	size_t len;
+	char *at;
+
+	(void)unused;
+	assert_int_equal(desktop_record_save(&in, folder, &err), 0);
+	assert_int_equal(io_read_file(path, 1 << 20, &text, &len, &err), 0);
+	at = strstr((char *)text, key);
+	assert_non_null(at);
+	memmove(at, at + strlen(key), strlen(at + strlen(key)) + 1);
+	assert_int_equal(io_replace_file(path, text, strlen((char *)text), 0600, &err), 0);
+	if (desktop_record_load(&out, folder, &err) < 0)
+		fail_msg("%s", err_text(&err));
+	assert_false(out.quarantined);
+	unlink(path);
+}
+
 static const struct {
 	int (*check)(const char *text, struct err *err);
 	const char *text;
@@ -146,6 +172,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_desktop_record_there_and_back),
 		cmocka_unit_test(test_desktop_record_damaged),
+		cmocka_unit_test(test_desktop_record_of_an_older_one),
 		cmocka_unit_test(test_desktop_record_names),
 	};
 	int failed;

@@ -65,7 +65,7 @@ static struct {
 	const char *desktops; /* what the hypervisor lists */
 	const char *answer;   /* what the server says after the interval */
 	bool slow, first_lost, orphan_hangs;
-	atomic_uint leases, orphans;
+	atomic_uint leases, orphans, cuts, cures;
 	_Atomic(uint64_t) asked_at_ms; /* when the server got the heartbeat that named "bert" */
 	char *asked;                   /* its body */
 } world;
@@ -93,6 +93,12 @@ static void hypervisor_line(int fd, const char *line)
 		reply(fd, request, list);
 	} else if (strcmp(op, "lease") == 0) {
 		world.leases++;
+		reply(fd, request, "{}");
+	} else if (strcmp(op, "quarantine") == 0) {
+		if (json_is_true(json_object_get(request, "on")))
+			world.cuts++;
+		else
+			world.cures++;
 		reply(fd, request, "{}");
 	} else if (strcmp(op, "orphan") == 0) {
 		world.orphans++;
@@ -195,20 +201,23 @@ static bool within_ms(uint64_t ms, bool (*holds)(void))
 /* A grant does not let run: the right counts from a heartbeat that was sent after it, and from its sending. */
 static void test_heartbeat_confirms_what_was_granted(void **state)
 {
-	uint64_t until = 0, before;
+	struct heartbeat_right right = { .until_ms = 0 };
+	uint64_t before;
 	atomic_bool cancel = false;
 	struct err err = { 0 };
 
 	(void)state;
 	world.desktops = "[]";
 	world.slow = true;
-	world.answer = "\"leases\":[{\"desktop\":\"bert\",\"epoch\":4,\"ttl_ms\":2000}],\"stale\":[]";
+	world.answer = "\"leases\":[{\"desktop\":\"bert\",\"epoch\":4,\"ttl_ms\":2000,"
+		       "\"quarantined\":true}],\"stale\":[]";
 	begin();
 	before = clock_now_ms();
-	assert_int_equal(heartbeat_confirm(world.heartbeat, "bert", 4, &cancel, &until, &err), 0);
+	assert_int_equal(heartbeat_confirm(world.heartbeat, "bert", 4, &cancel, &right, &err), 0);
 	assert_true(clock_now_ms() >= before + SLOW_MS);
 	assert_non_null(strstr(world.asked, "\"bert\""));
-	assert_in_range(until, before + TTL_MS, world.asked_at_ms + TTL_MS);
+	assert_in_range(right.until_ms, before + TTL_MS, world.asked_at_ms + TTL_MS);
+	assert_true(right.quarantined);
 	assert_int_equal(world.leases, 0); /* the hypervisor has nothing yet that could be renewed */
 	end();
 }
@@ -222,7 +231,7 @@ static void test_heartbeat_refuses_what_is_over(void **state)
 	};
 	atomic_bool cancel = false;
 	struct err err = { 0 };
-	uint64_t until;
+	struct heartbeat_right right;
 	size_t i;
 
 	(void)state;
@@ -230,7 +239,7 @@ static void test_heartbeat_refuses_what_is_over(void **state)
 		world.desktops = "[]";
 		world.answer = answers[i];
 		begin();
-		assert_int_equal(heartbeat_confirm(world.heartbeat, "bert", 4, &cancel, &until, &err),
+		assert_int_equal(heartbeat_confirm(world.heartbeat, "bert", 4, &cancel, &right, &err),
 				 -ESTALE);
 		assert_int_equal(world.orphans, 0);
 		end();
@@ -281,6 +290,48 @@ static void test_heartbeat_is_soon_repeated(void **state)
 	end();
 }
 
+#define ANNA_QUARANTINED                                                                            \
+	"[{\"desktop\":\"anna\",\"epoch\":1,\"state\":\"running\",\"snapshot\":\"\",\"memory\":\"local\","         \
+	"\"disks\":[],\"capture\":false,\"quarantined\":true}]"
+#define KEEP_QUARANTINED "{\"desktop\":\"anna\",\"epoch\":1,\"ttl_ms\":2000,\"quarantined\":true}"
+
+/* The hypervisor hears of it whenever it has something else than the server wants, and only then. */
+static void test_heartbeat_passes_a_quarantine_on(void **state)
+{
+	static const struct {
+		const char *name, *desktops, *lease;
+		unsigned cuts, cures; /* with each heartbeat */
+	} cases[] = {
+		{ "begins", ANNA, KEEP_QUARANTINED, 1, 0 },
+		{ "goes on", ANNA_QUARANTINED, KEEP_QUARANTINED, 0, 0 },
+		{ "ends", ANNA_QUARANTINED, ANNA_RENEWED, 0, 1 },
+		{ "none", ANNA, ANNA_RENEWED, 0, 0 },
+		{ "another epoch's", ANNA,
+		  "{\"desktop\":\"anna\",\"epoch\":2,\"ttl_ms\":2000,\"quarantined\":true}", 0, 0 },
+		{ "nothing is said of it", ANNA_QUARANTINED, "", 0, 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		char *answer = io_printf("\"leases\":[%s],\"stale\":[]", cases[i].lease);
+		struct heartbeat_right right;
+		atomic_bool cancel = false;
+		struct err err = { 0 };
+
+		world.desktops = cases[i].desktops;
+		world.answer = answer;
+		begin();
+		/* A heartbeat that names bert is answered after one was taken as a whole, and is taken as a whole. */
+		assert_int_equal(heartbeat_confirm(world.heartbeat, "bert", 4, &cancel, &right, &err),
+				 -ESTALE);
+		if ((cases[i].cuts > 0) != (world.cuts > 0) || (cases[i].cures > 0) != (world.cures > 0))
+			fail_msg("%s: cut %u times, given back %u times", cases[i].name, world.cuts,
+				 world.cures);
+		end();
+		free(answer);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -289,6 +340,7 @@ int main(void)
 		cmocka_unit_test(test_heartbeat_refuses_what_is_over),
 		cmocka_unit_test(test_heartbeat_renews_while_a_stale_desktop_dies_slowly),
 		cmocka_unit_test(test_heartbeat_is_soon_repeated),
+		cmocka_unit_test(test_heartbeat_passes_a_quarantine_on),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -32,6 +32,8 @@ const PATHS = {
 	bell: "M6 17V11a6 6 0 0 1 12 0v6l2 2H4zM10 21h4",
 	pin: "M9 3h6l-1 6 4 4H6l4-4zM12 13v8",
 	hold: "M6 11h12v9H6zM8 11V8a4 4 0 0 1 8 0v3",
+	unplug: "M6 3v5M12 3v5M4 8h10v3a5 5 0 0 1-5 5v5M16 14l5 5M21 14l-5 5",
+	plug: "M9 3v5M15 3v5M6 8h12v3a6 6 0 0 1-12 0zM12 17v5",
 	chevron: "M9 5l7 7-7 7",
 };
 

@@ -93,7 +93,8 @@ export const desktop = {
 		const ended = jobs.filter((job) => !store.jobIsActive(job)).slice(0, SHOWN_JOBS);
 		return h("div", null,
 			heading({ title: name, up: UP, actions: actionsBar(it),
-				note: [badge(it.state), it.alarm ? badge("ransomware alarm", "bad") : null, it.endpoint ? h("span", null, "on ", endpointLink(it.endpoint)) : null] }),
+				note: [badge(it.state), it.alarm ? badge("ransomware alarm", "bad") : null,
+					it.quarantined ? badge("quarantined", "warn") : null, it.endpoint ? h("span", null, "on ", endpointLink(it.endpoint)) : null] }),
 			advice(it),
 			active.length ? h("ul", { class: "active-jobs", key: "active" }, active.map(activeJob)) : null,
 			h("div", { class: "columns", key: "columns" },

@@ -17,6 +17,7 @@ const takenAt = (desktop) => store.state.snapshot.get(desktop.latest_snapshot)?.
 function stateCell(desktop) {
 	const job = store.jobOf(desktop);
 	return h("div", { class: "state-cell" }, badge(desktop.state), desktop.alarm ? badge("ransomware alarm", "bad") : null,
+		desktop.quarantined ? badge("quarantined", "warn") : null,
 		job ? h("a", { href: `#/jobs/${job.id}`, class: "state-job" }, format.jobKind(job), progress(job, { compact: true })) : null);
 }
 
