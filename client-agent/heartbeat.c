@@ -122,8 +122,7 @@ static void answer_wanted(struct heartbeat *h, const json_t *reply, uint64_t sen
 			w->answered = true;
 			w->r = lease && ttl > 0 ? 0 : -ESTALE;
 			w->right.until_ms = sent_ms + (uint64_t)ttl;
-			w->right.quarantined =
-				json_is_true(json_object_get(lease, "quarantined"));
+			w->right.quarantined = json_is_true(json_object_get(lease, "quarantined"));
 		}
 		w->sent = false;
 	}
@@ -300,7 +299,8 @@ static int renew(struct heartbeat *h, const json_t *object, uint64_t sent_ms, st
 }
 
 /* The hypervisor has to know of a quarantine that began or ended. What fails is repeated after the next heartbeat. */
-static void follow_quarantine(struct heartbeat *h, const struct hypervisor_status *at, const json_t *leases)
+static void follow_quarantine(struct heartbeat *h, const struct hypervisor_status *at,
+			      const json_t *leases)
 {
 	const struct wanted key = { .desktop = at->desktop, .epoch = at->epoch };
 	const json_t *lease = find_entry(leases, &key);
@@ -311,12 +311,13 @@ static void follow_quarantine(struct heartbeat *h, const struct hypervisor_statu
 	if (!lease || on == at->quarantined)
 		return;
 	args = json_pack("{s:I, s:b}", "epoch", (json_int_t)at->epoch, "on", on);
-	if (!args || hypervisor_client_call(h->agent->hypervisor,
-					    &(struct hypervisor_call){ .op = "quarantine",
-								       .desktop = at->desktop,
-								       .args = args,
-								       .timeout_ms = QUARANTINE_MS },
-					    &err) < 0)
+	if (!args ||
+	    hypervisor_client_call(h->agent->hypervisor,
+				   &(struct hypervisor_call){ .op = "quarantine",
+							      .desktop = at->desktop,
+							      .args = args,
+							      .timeout_ms = QUARANTINE_MS },
+				   &err) < 0)
 		log_warning("its network could not be %s: %s desktop=%s", on ? "cut" : "given back",
 			    err_text(&err), at->desktop);
 	else

@@ -15,8 +15,9 @@ uint64_t heartbeat_ttl_left(uint64_t ttl_ms, uint64_t sent_ms, uint64_t now_ms);
 
 struct heartbeat;
 struct heartbeat_right {
-	uint64_t until_ms; /* clock_now_ms(): its end, counted from when that heartbeat was sent; it may be past */
-	bool quarantined;  /* the desktop has to begin without its network */
+	uint64_t
+		until_ms; /* clock_now_ms(): its end, counted from when that heartbeat was sent; it may be past */
+	bool quarantined; /* the desktop has to begin without its network */
 };
 /**
  * heartbeat_confirm(heartbeat, desktop, epoch, cancel, right, err):
@@ -28,8 +29,7 @@ struct heartbeat_right {
  * Return 0; -ESTALE when the right is over; -ECANCELED.
  */
 int heartbeat_confirm(struct heartbeat *heartbeat, const char *desktop, uint64_t epoch,
-		      const atomic_bool *cancel, struct heartbeat_right *right,
-		      struct err *err);
+		      const atomic_bool *cancel, struct heartbeat_right *right, struct err *err);
 
 /* Also sets agent->heartbeat. */
 int heartbeat_start(struct heartbeat **out, struct agent *agent, struct err *err);

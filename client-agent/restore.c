@@ -122,8 +122,8 @@ static int confirm(struct restore *s, json_t **lease, struct err *err)
 	int r;
 
 	work_job_message(job, "asking whether the right to run still holds");
-	r = heartbeat_confirm(job->agent->heartbeat, job->desktop, job->epoch, &job->progress.cancel,
-			      &right, err);
+	r = heartbeat_confirm(job->agent->heartbeat, job->desktop, job->epoch,
+			      &job->progress.cancel, &right, err);
 	if (r < 0)
 		return r;
 	left = right.until_ms > clock_now_ms() ? right.until_ms - clock_now_ms() : 0;

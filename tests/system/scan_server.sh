@@ -93,7 +93,7 @@ is "$http $(field .quarantined)" "200 true" "a person does"
 api POST /api/v1/desktops/unknown/quarantine '{}'
 is "$http $(field .quarantined)" "200 true" "... and may say it again"
 api GET /api/v1/desktops
-is "$(field '[.items[] | select(.quarantined) | .name] | join(" ")')" good "the list shows it"
+is "$(field '[.items[] | select(.quarantined) | .name] | join(" ")')" unknown "the list shows it"
 stop_server
 check "the server starts again" start_server "${config[@]}"
 is "$(api GET /api/v1/desktops/unknown; field .quarantined)" true "it is still quarantined"

@@ -176,6 +176,21 @@ await step("the failover's job tells its figures", async () => {
 });
 await pageIsSound("the failover's job");
 
+await step("a desktop is quarantined, and released", async () => {
+	await go("/desktops/anna");
+	await page.getByRole("button", { name: "Quarantine…" }).click();
+	await page.getByRole("dialog").getByRole("button", { name: "Cut its network" }).click();
+	await page.locator(".heading .badge", { hasText: "quarantined" }).waitFor();
+	await picture(page, pictures, "quarantined");
+	await go("/desktops");
+	await page.locator("tr", { hasText: "anna" }).getByText("quarantined").waitFor();
+	await go("/desktops/anna");
+	await page.getByRole("button", { name: "Release…" }).click();
+	await page.getByRole("dialog").getByRole("button", { name: "Release it" }).click();
+	await page.getByRole("button", { name: "Quarantine…" }).waitFor();
+	await page.locator(".heading .badge", { hasText: "quarantined" }).waitFor({ state: "detached" });
+});
+
 // ---- Viruses ----
 
 await step("a snapshot is scanned from its page, and what was found stands there", async () => {

@@ -239,8 +239,9 @@ static void test_heartbeat_refuses_what_is_over(void **state)
 		world.desktops = "[]";
 		world.answer = answers[i];
 		begin();
-		assert_int_equal(heartbeat_confirm(world.heartbeat, "bert", 4, &cancel, &right, &err),
-				 -ESTALE);
+		assert_int_equal(
+			heartbeat_confirm(world.heartbeat, "bert", 4, &cancel, &right, &err),
+			-ESTALE);
 		assert_int_equal(world.orphans, 0);
 		end();
 	}
@@ -290,8 +291,9 @@ static void test_heartbeat_is_soon_repeated(void **state)
 	end();
 }
 
-#define ANNA_QUARANTINED                                                                            \
-	"[{\"desktop\":\"anna\",\"epoch\":1,\"state\":\"running\",\"snapshot\":\"\",\"memory\":\"local\","         \
+#define ANNA_QUARANTINED                                                                           \
+	"[{\"desktop\":\"anna\",\"epoch\":1,\"state\":\"running\",\"snapshot\":\"\",\"memory\":"   \
+	"\"local\","                                                                               \
 	"\"disks\":[],\"capture\":false,\"quarantined\":true}]"
 #define KEEP_QUARANTINED "{\"desktop\":\"anna\",\"epoch\":1,\"ttl_ms\":2000,\"quarantined\":true}"
 
@@ -321,10 +323,12 @@ static void test_heartbeat_passes_a_quarantine_on(void **state)
 		world.desktops = cases[i].desktops;
 		world.answer = answer;
 		begin();
-		/* A heartbeat that names bert is answered after one was taken as a whole, and is taken as a whole. */
-		assert_int_equal(heartbeat_confirm(world.heartbeat, "bert", 4, &cancel, &right, &err),
-				 -ESTALE);
-		if ((cases[i].cuts > 0) != (world.cuts > 0) || (cases[i].cures > 0) != (world.cures > 0))
+		/* It hears of bert after the rest of that answer was followed. */
+		assert_int_equal(
+			heartbeat_confirm(world.heartbeat, "bert", 4, &cancel, &right, &err),
+			-ESTALE);
+		if ((cases[i].cuts > 0) != (world.cuts > 0) ||
+		    (cases[i].cures > 0) != (world.cures > 0))
 			fail_msg("%s: cut %u times, given back %u times", cases[i].name, world.cuts,
 				 world.cures);
 		end();
