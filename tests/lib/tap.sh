@@ -242,8 +242,14 @@ tap_find_strays() {
 	done
 }
 
+# at_end COMMAND: done at the end whatever happened, when no process is left; the last one first. The exit status stays.
+tap_undo=()
+at_end() {
+	tap_undo+=("$1")
+}
+
 tap_end() {
-	local code=$? pid born victims
+	local code=$? pid born victims i
 	trap '' INT TERM HUP
 	[ "$BASHPID" = "$tap_owner" ] || exit "$code"
 	exec 2>/dev/null # the shell's own "Killed" notes
@@ -261,6 +267,7 @@ tap_end() {
 		sleep 0.05
 	done
 	wait
+	for ((i = ${#tap_undo[@]} - 1; i >= 0; i--)); do eval "${tap_undo[i]}"; done
 	if [ -n "${KEEP_TAP_DIR-}" ]; then
 		echo "# kept $TAP_DIR"
 	else

@@ -15,7 +15,8 @@ export LC_ALL=C.UTF-8
 mkdir mnt tree
 loop=
 losetup -f >/dev/null 2>&1 || skip_all "needs loop devices"
-trap 'mountpoint -q mnt && umount mnt; [ -z "$loop" ] || losetup -d "$loop"; tap_end' EXIT
+at_end '[ -z "$loop" ] || losetup -d "$loop"'
+at_end 'mountpoint -q mnt && umount mnt'
 
 # ---- What all of them can hold -------------------------------------------------------------------------------------
 mkdir -p "tree/dir one/ünïcödé-目录" "tree/$(seq -s/ 1 12)" tree/EMPTY.DIR tree/many

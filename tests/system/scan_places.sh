@@ -12,7 +12,7 @@ cd "$TAP_DIR" || exit
 mkdir sig mnt
 truncate -s 16M probe.img && mkfs.ext4 -q probe.img && mount -o loop probe.img mnt 2>/dev/null || skip_all "needs loop devices"
 umount mnt
-trap 'mountpoint -q mnt && umount mnt; tap_end' EXIT
+at_end 'mountpoint -q mnt && umount mnt'
 
 # The EICAR test file, put together here so that this script is not one.
 # shellcheck disable=SC2016

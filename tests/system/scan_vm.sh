@@ -8,7 +8,8 @@ need mkfs.xfs mkfs.btrfs jq sfdisk losetup qemu-system-x86_64
 [ "$(id -u)" = 0 ] || skip_all "needs root to fill the file systems"
 cd "$TAP_DIR" || exit
 loops=()
-trap 'umount mnt 2>/dev/null; [ ${#loops[@]} = 0 ] || losetup -d "${loops[@]}"; tap_end' EXIT
+at_end '[ ${#loops[@]} = 0 ] || losetup -d "${loops[@]}"'
+at_end 'umount mnt'
 
 mkdir sig mnt tree tree/sub
 printf '%s%s' 'X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD' '-ANTIVIRUS-TEST-FILE!$H+H*' >eicar.com

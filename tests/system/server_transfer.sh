@@ -166,7 +166,7 @@ if ! mount -t tmpfs -o size=24m none "$small" 2>/dev/null; then
 	skip "a full disk: 507, nothing is lost" "this user may not mount a tmpfs"
 	done_testing
 fi
-trap 'umount -l "$small"; tap_end' EXIT
+at_end 'umount -l "$small"'
 rm -rf "$TAP_DIR/server"
 check "a server whose disk is 24 MiB" start_server "[store]" "path = $small/store" "[limits]" "min_free = 4M"
 login

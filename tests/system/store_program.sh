@@ -83,7 +83,7 @@ like "$output" "${pack%.pack}" "... and named"
 
 # A full disk: an error, and everything before it stays.
 if [ "$(id -u)" = 0 ] && mkdir full && mount -t tmpfs -o size=6m tmpfs full 2>/dev/null; then
-	trap 'umount "$TAP_DIR/full"; tap_end' EXIT
+	at_end 'umount "$TAP_DIR/full"'
 	store init full/s --key full.key
 	store put full/s --key full.key --desktop alice --volume disk0=changes
 	run store put full/s --key full.key --desktop alice --volume disk0=disk.img

@@ -59,6 +59,10 @@ done
 is "$(grep -c '^# pid' <<<"$output")" 4 "four children were started"
 is "$left" "" "none of them outlives the test"
 
+inner "at_end 'echo first >>$TAP_DIR/undone; false'; pass one; at_end 'echo second >>$TAP_DIR/undone'; done_testing"
+is "$(xargs <"$TAP_DIR/undone")" "second first" "what is to be undone at the end is, the last first"
+is "$status" 0 "... and the exit status stays"
+
 inner 'echo "# dir $TAP_DIR"; done_testing'
 check_not "the state folder is gone" test -e "$(sed -n 's/^# dir //p' <<<"$output")"
 done_testing
