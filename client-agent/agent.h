@@ -18,13 +18,13 @@
 #define AGENT_PREFIX  "/agent/v1"
 
 struct agent_config {
-	char *nbdkit;              /* program */
-	char *plugin;              /* "": ../lib beside the executable */
-	uint64_t cache_bytes;      /* chunk cache of each NBD server */
-	uint64_t poll_ms;          /* long poll for work */
-	uint64_t fill_delay_ms;    /* after a boot, before the rest of its disks is fetched */
-	uint64_t upload_retry_ms;  /* how long a cut upload is tried again */
-	uint64_t ram_max_bytes;    /* more in one snapshot is refused */
+	char *nbdkit;             /* program */
+	char *plugin;             /* "": ../lib beside the executable */
+	uint64_t cache_bytes;     /* chunk cache of each NBD server */
+	uint64_t poll_ms;         /* long poll for work */
+	uint64_t fill_delay_ms;   /* after a boot, before the rest of its disks is fetched */
+	uint64_t upload_retry_ms; /* how long a cut upload is tried again */
+	uint64_t ram_max_bytes;   /* more in one snapshot is refused */
 };
 
 struct memory_server;
@@ -37,10 +37,10 @@ struct agent {
 	struct agent_config config;
 	struct identity identity;
 	struct hypervisor_client *hypervisor;
-	struct http_client *http;      /* for everything but heartbeats */
+	struct http_client *http; /* for everything but heartbeats */
 	struct memory_server *memory;
 	struct disk_server *disks;
-	struct heartbeat *heartbeat;   /* before any work begins */
+	struct heartbeat *heartbeat; /* before any work begins */
 	atomic_bool stop;
 };
 

@@ -76,7 +76,7 @@ static int parse(struct capture *c, struct err *err)
 	c->pause_ms = json_number_value(pause);
 	if (json_array_size(disks) > HYPERVISOR_DISKS_MAX)
 		return err_say(err, EBADMSG, "a capture of %zu disks", json_array_size(disks));
-	json_array_foreach(disks, i, disk) {
+	json_array_foreach (disks, i, disk) {
 		r = parse_disk(disk, &c->disks[c->disk_count++], err);
 		if (r < 0)
 			return r;
@@ -86,8 +86,8 @@ static int parse(struct capture *c, struct err *err)
 
 int capture_begin(struct capture *c, const struct capture_order *order, struct err *err)
 {
-	CLEANUP(json_decref) json_t *args = json_pack("{s:b, s:b}", "memory", order->memory, "hold",
-						      order->hold);
+	CLEANUP(json_decref)
+	json_t *args = json_pack("{s:b, s:b}", "memory", order->memory, "hold", order->hold);
 	CLEANUP(json_decref) json_t *undo_args = json_pack("{s:b}", "ok", 0);
 	int r;
 
@@ -103,19 +103,19 @@ int capture_begin(struct capture *c, const struct capture_order *order, struct e
 		return err_set(err, ENOMEM, "capture %s", c->desktop);
 	pthread_mutex_init(&c->lock, NULL);
 	hypervisor_client_listen(c->hypervisor, &c->listener);
-	r = hypervisor_client_call(c->hypervisor,
-				   &(struct hypervisor_call){
-					   .op = "capture",
-					   .desktop = c->desktop,
-					   .args = args,
-					   .timeout_ms = c->timeout_ms ? c->timeout_ms
-								       : CAPTURE_TIMEOUT_MS,
-					   .undo = "capture_end",
-					   .undo_args = undo_args,
-					   .reply = &c->reply,
-					   .fd = &c->memory_fd,
-				   },
-				   err);
+	r = hypervisor_client_call(
+		c->hypervisor,
+		&(struct hypervisor_call){
+			.op = "capture",
+			.desktop = c->desktop,
+			.args = args,
+			.timeout_ms = c->timeout_ms ? c->timeout_ms : CAPTURE_TIMEOUT_MS,
+			.undo = "capture_end",
+			.undo_args = undo_args,
+			.reply = &c->reply,
+			.fd = &c->memory_fd,
+		},
+		err);
 	pthread_mutex_lock(&c->lock);
 	c->begun = r == 0;
 	pthread_mutex_unlock(&c->lock);
@@ -173,21 +173,22 @@ int capture_end(struct capture *c, const char *snapshot, struct err *err)
 	if (broken)
 		r = err_say(err, EIO, "the capture of %s was over too early: %s", c->desktop,
 			    c->broken_text);
-	else if (!args || !undo_args || (snapshot && json_object_set_new(args, "snapshot", json_string(snapshot)) < 0))
+	else if (!args || !undo_args ||
+		 (snapshot && json_object_set_new(args, "snapshot", json_string(snapshot)) < 0))
 		r = err_set(err, ENOMEM, "end a capture of %s", c->desktop);
 	if (r == 0)
-		r = hypervisor_client_call(c->hypervisor,
-					   &(struct hypervisor_call){
-						   .op = "capture_end",
-						   .desktop = c->desktop,
-						   .args = args,
-						   .timeout_ms = c->timeout_ms ? c->timeout_ms
-									       : END_TIMEOUT_MS,
-						   /* Without hold a late end is as good as one in time. */
-						   .undo = c->hold ? "capture_end" : NULL,
-						   .undo_args = undo_args,
-					   },
-					   err);
+		r = hypervisor_client_call(
+			c->hypervisor,
+			&(struct hypervisor_call){
+				.op = "capture_end",
+				.desktop = c->desktop,
+				.args = args,
+				.timeout_ms = c->timeout_ms ? c->timeout_ms : END_TIMEOUT_MS,
+				/* Without hold a late end is as good as one in time. */
+				.undo = c->hold ? "capture_end" : NULL,
+				.undo_args = undo_args,
+			},
+			err);
 	hypervisor_client_unlisten(c->hypervisor, &c->listener);
 	base_close(c->memory_fd);
 	json_decref(c->reply);

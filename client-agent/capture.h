@@ -27,7 +27,7 @@ struct capture {
 	json_t *machine;             /* borrowed */
 	size_t disk_count;
 	struct capture_disk disks[HYPERVISOR_DISKS_MAX];
-	int memory_fd;               /* the migration stream; -1: no memory */
+	int memory_fd; /* the migration stream; -1: no memory */
 
 	json_t *reply;
 	struct hypervisor_listener listener;

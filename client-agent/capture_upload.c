@@ -24,7 +24,8 @@ static int check_here(struct work_job *job, struct hypervisor_status *status, st
 	if (r < 0)
 		return r;
 	if (status->epoch != job->epoch)
-		return err_say(err, ESTALE, "desktop %s is here under epoch %ju, the work is for %ju",
+		return err_say(err, ESTALE,
+			       "desktop %s is here under epoch %ju, the work is for %ju",
 			       job->desktop, (uintmax_t)status->epoch, (uintmax_t)job->epoch);
 	return 0;
 }
@@ -81,10 +82,13 @@ static int capture_once(struct work_job *job, bool memory, bool hold, struct err
 	}
 	committed = r == 0 ? upload.manifest.id : NULL;
 	ended = capture_end(&capture, committed, &end_err);
-	if (ended < 0) /* the snapshot stands; the next one compares in full if the tracking is gone */
+	if (ended <
+	    0) /* the snapshot stands; the next one compares in full if the tracking is gone */
 		log_warning("%s", err_text(&end_err));
-	if (r == 0 && hold && ended < 0) /* nobody held the guest to the end: what it wrote since is only here */
-		r = err_say(err, EIO, "snapshot %s was taken, but the desktop went on afterwards: %s",
+	if (r == 0 && hold &&
+	    ended < 0) /* nobody held the guest to the end: what it wrote since is only here */
+		r = err_say(err, EIO,
+			    "snapshot %s was taken, but the desktop went on afterwards: %s",
 			    upload.manifest.id, err_text(&end_err));
 	upload_deinit(&upload);
 	return r;
@@ -162,7 +166,8 @@ static bool left_before(struct work_job *job)
 	struct hypervisor_status status;
 
 	return job->journal.phase == JOURNAL_COMMITTED &&
-	       hypervisor_status_get(job->agent->hypervisor, job->desktop, &status, NULL) == -ENOENT;
+	       hypervisor_status_get(job->agent->hypervisor, job->desktop, &status, NULL) ==
+		       -ENOENT;
 }
 
 int capture_upload_suspend(struct work_job *job, struct err *err)
@@ -190,7 +195,8 @@ int capture_upload_suspend(struct work_job *job, struct err *err)
 
 static int shut_down(struct work_job *job, uint64_t timeout_ms, struct err *err)
 {
-	CLEANUP(json_decref) json_t *args = json_pack("{s:I}", "timeout_ms", (json_int_t)timeout_ms);
+	CLEANUP(json_decref)
+	json_t *args = json_pack("{s:I}", "timeout_ms", (json_int_t)timeout_ms);
 	int r;
 
 	if (!args)
@@ -205,10 +211,11 @@ static int shut_down(struct work_job *job, uint64_t timeout_ms, struct err *err)
 				   },
 				   err);
 	if (r == -ETIMEDOUT)
-		return err_say(err, ETIMEDOUT,
-			       "desktop %s did not power off within %ju ms and runs on; stop it with "
-			       "force to pull the plug",
-			       job->desktop, (uintmax_t)timeout_ms);
+		return err_say(
+			err, ETIMEDOUT,
+			"desktop %s did not power off within %ju ms and runs on; stop it with "
+			"force to pull the plug",
+			job->desktop, (uintmax_t)timeout_ms);
 	return r;
 }
 

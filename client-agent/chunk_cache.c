@@ -198,8 +198,8 @@ static int deliver(struct get *g, chunk_arrived *fn, void *arg, struct err *err)
 		while (!e->data && !e->gone)
 			pthread_cond_wait(&c->arrived, &c->lock);
 		pthread_mutex_unlock(&c->lock);
-		r = e->data ? fn(arg, i, e->data, e->len, err) :
-			      deliver_directly(g, i, fn, arg, err);
+		r = e->data ? fn(arg, i, e->data, e->len, err)
+			    : deliver_directly(g, i, fn, arg, err);
 	}
 	return r;
 }

@@ -174,8 +174,19 @@ static int start_process(const struct disk_server *s, const char *desktop, uint6
 	CLEANUP_FREE char *folder = path_in(s, desktop, epoch, "");
 	CLEANUP_FREE char *serve = folder ? io_printf("folder=%s", folder) : NULL;
 	CLEANUP_FREE char *cache = io_printf("cache=%" PRIu64, s->agent->config.cache_bytes);
-	const char *argv[] = { s->agent->config.nbdkit, "--log=stderr", "--readonly", "--threads", "16",
-			       "--unix", socket, "--pidfile", pid_path, s->plugin, state, serve, cache,
+	const char *argv[] = { s->agent->config.nbdkit,
+			       "--log=stderr",
+			       "--readonly",
+			       "--threads",
+			       "16",
+			       "--unix",
+			       socket,
+			       "--pidfile",
+			       pid_path,
+			       s->plugin,
+			       state,
+			       serve,
+			       cache,
 			       NULL };
 	pid_t pid;
 	int r;
@@ -268,8 +279,8 @@ int disk_server_manifest(struct disk_server *server, const char *desktop, uint64
 void disk_server_end(struct disk_server *server, const char *desktop, uint64_t epoch)
 {
 	/* The manifest goes first: from then on nothing starts the process again. */
-	static const char *const files[] = { "manifest.json", "job",	 "nbd.sock",
-					     "nbd.pid",	      "nbd.log", "" };
+	static const char *const files[] = { "manifest.json", "job",     "nbd.sock",
+					     "nbd.pid",       "nbd.log", "" };
 	size_t i;
 
 	pthread_mutex_lock(&server->lock);
@@ -326,7 +337,8 @@ static int find_plugin(const struct agent *agent, char **out, struct err *err)
 	if (!*out)
 		return err_set(err, ENOMEM, "find the NBD plugin");
 	if (access(*out, R_OK) < 0)
-		return err_set(err, errno, "NBD plugin %s (see 'plugin' in the configuration)", *out);
+		return err_set(err, errno, "NBD plugin %s (see 'plugin' in the configuration)",
+			       *out);
 	return 0;
 }
 

@@ -23,7 +23,7 @@ struct enrol_order {
 	const char *state_dir; /* made when it is not there */
 	const char *server;    /* https://host:port of the UI/API listener */
 	const char *token;
-	const char *name;      /* of the endpoint */
+	const char *name; /* of the endpoint */
 };
 /**
  * enrol_run(order, err):

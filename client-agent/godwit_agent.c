@@ -26,8 +26,10 @@ enum { TEND_EVERY_MS = 2000, EXIT_USAGE = 2 };
 
 #define MEMBER(name) offsetof(struct agent_config, name)
 static const struct config_key config_keys[] = {
-	{ "agent", "poll", CONFIG_DURATION, MEMBER(poll_ms), "30s", "how long a poll for work waits" },
-	{ "restore", "nbdkit", CONFIG_STRING, MEMBER(nbdkit), "nbdkit", "the NBD server's program" },
+	{ "agent", "poll", CONFIG_DURATION, MEMBER(poll_ms), "30s",
+	  "how long a poll for work waits" },
+	{ "restore", "nbdkit", CONFIG_STRING, MEMBER(nbdkit), "nbdkit",
+	  "the NBD server's program" },
 	{ "restore", "plugin", CONFIG_STRING, MEMBER(plugin), "",
 	  "godwit-nbd-agent.so; empty: ../lib beside this program" },
 	{ "restore", "cache", CONFIG_BYTES, MEMBER(cache_bytes), "32M",
@@ -49,7 +51,8 @@ struct options {
 static void usage(FILE *out)
 {
 	fputs("Usage: godwit-agent enrol --state DIR --server URL --token TOKEN --name NAME\n"
-	      "       godwit-agent --state DIR --hypervisor SOCKET [--config FILE] [--log-level L]\n"
+	      "       godwit-agent --state DIR --hypervisor SOCKET [--config FILE] [--log-level "
+	      "L]\n"
 	      "       godwit-agent --print-config\n"
 	      "The token comes from 'godwit endpoint token'. See godwit-agent(8).\n",
 	      out);
@@ -73,17 +76,31 @@ static int parse_options(int argc, char **argv, struct options *o)
 
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		switch (c) {
-		case 's': o->state = optarg; break;
-		case 'u': o->server = optarg; break;
-		case 't': o->token = optarg; break;
-		case 'n': o->name = optarg; break;
-		case 'v': o->hypervisor = optarg; break;
-		case 'c': o->config = optarg; break;
+		case 's':
+			o->state = optarg;
+			break;
+		case 'u':
+			o->server = optarg;
+			break;
+		case 't':
+			o->token = optarg;
+			break;
+		case 'n':
+			o->name = optarg;
+			break;
+		case 'v':
+			o->hypervisor = optarg;
+			break;
+		case 'c':
+			o->config = optarg;
+			break;
 		case 'l':
 			if (log_level_parse(optarg, &o->level) == 0)
 				break;
-			fprintf(stderr, "godwit-agent: no log level '%s'; there are: error warning "
-					"info debug\n", optarg);
+			fprintf(stderr,
+				"godwit-agent: no log level '%s'; there are: error warning "
+				"info debug\n",
+				optarg);
 			return -EINVAL;
 		case 'p':
 			config_print_help(stdout, config_keys, ARRAY_LEN(config_keys));
@@ -149,7 +166,8 @@ static int prepare(struct agent *agent, const struct options *o, struct err *err
 	if (r == 0)
 		r = lock_state(o->state, err);
 	if (r == 0)
-		r = identity_http(&agent->identity, agent->config.poll_ms + 60000, &agent->http, err);
+		r = identity_http(&agent->identity, agent->config.poll_ms + 60000, &agent->http,
+				  err);
 	if (r == 0)
 		r = disk_server_new(&agent->disks, agent, err);
 	if (r == 0)

@@ -28,8 +28,9 @@ enum {
 struct wanted {
 	const char *desktop;
 	uint64_t epoch;
-	bool sent, answered; /* in the heartbeat that is under way; the server said something of it */
-	int r;               /* when answered */
+	bool sent,
+		answered; /* in the heartbeat that is under way; the server said something of it */
+	int r;            /* when answered */
 	struct heartbeat_right right; /* when r is 0 */
 	struct wanted *next;
 };
@@ -47,7 +48,7 @@ struct heartbeat {
 	pthread_t thread;
 	uint64_t interval_ms;
 	bool known, failing;
-	struct hypervisor_hello hello; /* the last one, when known */
+	struct hypervisor_hello hello;  /* the last one, when known */
 	struct hypervisor_status *list; /* as this heartbeat says it */
 	size_t listed;
 
@@ -98,7 +99,7 @@ static const json_t *find_entry(const json_t *array, const struct wanted *w)
 	const json_t *item;
 	size_t i;
 
-	json_array_foreach(array, i, item) {
+	json_array_foreach (array, i, item) {
 		const char *desktop = json_string_value(json_object_get(item, "desktop"));
 		json_int_t epoch = json_integer_value(json_object_get(item, "epoch"));
 
@@ -175,9 +176,8 @@ int heartbeat_confirm(struct heartbeat *h, const char *desktop, uint64_t epoch,
 	if (!w.answered)
 		return err_say(err, ECANCELED, "cancelled");
 	if (w.r < 0)
-		return err_say(err, ESTALE,
-			       "the right to run desktop %s under epoch %ju is over", desktop,
-			       (uintmax_t)epoch);
+		return err_say(err, ESTALE, "the right to run desktop %s under epoch %ju is over",
+			       desktop, (uintmax_t)epoch);
 	*right = w.right;
 	return 0;
 }
@@ -242,15 +242,16 @@ static int request_json(struct heartbeat *h, json_t **out, struct err *err)
 	if (r == 0)
 		r = hypervisor_status_list(h->agent->hypervisor, &h->list, &h->listed, &no_list);
 	if (r < 0)
-		log_debug("heartbeat without desktops: %s", err_text(no_list.code ? &no_list : err));
+		log_debug("heartbeat without desktops: %s",
+			  err_text(no_list.code ? &no_list : err));
 	desktops = desktops_json(h->list, h->listed);
 	add_wanted(h, h->list, h->listed, desktops);
 	add_proofs(h, desktops);
 	*out = json_pack("{s:s, s:s, s:I, s:I, s:I, s:b, s:o}", "version", AGENT_VERSION,
 			 "accelerator", h->hello.accelerator, "cpus", (json_int_t)h->hello.cpus,
 			 "memory_mib", (json_int_t)h->hello.memory_mib, "disk_free_bytes",
-			 (json_int_t)h->hello.disk_free_bytes, "live_capture", h->hello.live_capture,
-			 "desktops", desktops);
+			 (json_int_t)h->hello.disk_free_bytes, "live_capture",
+			 h->hello.live_capture, "desktops", desktops);
 	return *out ? 0 : err_set(err, ENOMEM, "beat");
 }
 
@@ -286,12 +287,11 @@ static int renew(struct heartbeat *h, const json_t *object, uint64_t sent_ms, st
 			 "until_ms", (json_int_t)(sent_ms + ttl));
 	if (!args)
 		return err_set(err, ENOMEM, "renew a lease");
-	r = hypervisor_client_call(h->agent->hypervisor,
-				   &(struct hypervisor_call){ .op = "lease",
-							      .desktop = desktop,
-							      .args = args,
-							      .timeout_ms = left },
-				   &refused);
+	r = hypervisor_client_call(
+		h->agent->hypervisor,
+		&(struct hypervisor_call){
+			.op = "lease", .desktop = desktop, .args = args, .timeout_ms = left },
+		&refused);
 	if (r < 0)
 		log_warning("lease not renewed: %s desktop=%s epoch=%ju", err_text(&refused),
 			    desktop, (uintmax_t)epoch);
@@ -332,8 +332,8 @@ static void *put_aside(void *arg)
 	struct err failed = { 0 };
 
 	if (orphan_begin(h->agent, stale->desktop, stale->epoch, &failed) < 0)
-		log_error("a stale desktop could not be put aside: %s desktop=%s", err_text(&failed),
-			  stale->desktop);
+		log_error("a stale desktop could not be put aside: %s desktop=%s",
+			  err_text(&failed), stale->desktop);
 	pthread_mutex_lock(&h->lock);
 	stale->used = false;
 	pthread_mutex_unlock(&h->lock);
@@ -420,14 +420,14 @@ static int take_answer(struct heartbeat *h, const json_t *reply, uint64_t sent_m
 			       (uintmax_t)interval);
 	h->interval_ms = interval;
 	/* Renewals first: they are short. */
-	json_array_foreach(leases, i, item) {
+	json_array_foreach (leases, i, item) {
 		r = renew(h, item, sent_ms, err);
 		if (r < 0)
 			return r;
 	}
 	for (i = 0; i < h->listed; i++)
 		follow_quarantine(h, &h->list[i], leases);
-	json_array_foreach(stales, i, item) {
+	json_array_foreach (stales, i, item) {
 		r = stale(h, item, err);
 		if (r < 0)
 			return r;
@@ -534,6 +534,7 @@ void heartbeat_stop(struct heartbeat *h)
 		return;
 	pthread_join(h->thread, NULL);
 	free(TAKE(h->list));
-	http_client_free(h->http); /* the rest stays: jobs may still wait for it until the process ends */
+	http_client_free(
+		h->http); /* the rest stays: jobs may still wait for it until the process ends */
 	h->http = NULL;
 }

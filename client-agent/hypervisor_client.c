@@ -19,7 +19,7 @@ struct waiting {
 	json_int_t id;
 	json_t *reply; /* the whole reply line */
 	int fd;
-	bool over;     /* answered, or the connection is gone (reply NULL) */
+	bool over; /* answered, or the connection is gone (reply NULL) */
 	struct waiting *next;
 };
 
@@ -42,7 +42,8 @@ struct hypervisor_client {
 	json_int_t last_id;
 	uint64_t connections;
 	struct waiting *waiting;
-	struct late *late; /* of this connection: the hypervisor itself ends captures of one that is lost */
+	struct late *
+		late; /* of this connection: the hypervisor itself ends captures of one that is lost */
 
 	pthread_mutex_t listen_lock; /* held while listeners run */
 	struct hypervisor_listener *listeners;
@@ -96,7 +97,8 @@ static void answer(struct hypervisor_client *c, json_t *reply, int *fd)
 	struct waiting **at, *w;
 
 	pthread_mutex_lock(&c->lock);
-	for (at = &c->waiting; *at && !(json_is_integer(id) && (*at)->id == json_integer_value(id));)
+	for (at = &c->waiting;
+	     *at && !(json_is_integer(id) && (*at)->id == json_integer_value(id));)
 		at = &(*at)->next;
 	w = *at;
 	if (w) {
@@ -392,7 +394,8 @@ int hypervisor_client_epoch_op(struct hypervisor_client *client, const char *op,
 
 /* ---- Listeners, life ------------------------------------------------------------------------------------------ */
 
-void hypervisor_client_listen(struct hypervisor_client *client, struct hypervisor_listener *listener)
+void hypervisor_client_listen(struct hypervisor_client *client,
+			      struct hypervisor_listener *listener)
 {
 	pthread_mutex_lock(&client->listen_lock);
 	listener->next = client->listeners;

@@ -23,13 +23,14 @@ DEFINE_CLEANUP(struct hypervisor_client *, hypervisor_client_free);
 
 struct hypervisor_call {
 	const char *op;
-	const char *desktop;  /* NULL: an op without one */
-	json_t *args;         /* further arguments, borrowed; may be NULL */
-	uint64_t timeout_ms;  /* 0: 30 s */
-	const char *undo;     /* NULL or an op on the desktop: asked for if the ok comes after the time limit */
-	json_t *undo_args;    /* its further arguments, borrowed; may be NULL */
-	json_t **reply;       /* out, a new reference to the "ok" object; NULL: not wanted */
-	int *fd;              /* out, the descriptor that came along, or -1; NULL: closed if one comes */
+	const char *desktop; /* NULL: an op without one */
+	json_t *args;        /* further arguments, borrowed; may be NULL */
+	uint64_t timeout_ms; /* 0: 30 s */
+	const char *
+		undo; /* NULL or an op on the desktop: asked for if the ok comes after the time limit */
+	json_t *undo_args; /* its further arguments, borrowed; may be NULL */
+	json_t **reply;    /* out, a new reference to the "ok" object; NULL: not wanted */
+	int *fd; /* out, the descriptor that came along, or -1; NULL: closed if one comes */
 };
 
 /**

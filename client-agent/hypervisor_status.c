@@ -71,7 +71,7 @@ int hypervisor_status_parse(const json_t *object, struct hypervisor_status *out,
 	if (json_array_size(disks) > HYPERVISOR_DISKS_MAX)
 		return err_say(err, EBADMSG, "desktop %s has %zu disks, more than %d", desktop,
 			       json_array_size(disks), HYPERVISOR_DISKS_MAX);
-	json_array_foreach(disks, i, disk) {
+	json_array_foreach (disks, i, disk) {
 		r = parse_disk(disk, &out->disks[out->disk_count++], err);
 		if (r < 0)
 			return r;
@@ -124,8 +124,8 @@ int hypervisor_status_list(struct hypervisor_client *client, struct hypervisor_s
 	size_t i, n;
 	int r;
 
-	r = hypervisor_client_call(client, &(struct hypervisor_call){ .op = "list", .reply = &reply },
-				   err);
+	r = hypervisor_client_call(client,
+				   &(struct hypervisor_call){ .op = "list", .reply = &reply }, err);
 	if (r == 0)
 		r = json_fields(reply, fields, ARRAY_LEN(fields), "the list of desktops", err);
 	if (r < 0)
@@ -136,7 +136,7 @@ int hypervisor_status_list(struct hypervisor_client *client, struct hypervisor_s
 	list = calloc(n + 1, sizeof(*list));
 	if (!list)
 		return err_set(err, ENOMEM, "list desktops");
-	json_array_foreach(desktops, i, desktop) {
+	json_array_foreach (desktops, i, desktop) {
 		r = hypervisor_status_parse(desktop, &list[i], err);
 		if (r < 0)
 			return r;
@@ -163,8 +163,8 @@ int hypervisor_status_hello(struct hypervisor_client *client, struct hypervisor_
 	};
 	int r;
 
-	r = hypervisor_client_call(client, &(struct hypervisor_call){ .op = "hello", .reply = &reply },
-				   err);
+	r = hypervisor_client_call(
+		client, &(struct hypervisor_call){ .op = "hello", .reply = &reply }, err);
 	if (r == 0)
 		r = json_fields(reply, fields, ARRAY_LEN(fields), "the hypervisor's hello", err);
 	if (r == 0)

@@ -66,8 +66,8 @@ int identity_load(struct identity *out, const char *state_dir, struct err *err)
 
 		if (!path)
 			return err_set(err, ENOMEM, "read %s", state_dir);
-		r = io_read_file(path, PEM_FILE_MAX,
-				 (uint8_t **)member(out, pem_files[i].member), &len, err);
+		r = io_read_file(path, PEM_FILE_MAX, (uint8_t **)member(out, pem_files[i].member),
+				 &len, err);
 	}
 	return r;
 }

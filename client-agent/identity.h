@@ -13,7 +13,7 @@
 #include "common/http_client.h"
 
 struct identity {
-	char *name, *url;                   /* url: of the agents' listener */
+	char *name, *url; /* url: of the agents' listener */
 	char *key_pem, *cert_pem, *ca_pem;
 };
 

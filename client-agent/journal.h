@@ -19,9 +19,9 @@ enum journal_phase {
 
 struct journal {
 	enum journal_phase phase;
-	char session[128];   /* "": none */
+	char session[128]; /* "": none */
 	char message[1024];
-	json_t *result;      /* owned; an object */
+	json_t *result; /* owned; an object */
 };
 void journal_deinit(struct journal *journal);
 

@@ -13,8 +13,8 @@ int memory_server_new(struct memory_server **out, struct agent *agent, struct er
 struct memory_server_order {
 	const struct manifest *manifest; /* copied */
 	uint64_t epoch;
-	const char *job;                 /* whose bytes are counted; "": nobody's */
-	const char *socket;              /* where QEMU listens */
+	const char *job;    /* whose bytes are counted; "": nobody's */
+	const char *socket; /* where QEMU listens */
 	bool recover;
 };
 /* Return 0 when the thread runs; -EALREADY when one runs for that desktop; or -errno. */
@@ -27,7 +27,7 @@ struct memory_server_state {
 	uint64_t running_at_ms;    /* clock_now_ms() of that, to some ms; 0: not yet */
 	uint64_t bytes_before_run; /* received from the server until then */
 	uint64_t pages_sent, pages_total, requests;
-	int r;                     /* how it ended */
+	int r; /* how it ended */
 	struct err err;
 };
 /* Return false when there never was one in this process. */

@@ -74,8 +74,8 @@ static int patient_try(struct patient *p, struct chunk_id *rest, struct err *err
 	return n ? server.get(server.ctx, rest, n, patient_arrived, p, err) : 0;
 }
 
-static int patient_get(void *ctx, const struct chunk_id *ids, size_t n, chunk_arrived *fn, void *arg,
-		       struct err *err)
+static int patient_get(void *ctx, const struct chunk_id *ids, size_t n, chunk_arrived *fn,
+		       void *arg, struct err *err)
 {
 	CLEANUP_FREE bool *have = calloc(n, sizeof(*have));
 	CLEANUP_FREE size_t *place = calloc(n, sizeof(*place));

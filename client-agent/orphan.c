@@ -60,8 +60,8 @@ int orphan_begin(struct agent *agent, const char *desktop, uint64_t epoch, struc
 	if (r == -ENOENT)
 		return 0; /* it was put aside before, or never was here */
 	if (r == 0)
-		log_warning("desktop stopped, its disks are put aside desktop=%s epoch=%ju", desktop,
-			    (uintmax_t)epoch);
+		log_warning("desktop stopped, its disks are put aside desktop=%s epoch=%ju",
+			    desktop, (uintmax_t)epoch);
 	return r;
 }
 
@@ -119,16 +119,17 @@ int orphan_extents(const json_t *map, uint64_t size, struct volume_extent **out,
 	list = calloc(json_array_size(map) + 1, sizeof(*list));
 	if (!list)
 		return err_set(err, ENOMEM, "read a disk's map");
-	json_array_foreach(map, i, entry) {
+	json_array_foreach (map, i, entry) {
 		json_int_t start = json_integer_value(json_object_get(entry, "start"));
 		json_int_t length = json_integer_value(json_object_get(entry, "length"));
 
 		if (start < 0 || length <= 0 || (uint64_t)start > size ||
 		    (uint64_t)length > size - (uint64_t)start)
-			return err_say(err, EBADMSG, "extent %zu of qemu-img map is beyond the disk",
-				       i);
+			return err_say(err, EBADMSG,
+				       "extent %zu of qemu-img map is beyond the disk", i);
 		if (!json_is_boolean(json_object_get(entry, "present")))
-			return err_say(err, EBADMSG, "extent %zu of qemu-img map has no 'present'", i);
+			return err_say(err, EBADMSG, "extent %zu of qemu-img map has no 'present'",
+				       i);
 		if (json_is_true(json_object_get(entry, "present")))
 			list[n++] = (struct volume_extent){ (uint64_t)start, (uint64_t)length };
 	}
@@ -142,7 +143,7 @@ static int open_overlay(const char *path, const char *socket, struct nbd_input *
 			struct err *err)
 {
 	const char *argv[] = { "qemu-nbd", "--read-only", "--shared=8", "--format=qcow2",
-			       "--socket", socket, path, NULL };
+			       "--socket", socket,        path,         NULL };
 	uint64_t end = clock_now_ms() + NBD_START_MS;
 	int r;
 
@@ -186,9 +187,10 @@ static int put_overlay(struct orphan *o, const struct orphan_disk *disk, struct 
 	if (parent && parent->size == disk->size && parent->grid == CHUNK_GRID_DISK)
 		order.parent = parent;
 	if (!order.parent && !disk->complete)
-		return err_say(err, ENOENT,
-			       "%s holds only what differs from snapshot %s, which the server has not",
-			       disk->name, o->snapshot);
+		return err_say(
+			err, ENOENT,
+			"%s holds only what differs from snapshot %s, which the server has not",
+			disk->name, o->snapshot);
 	if (order.parent) {
 		r = orphan_extents(map, disk->size, &changed, &order.changed_count, err);
 		if (r < 0)
@@ -253,7 +255,8 @@ static int upload(struct orphan *o, struct err *err)
 	if (r == 0)
 		r = store_client_source_new(&o->source, http, AGENT_PREFIX, o->desktop, NULL, err);
 	if (r == 0 && o->snapshot[0]) {
-		r = store_client_manifest(http, AGENT_PREFIX, o->desktop, o->snapshot, &o->base, err);
+		r = store_client_manifest(http, AGENT_PREFIX, o->desktop, o->snapshot, &o->base,
+					  err);
 		o->have_base = r == 0;
 		r = r == -ENOENT ? 0 : r;
 	}
@@ -284,10 +287,9 @@ static int save(struct orphan *o, struct err *err)
 	manifest_deinit(&o->manifest);
 	if (r < 0)
 		return r;
-	return hypervisor_client_call(o->agent->hypervisor,
-				      &(struct hypervisor_call){ .op = "orphan_delete",
-								 .args = args },
-				      err);
+	return hypervisor_client_call(
+		o->agent->hypervisor,
+		&(struct hypervisor_call){ .op = "orphan_delete", .args = args }, err);
 }
 
 /* ---- The list -------------------------------------------------------------------------------------------------------- */
@@ -325,10 +327,10 @@ static int take(struct orphan *o, const json_t *object, struct err *err)
 	int r;
 
 	r = json_fields(object, fields, ARRAY_LEN(fields), "an orphan", err);
-	if (r == 0 && (!manifest_desktop_valid(o->desktop) ||
-		       json_array_size(disks) > HYPERVISOR_DISKS_MAX))
+	if (r == 0 &&
+	    (!manifest_desktop_valid(o->desktop) || json_array_size(disks) > HYPERVISOR_DISKS_MAX))
 		r = err_say(err, EBADMSG, "an orphan has a bad name or too many disks");
-	json_array_foreach(disks, i, disk) {
+	json_array_foreach (disks, i, disk) {
 		if (r == 0)
 			r = take_disk(o, disk, err);
 	}
@@ -352,7 +354,7 @@ static int save_all(struct agent *agent, struct err *err)
 		r = json_fields(reply, fields, ARRAY_LEN(fields), "the list of orphans", err);
 	if (r < 0)
 		return r;
-	json_array_foreach(list, i, object) {
+	json_array_foreach (list, i, object) {
 		struct orphan o = { .agent = agent };
 		struct err why = { 0 };
 

@@ -16,11 +16,11 @@
 
 enum {
 	START_TIMEOUT_MS = 120 * 1000,
-	LOOK_SOON_MS = 20,    /* until the guest runs: its figures are measured */
+	LOOK_SOON_MS = 20, /* until the guest runs: its figures are measured */
 	LOOK_MS = 200,
 	FILL_AGAIN_MS = 5000, /* repeats safely: the hypervisor may have been restarted */
 	CLEAN_UP_AGAIN_MS = 500,
-	GONE_MS = 30 * 1000,  /* so long the hypervisor may be away */
+	GONE_MS = 30 * 1000,   /* so long the hypervisor may be away */
 	OUTPUT_MS = 20 * 1000, /* a guest that is local already may take so long to say something */
 };
 
@@ -51,7 +51,8 @@ static int memory_recover(struct agent *agent, const struct hypervisor_status *s
 {
 	CLEANUP(json_decref) json_t *reply = NULL;
 	const char *socket = NULL;
-	const struct json_field fields[] = { { "memory_socket", JSON_KIND_STRING, false, &socket } };
+	const struct json_field fields[] = { { "memory_socket", JSON_KIND_STRING, false,
+					       &socket } };
 	struct manifest manifest;
 	int r;
 
@@ -64,7 +65,8 @@ static int memory_recover(struct agent *agent, const struct hypervisor_status *s
 								      .reply = &reply },
 					   err);
 	if (r == 0)
-		r = json_fields(reply, fields, ARRAY_LEN(fields), "the reply to memory_recover", err);
+		r = json_fields(reply, fields, ARRAY_LEN(fields), "the reply to memory_recover",
+				err);
 	if (r == 0) {
 		log_info("memory goes on arriving desktop=%s", status->desktop);
 		r = memory_server_begin(agent->memory,
@@ -106,9 +108,10 @@ static json_t *disks_json(const struct restore *s, const char *socket)
 		const struct volume *v = &s->manifest.volumes[i];
 
 		if (v->kind == VOLUME_DISK)
-			json_array_append_new(disks, json_pack("{s:s, s:I, s:s, s:s}", "name", v->name,
-							       "size", (json_int_t)v->size, "socket",
-							       socket, "export", v->name));
+			json_array_append_new(disks,
+					      json_pack("{s:s, s:I, s:s, s:s}", "name", v->name,
+							"size", (json_int_t)v->size, "socket",
+							socket, "export", v->name));
 	}
 	return disks;
 }
@@ -148,8 +151,8 @@ static int start(struct restore *s, json_t *lease, char **memory_socket, struct 
 	};
 	int r;
 
-	args = json_pack("{s:I, s:O, s:s, s:o, s:b, s:O}", "epoch", (json_int_t)job->epoch, "machine",
-			 s->machine, "snapshot", s->manifest.id, "disks",
+	args = json_pack("{s:I, s:O, s:s, s:o, s:b, s:O}", "epoch", (json_int_t)job->epoch,
+			 "machine", s->machine, "snapshot", s->manifest.id, "disks",
 			 socket ? disks_json(s, socket) : NULL, "incoming", s->memory, "lease",
 			 lease);
 	if (!args || (s->quarantined && json_object_set_new(args, "quarantined", json_true()) < 0))
@@ -201,7 +204,8 @@ static int look_first(struct restore *s, bool *here, struct err *err)
 	if (r < 0)
 		return r;
 	if (status.epoch > job->epoch)
-		return err_say(err, ESTALE, "desktop %s is here under epoch %ju, the work is for %ju",
+		return err_say(err, ESTALE,
+			       "desktop %s is here under epoch %ju, the work is for %ju",
 			       job->desktop, (uintmax_t)status.epoch, (uintmax_t)job->epoch);
 	return orphan_begin(job->agent, job->desktop, status.epoch, err);
 }
@@ -251,8 +255,8 @@ static void hear(void *arg, const char *event, const json_t *object)
 
 	if (strcmp(event, "first_output") == 0 && !s->first_output_at_ms) {
 		s->first_output_at_ms = clock_now_ms();
-	} else if (strcmp(event, "state") == 0 &&
-		   (uint64_t)json_integer_value(json_object_get(object, "epoch")) == s->job->epoch) {
+	} else if (strcmp(event, "state") == 0 && (uint64_t)json_integer_value(json_object_get(
+							  object, "epoch")) == s->job->epoch) {
 		state = json_string_value(json_object_get(object, "state"));
 		reason = json_string_value(json_object_get(object, "reason"));
 		if (state && strcmp(state, "crashed") == 0 && !s->crashed) {
@@ -309,8 +313,8 @@ static void note_figures(struct restore *s, const struct hypervisor_status *stat
 
 	for (i = 0; i < status->disk_count; i++) {
 		total += status->disks[i].size;
-		done += status->disks[i].complete ? status->disks[i].size :
-						    status->disks[i].local_bytes;
+		done += status->disks[i].complete ? status->disks[i].size
+						  : status->disks[i].local_bytes;
 	}
 	progress->done_bytes = done < total ? done : total;
 	progress->total_bytes = total;
@@ -323,7 +327,8 @@ static void note_figures(struct restore *s, const struct hypervisor_status *stat
 	}
 	if (s->running_at_ms && !status->memory_arriving && !s->reported_memory && s->memory) {
 		s->reported_memory = true;
-		work_job_result(s->job, "page_requests", json_integer((json_int_t)memory->requests));
+		work_job_result(s->job, "page_requests",
+				json_integer((json_int_t)memory->requests));
 		work_job_message(s->job, "memory is local, fetching the disks");
 	}
 }
@@ -350,10 +355,9 @@ static int fill_when_due(struct restore *s, const struct hypervisor_status *stat
 	    now < s->running_at_ms + delay || now < s->fill_at_ms)
 		return 0;
 	s->fill_at_ms = now + FILL_AGAIN_MS;
-	return hypervisor_client_call(s->job->agent->hypervisor,
-				      &(struct hypervisor_call){ .op = "fill",
-								 .desktop = s->job->desktop },
-				      err);
+	return hypervisor_client_call(
+		s->job->agent->hypervisor,
+		&(struct hypervisor_call){ .op = "fill", .desktop = s->job->desktop }, err);
 }
 
 enum {
@@ -375,7 +379,8 @@ static int look(struct restore *s, struct err *err)
 		return err_say(err, EIO, "QEMU is gone: %s", s->crash_reason);
 	r = hypervisor_status_get(job->agent->hypervisor, job->desktop, &status, err);
 	if (r < 0) /* the hypervisor may be restarting */
-		return r != -ENOENT && clock_now_ms() < s->seen_at_ms + GONE_MS ? RESTORE_GOES_ON : r;
+		return r != -ENOENT && clock_now_ms() < s->seen_at_ms + GONE_MS ? RESTORE_GOES_ON
+										: r;
 	s->seen_at_ms = clock_now_ms();
 	if (status.epoch != job->epoch)
 		return err_say(err, ESTALE, "desktop %s is here under epoch %ju now", job->desktop,
@@ -449,8 +454,9 @@ static void clean_up(struct restore *s)
 		if (r == 0 || r == -ENOENT || r == -ESTALE) /* another epoch is none of ours */
 			return;
 		if (!complained)
-			log_warning("a desktop that could not start is still there, tried again: %s",
-				    err_text(&err));
+			log_warning(
+				"a desktop that could not start is still there, tried again: %s",
+				err_text(&err));
 		complained = true;
 		clock_sleep_ms(CLEAN_UP_AGAIN_MS);
 	}
@@ -465,7 +471,8 @@ static int remove_waiting(struct restore *s, struct err *err)
 
 	log_info("a start that the agent before us left unfinished begins again desktop=%s",
 		 job->desktop);
-	s->crashed = false; /* that was the end of the QEMU that we removed; its event came before the reply */
+	s->crashed =
+		false; /* that was the end of the QEMU that we removed; its event came before the reply */
 	return r == -ENOENT ? 0 : r;
 }
 

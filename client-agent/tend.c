@@ -50,10 +50,10 @@ static void mend(const struct round *round, const struct hypervisor_status *stat
 		return;
 	r = restore_mend(round->agent, status, "", &err);
 	if (r == 0 && !status->memory_arriving)
-		r = hypervisor_client_call(round->agent->hypervisor,
-					   &(struct hypervisor_call){ .op = "fill",
-								      .desktop = status->desktop },
-					   &err);
+		r = hypervisor_client_call(
+			round->agent->hypervisor,
+			&(struct hypervisor_call){ .op = "fill", .desktop = status->desktop },
+			&err);
 	if (r < 0)
 		log_warning("%s desktop=%s", err_text(&err), status->desktop);
 }

@@ -344,7 +344,7 @@ static int take_items(struct work *work, const json_t *reply, struct err *err)
 	r = json_fields(reply, fields, ARRAY_LEN(fields), "the answer to a poll for work", err);
 	if (r < 0)
 		return r;
-	json_array_foreach(items, i, item) {
+	json_array_foreach (items, i, item) {
 		struct err refused = { 0 };
 		struct work_job *job = NULL;
 
@@ -401,7 +401,8 @@ static void *poll_for_work(void *arg)
 		if (r < 0 && !failing && !work->agent->stop)
 			log_warning("poll for work failed: %s", err_text(&err));
 		failing = r < 0;
-		for (waited = 0; r < 0 && waited < POLL_RETRY_MS && !work->agent->stop; waited += 50)
+		for (waited = 0; r < 0 && waited < POLL_RETRY_MS && !work->agent->stop;
+		     waited += 50)
 			clock_sleep_ms(50);
 	}
 	return NULL;

@@ -30,9 +30,9 @@ struct work_job {
 
 	pthread_mutex_t lock; /* all below */
 	pthread_cond_t changed;
-	json_t *result;       /* known so far */
-	char message[256];    /* what happens now, for people */
-	bool fresh;           /* a result or message that no report has carried yet */
+	json_t *result;    /* known so far */
+	char message[256]; /* what happens now, for people */
+	bool fresh;        /* a result or message that no report has carried yet */
 	bool ended;
 	int r;
 	struct err err;

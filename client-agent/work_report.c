@@ -24,9 +24,8 @@ static json_t *report_json(struct work_job *job, const struct work_report *repor
 	if (done > total) /* what is read twice counts twice */
 		done = total;
 	return json_pack("{s:s, s:s, s:I, s:I, s:s, s:O}", "step", job->step, "state",
-			 report->state, "done_bytes", (json_int_t)done,
-			 "total_bytes", (json_int_t)total, "message",
-			 report->message, "result", report->result);
+			 report->state, "done_bytes", (json_int_t)done, "total_bytes",
+			 (json_int_t)total, "message", report->message, "result", report->result);
 }
 
 static int take_answer(const struct http_response *response, bool *cancel, struct err *err)
@@ -37,7 +36,8 @@ static int take_answer(const struct http_response *response, bool *cancel, struc
 
 	r = json_parse(&reply, (const char *)response->body, response->body_len,
 		       "the answer to a report", err);
-	return r < 0 ? r : json_fields(reply, fields, ARRAY_LEN(fields), "the answer to a report", err);
+	return r < 0 ? r
+		     : json_fields(reply, fields, ARRAY_LEN(fields), "the answer to a report", err);
 }
 
 int work_report_send(struct work_job *job, const struct work_report *report, bool *cancel,
@@ -126,10 +126,11 @@ void work_report_running(struct work_job *job)
 		last_ms = clock_now_ms();
 		if (snapshot_of(job, message, &result) < 0)
 			continue;
-		r = work_report_send(
-			job,
-			&(struct work_report){ .state = "running", .message = message, .result = result },
-			&cancel, &err);
+		r = work_report_send(job,
+				     &(struct work_report){ .state = "running",
+							    .message = message,
+							    .result = result },
+				     &cancel, &err);
 		if (r < 0 && !failing && !job->agent->stop)
 			log_warning("report failed: %s job=%s", err_text(&err), job->job);
 		failing = r < 0;

@@ -7,7 +7,7 @@
 enum { WORK_REPORT_OVER = 1 }; /* outcome: the server does not know the job (any more) */
 
 struct work_report {
-	const char *state;   /* running, done, failed */
+	const char *state; /* running, done, failed */
 	const char *message;
 	const json_t *result;
 };

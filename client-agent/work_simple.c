@@ -16,11 +16,12 @@ static int one_op(struct work_job *job, const char *op, struct err *err)
 	if (r < 0)
 		return r;
 	if (status.epoch != job->epoch)
-		return err_say(err, ESTALE, "desktop %s is here under epoch %ju, the work is for %ju",
+		return err_say(err, ESTALE,
+			       "desktop %s is here under epoch %ju, the work is for %ju",
 			       job->desktop, (uintmax_t)status.epoch, (uintmax_t)job->epoch);
-	return hypervisor_client_call(job->agent->hypervisor,
-				      &(struct hypervisor_call){ .op = op, .desktop = job->desktop },
-				      err);
+	return hypervisor_client_call(
+		job->agent->hypervisor,
+		&(struct hypervisor_call){ .op = op, .desktop = job->desktop }, err);
 }
 
 int work_simple_pause(struct work_job *job, struct err *err)
@@ -39,8 +40,8 @@ int work_simple_discard(struct work_job *job, struct err *err)
 	int r = json_fields(job->args, NULL, 0, job->kind, err);
 
 	if (r == 0)
-		r = hypervisor_client_epoch_op(agent->hypervisor, "discard", job->desktop, job->epoch,
-					       NULL, err);
+		r = hypervisor_client_epoch_op(agent->hypervisor, "discard", job->desktop,
+					       job->epoch, NULL, err);
 	if (r < 0 && r != -ENOENT)
 		return r;
 	memory_server_end(agent->memory, job->desktop, job->epoch);

@@ -22,14 +22,14 @@ struct cached {
 struct block_device {
 	struct volume_tree tree;
 	struct volume_reader *reader;
-	struct overlay_file *overlay; /* NULL: read-only */
+	struct overlay_file *overlay;     /* NULL: read-only */
 	pthread_mutex_t stripes[STRIPES]; /* by block: copying up and writing exclude each other */
 	size_t cache_count;
-	struct cached *cache;         /* direct-mapped */
+	struct cached *cache; /* direct-mapped */
 };
 
 int block_device_new(struct block_device **out, const struct block_device_options *options,
-		   struct err *err)
+		     struct err *err)
 {
 	CLEANUP(block_device_free) struct block_device *p = calloc(1, sizeof(*p));
 	size_t bytes = options->cache_bytes ? options->cache_bytes : CACHE_DEFAULT;
@@ -146,7 +146,8 @@ static size_t whole_blocks(const struct block_device *p, size_t len, uint64_t of
 	return n > p->tree.grid ? n : 0;
 }
 
-int block_device_read(struct block_device *p, void *buf, size_t len, uint64_t offset, struct err *err)
+int block_device_read(struct block_device *p, void *buf, size_t len, uint64_t offset,
+		      struct err *err)
 {
 	uint8_t *to = buf;
 	int r = check_range(p, len, offset, err);
@@ -161,7 +162,8 @@ int block_device_read(struct block_device *p, void *buf, size_t len, uint64_t of
 			n = in_one_block(p, len, offset);
 			r = is_local(p, block)
 				    ? overlay_file_read(p->overlay, to, n, offset, err)
-				    : block_read(p, block, (size_t)(offset % p->tree.grid), to, n, err);
+				    : block_read(p, block, (size_t)(offset % p->tree.grid), to, n,
+						 err);
 		}
 		to += n;
 		offset += n;
@@ -196,7 +198,7 @@ static int block_write(struct block_device *p, uint64_t block, const uint8_t *bu
 }
 
 int block_device_write(struct block_device *p, const void *buf, size_t len, uint64_t offset,
-		     struct err *err)
+		       struct err *err)
 {
 	const uint8_t *from = buf;
 	int r = check_range(p, len, offset, err);
@@ -224,7 +226,7 @@ int block_device_flush(struct block_device *p, struct err *err)
 }
 
 int block_device_extent(struct block_device *p, uint64_t offset, uint64_t len, uint64_t *alike,
-		      bool *zero, struct err *err)
+			bool *zero, struct err *err)
 {
 	uint64_t end = offset + len, n;
 	int r = check_range(p, 1, offset, err);

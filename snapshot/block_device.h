@@ -20,7 +20,7 @@ struct block_device_options {
 };
 /* Return 0; -EINVAL when the overlay belongs to another volume; or -errno. */
 int block_device_new(struct block_device **out, const struct block_device_options *options,
-		   struct err *err);
+		     struct err *err);
 void block_device_free(struct block_device *plugin);
 DEFINE_CLEANUP(struct block_device *, block_device_free);
 
@@ -28,14 +28,14 @@ uint64_t block_device_size(const struct block_device *plugin);
 bool block_device_writable(const struct block_device *plugin);
 
 int block_device_read(struct block_device *plugin, void *buf, size_t len, uint64_t offset,
-		    struct err *err);
+		      struct err *err);
 int block_device_write(struct block_device *plugin, const void *buf, size_t len, uint64_t offset,
-		     struct err *err);
+		       struct err *err);
 /* Everything written so far survives a power cut. */
 int block_device_flush(struct block_device *plugin, struct err *err);
 
 /* From @offset on, how many bytes are alike (zeros, or data)? At least one, at most @len. */
 int block_device_extent(struct block_device *plugin, uint64_t offset, uint64_t len, uint64_t *alike,
-		      bool *zero, struct err *err);
+			bool *zero, struct err *err);
 
 #endif

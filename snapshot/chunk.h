@@ -18,7 +18,7 @@ enum {
 	CHUNK_MAX = 1 << 20,
 	CHUNK_ID_LEN = 32,
 	CHUNK_ID_TEXT_LEN = 2 * CHUNK_ID_LEN + 1,
-	CHUNK_GRID_DISK = 64 << 10,   /* QEMU's dirty-bitmap granularity and qcow2's cluster size */
+	CHUNK_GRID_DISK = 64 << 10, /* QEMU's dirty-bitmap granularity and qcow2's cluster size */
 	CHUNK_GRID_MEMORY = 16 << 10,
 	CHUNK_GRID_BLOB = 64 << 10,
 };
@@ -32,8 +32,8 @@ struct chunk_id {
 struct chunk_encoded {
 	struct chunk_id id;
 	enum chunk_codec codec;
-	uint32_t raw_len;      /* bytes of plaintext, 1..CHUNK_MAX */
-	uint32_t len;          /* bytes at data, 1..raw_len */
+	uint32_t raw_len; /* bytes of plaintext, 1..CHUNK_MAX */
+	uint32_t len;     /* bytes at data, 1..raw_len */
 	const uint8_t *data;
 };
 

@@ -107,6 +107,7 @@ static int extent(void *ctx, uint64_t offset, uint64_t *len, bool *zero, struct 
 
 struct volume_input file_input_volume(struct file_input *input)
 {
-	return (struct volume_input){ .ctx = input, .size = input->size, .read = read_at,
-				      .extent = extent };
+	return (struct volume_input){
+		.ctx = input, .size = input->size, .read = read_at, .extent = extent
+	};
 }

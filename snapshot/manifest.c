@@ -11,9 +11,10 @@
 
 enum { VERSION = 1, SIZE_BITS = 56 }; /* larger volumes than 2^56 bytes are refused */
 
-static const char *const kind_names[] = {
-	[MANIFEST_IMPORT] = "import", [MANIFEST_COLD] = "cold", [MANIFEST_LIVE] = "live", [MANIFEST_MENDED] = "mended"
-};
+static const char *const kind_names[] = { [MANIFEST_IMPORT] = "import",
+					  [MANIFEST_COLD] = "cold",
+					  [MANIFEST_LIVE] = "live",
+					  [MANIFEST_MENDED] = "mended" };
 static const char *const volume_kind_names[] = {
 	[VOLUME_DISK] = "disk", [VOLUME_RAM] = "ram", [VOLUME_BLOB] = "blob"
 };
@@ -52,7 +53,7 @@ bool manifest_id_valid(const char *id)
 	if (strlen(id) != sizeof(pattern) - 1)
 		return false;
 	for (size_t i = 0; pattern[i]; i++) {
-		const char *allowed = pattern[i] == 'd'	  ? "0123456789"
+		const char *allowed = pattern[i] == 'd'   ? "0123456789"
 				      : pattern[i] == 'h' ? "0123456789abcdef"
 							  : "-";
 
@@ -105,8 +106,10 @@ static int volume_from_json(struct volume *v, const json_t *value, size_t i, str
 	const char *name = NULL, *kind = NULL, *root = NULL;
 	uint64_t size = 0, grid = 0;
 	const struct json_field fields[] = {
-		{ "name", JSON_KIND_STRING, false, &name }, { "kind", JSON_KIND_STRING, false, &kind },
-		{ "size", JSON_KIND_UINT, false, &size },   { "grid", JSON_KIND_UINT, false, &grid },
+		{ "name", JSON_KIND_STRING, false, &name },
+		{ "kind", JSON_KIND_STRING, false, &kind },
+		{ "size", JSON_KIND_UINT, false, &size },
+		{ "grid", JSON_KIND_UINT, false, &grid },
 		{ "root", JSON_KIND_STRING, false, &root },
 	};
 	char what[32];
@@ -176,9 +179,10 @@ static int texts_check(struct manifest *m, const struct texts *t, struct err *er
 	if (t->parent[0] && !manifest_id_valid(t->parent))
 		return err_say(err, EINVAL, "manifest: parent is not a snapshot id");
 	if (!manifest_desktop_valid(t->desktop))
-		return err_say(err, EINVAL,
-			       "manifest: desktop must be 1 to %d of a-z 0-9 - and not start with -",
-			       MANIFEST_DESKTOP_MAX);
+		return err_say(
+			err, EINVAL,
+			"manifest: desktop must be 1 to %d of a-z 0-9 - and not start with -",
+			MANIFEST_DESKTOP_MAX);
 	if (!manifest_desktop_valid(t->domain))
 		return err_say(err, EINVAL,
 			       "manifest: domain must be 1 to %d of a-z 0-9 - and not start with -",

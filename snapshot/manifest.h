@@ -29,9 +29,9 @@ struct manifest {
 	enum manifest_kind kind;
 	uint64_t epoch;
 	char domain[MANIFEST_DESKTOP_MAX + 1]; /* whose chunks it may share; "default" unless set */
-	bool branch;                  /* off the main line: written under a stale epoch */
+	bool branch;                           /* off the main line: written under a stale epoch */
 	bool application_consistent;
-	json_t *machine;              /* the desktop's virtual hardware (docs/protocol.md); owned; may be NULL */
+	json_t *machine; /* the desktop's virtual hardware (docs/protocol.md); owned; may be NULL */
 	size_t volume_count;
 	struct volume volumes[MANIFEST_VOLUMES_MAX];
 };

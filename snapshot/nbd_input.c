@@ -12,10 +12,10 @@
 
 enum {
 	CONNECTIONS_MAX = 16,
-	REQUEST = 64 << 10,        /* bytes of one read: QEMU serves many small ones in parallel */
-	STALL_MS = 60000,          /* no answer for so long: the other side is stuck */
-	STATUS_STEP = 1 << 30,     /* bytes of one block status request */
-	BITMAP_DIRTY = 1,          /* flag of qemu:dirty-bitmap:… */
+	REQUEST = 64 << 10,    /* bytes of one read: QEMU serves many small ones in parallel */
+	STALL_MS = 60000,      /* no answer for so long: the other side is stuck */
+	STATUS_STEP = 1 << 30, /* bytes of one block status request */
+	BITMAP_DIRTY = 1,      /* flag of qemu:dirty-bitmap:… */
 };
 
 struct connection {
@@ -28,7 +28,7 @@ struct map {
 	struct extent {
 		uint64_t end;
 		bool set;
-	} *list;
+	} * list;
 	size_t count, capacity;
 };
 
@@ -46,7 +46,8 @@ static int nbd_failed(const struct nbd_input *input, struct err *err, const char
 {
 	int code = nbd_get_errno();
 
-	return err_say(err, code ? code : EIO, "NBD %s: %s: %s", input->name, what, nbd_get_error());
+	return err_say(err, code ? code : EIO, "NBD %s: %s: %s", input->name, what,
+		       nbd_get_error());
 }
 
 /* ---- Block status ------------------------------------------------------------------------------------------ */
@@ -338,7 +339,9 @@ static int read_at(void *ctx, uint8_t *buf, size_t len, uint64_t offset, struct 
 
 struct volume_input nbd_input_volume(struct nbd_input *input)
 {
-	return (struct volume_input){ .ctx = input, .size = input->size, .read = read_at,
+	return (struct volume_input){ .ctx = input,
+				      .size = input->size,
+				      .read = read_at,
 				      .extent = input->has_allocation ? extent : NULL };
 }
 

@@ -13,11 +13,12 @@ struct nbd_input;
 
 struct nbd_input_options {
 	const char *socket_path, *export_name;
-	const char *bitmap;    /* QEMU dirty bitmap that the export offers; NULL: none wanted */
-	unsigned connections;  /* 0: 2 */
+	const char *bitmap;   /* QEMU dirty bitmap that the export offers; NULL: none wanted */
+	unsigned connections; /* 0: 2 */
 };
 /* Return 0; -ENODATA when the export does not offer that bitmap; or -errno. */
-int nbd_input_open(struct nbd_input **out, const struct nbd_input_options *options, struct err *err);
+int nbd_input_open(struct nbd_input **out, const struct nbd_input_options *options,
+		   struct err *err);
 void nbd_input_close(struct nbd_input *input);
 DEFINE_CLEANUP(struct nbd_input *, nbd_input_close);
 

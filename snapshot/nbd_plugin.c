@@ -79,8 +79,8 @@ void *nbd_plugin_open(int readonly)
 		return NULL;
 	}
 	handle = calloc(1, sizeof(*handle));
-	r = handle ? volume_reader_open(&handle->reader, volume, served_source, &err) :
-		     err_set(&err, ENOMEM, "serve %s", name);
+	r = handle ? volume_reader_open(&handle->reader, volume, served_source, &err)
+		   : err_set(&err, ENOMEM, "serve %s", name);
 	if (r < 0) {
 		fail(r, &err);
 		free(handle);

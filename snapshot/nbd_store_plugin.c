@@ -24,7 +24,7 @@ static const struct {
 	char **value;
 	bool is_path;
 } settings[] = {
-	{ "store", &store_path, true },	     { "key", &key_path, true },
+	{ "store", &store_path, true },      { "key", &key_path, true },
 	{ "snapshot", &snapshot_id, false }, { "volume", &volume_name, false },
 	{ "overlay", &overlay_path, true },
 };
@@ -35,8 +35,8 @@ static int config(const char *name, const char *value)
 		if (strcmp(name, settings[i].name) != 0)
 			continue;
 		base_free(*settings[i].value);
-		*settings[i].value = settings[i].is_path ? nbdkit_absolute_path(value)
-							 : strdup(value);
+		*settings[i].value =
+			settings[i].is_path ? nbdkit_absolute_path(value) : strdup(value);
 		return *settings[i].value ? 0 : -1;
 	}
 	nbdkit_error("godwit-nbd-store: there is no setting '%s'", name);
@@ -67,7 +67,8 @@ static int serve(struct err *err)
 		return r;
 	options.volume = manifest_volume(&m, volume_name);
 	if (!options.volume)
-		r = err_say(err, ENOENT, "snapshot %s has no volume '%s'", snapshot_id, volume_name);
+		r = err_say(err, ENOENT, "snapshot %s has no volume '%s'", snapshot_id,
+			    volume_name);
 	if (r == 0)
 		r = store_domain_source(store, m.domain, &options.source, err);
 	if (r == 0)

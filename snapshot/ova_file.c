@@ -88,13 +88,16 @@ int ova_file_disks(int fd, struct ova_file_disk *disks, size_t *count, struct er
 			break;
 		member.offset = at + OVA_FILE_BLOCK;
 		if (member.size > (uint64_t)st.st_size - member.offset)
-			return err_say(err, EINVAL, "'%s' goes beyond the end of the OVA", member.name);
+			return err_say(err, EINVAL, "'%s' goes beyond the end of the OVA",
+				       member.name);
 		if (is_disk(member.name)) {
 			if (*count == OVA_FILE_DISKS_MAX)
-				return err_say(err, EINVAL, "more than %d disks", OVA_FILE_DISKS_MAX);
+				return err_say(err, EINVAL, "more than %d disks",
+					       OVA_FILE_DISKS_MAX);
 			disks[(*count)++] = member;
 		}
-		at = member.offset + (member.size + OVA_FILE_BLOCK - 1) / OVA_FILE_BLOCK * OVA_FILE_BLOCK;
+		at = member.offset +
+		     (member.size + OVA_FILE_BLOCK - 1) / OVA_FILE_BLOCK * OVA_FILE_BLOCK;
 	}
 	return *count ? 0 : err_say(err, EINVAL, "the OVA holds no disk image (*.vmdk)");
 }

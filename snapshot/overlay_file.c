@@ -91,7 +91,8 @@ static int files_open(struct overlay_file *o, struct err *err)
 		return err_set(err, errno, "open overlay %s", map);
 	if (flock(o->map_fd, LOCK_EX | LOCK_NB) < 0)
 		return errno == EWOULDBLOCK
-			       ? err_say(err, EBUSY, "overlay %s is in use by another process", o->path)
+			       ? err_say(err, EBUSY, "overlay %s is in use by another process",
+					 o->path)
 			       : err_set(err, errno, "lock overlay %s", map);
 	return 0;
 }

@@ -21,12 +21,27 @@ static const char record_magic[4] = "GREC";
 
 /* Where things stand, in bytes (FORMAT.md has the tables). */
 enum {
-	HEADER_VERSION = 8, HEADER_STORE = 16, HEADER_NAME = 32, HEADER_KEY = 48, HEADER_CRC = 60,
-	RECORD_TYPE = 4, RECORD_CODEC = 5, RECORD_RAW_LEN = 8, RECORD_LEN = 12, RECORD_BODY_CRC = 16,
-	RECORD_CRC = 20, RECORD_AAD_LEN = 16,
-	TRAILER_OFFSET = 8, TRAILER_LEN = 16, TRAILER_FOOTER_CRC = 20, TRAILER_COUNT = 24,
+	HEADER_VERSION = 8,
+	HEADER_STORE = 16,
+	HEADER_NAME = 32,
+	HEADER_KEY = 48,
+	HEADER_CRC = 60,
+	RECORD_TYPE = 4,
+	RECORD_CODEC = 5,
+	RECORD_RAW_LEN = 8,
+	RECORD_LEN = 12,
+	RECORD_BODY_CRC = 16,
+	RECORD_CRC = 20,
+	RECORD_AAD_LEN = 16,
+	TRAILER_OFFSET = 8,
+	TRAILER_LEN = 16,
+	TRAILER_FOOTER_CRC = 20,
+	TRAILER_COUNT = 24,
 	TRAILER_CRC = 28,
-	ENTRY_RAW_LEN = 32, ENTRY_LEN = 36, ENTRY_TYPE = 40, ENTRY_CODEC = 41,
+	ENTRY_RAW_LEN = 32,
+	ENTRY_LEN = 36,
+	ENTRY_TYPE = 40,
+	ENTRY_CODEC = 41,
 };
 
 void pack_name_text(const struct pack_name *name, char text[PACK_NAME_TEXT_LEN])
@@ -50,8 +65,11 @@ static int derive(struct pack *pack, const struct store_key *key, struct err *er
 
 static struct pack_crypt header_crypt(const struct pack *pack)
 {
-	return (struct pack_crypt){ .key = pack->key, .part = PACK_CRYPT_HEADER, .offset = 0,
-				    .aad = pack->header, .aad_len = PACK_HEADER_CLEAR_LEN };
+	return (struct pack_crypt){ .key = pack->key,
+				    .part = PACK_CRYPT_HEADER,
+				    .offset = 0,
+				    .aad = pack->header,
+				    .aad_len = PACK_HEADER_CLEAR_LEN };
 }
 
 int pack_header_make(struct pack *pack, const struct store_key *key,
@@ -111,8 +129,8 @@ int pack_header_parse(struct pack *pack, uint8_t *bytes, const struct store_keys
 		char id[2 * STORE_KEY_ID_LEN + 1];
 
 		hex_encode(pack->key_id, STORE_KEY_ID_LEN, id);
-		return err_say(err, EACCES, "it was written with key %s, which the key file does not hold",
-			       id);
+		return err_say(err, EACCES,
+			       "it was written with key %s, which the key file does not hold", id);
 	}
 	r = derive(pack, key, err);
 	if (r < 0)
@@ -169,7 +187,8 @@ int pack_footer_parse(struct pack *pack, const uint8_t *bytes, size_t len, uint6
 		return err_say(err, EBADMSG, "the footer is too short");
 	count = le_get32(bytes);
 	if (count > PACK_RECORDS_MAX || len != pack_footer_len(count))
-		return err_say(err, EBADMSG, "the footer counts %u records in %zu bytes", count, len);
+		return err_say(err, EBADMSG, "the footer counts %u records in %zu bytes", count,
+			       len);
 	pack->entries = calloc(count + 1, sizeof(*pack->entries));
 	if (!pack->entries)
 		return err_set(err, ENOMEM, "list %u records", count);
@@ -226,12 +245,14 @@ int pack_trailer_parse(struct pack_trailer *t, const uint8_t bytes[PACK_TRAILER_
 
 /* ---- Records ---------------------------------------------------------------------------------------------- */
 
-int pack_record_make(const struct pack *pack, const struct pack_entry *entry, const uint8_t *payload,
-		     uint8_t *out, struct err *err)
+int pack_record_make(const struct pack *pack, const struct pack_entry *entry,
+		     const uint8_t *payload, uint8_t *out, struct err *err)
 {
 	const struct pack_crypt_pieces in = { entry->id.bytes, payload, CHUNK_ID_LEN, entry->len };
-	const struct pack_crypt how = { .key = pack->key, .part = PACK_CRYPT_RECORD,
-					.offset = entry->offset, .aad = out,
+	const struct pack_crypt how = { .key = pack->key,
+					.part = PACK_CRYPT_RECORD,
+					.offset = entry->offset,
+					.aad = out,
 					.aad_len = RECORD_AAD_LEN };
 	uint8_t *body = out + PACK_RECORD_HEADER_LEN;
 	int r;
@@ -246,7 +267,7 @@ int pack_record_make(const struct pack *pack, const struct pack_entry *entry, co
 	if (r < 0)
 		return r;
 	le_put32(out + RECORD_BODY_CRC,
-	      crc32c(0, body, CHUNK_ID_LEN + (size_t)entry->len + PACK_CRYPT_TAG_LEN));
+		 crc32c(0, body, CHUNK_ID_LEN + (size_t)entry->len + PACK_CRYPT_TAG_LEN));
 	le_put32(out + RECORD_CRC, crc32c(0, out, RECORD_CRC));
 	return 0;
 }
@@ -264,8 +285,10 @@ static int bad_record(const struct pack *pack, const struct pack_entry *entry, s
 int pack_record_parse(const struct pack *pack, const struct pack_entry *entry, uint8_t *bytes,
 		      struct chunk_encoded *chunk, struct err *err)
 {
-	const struct pack_crypt how = { .key = pack->key, .part = PACK_CRYPT_RECORD,
-					.offset = entry->offset, .aad = bytes,
+	const struct pack_crypt how = { .key = pack->key,
+					.part = PACK_CRYPT_RECORD,
+					.offset = entry->offset,
+					.aad = bytes,
 					.aad_len = RECORD_AAD_LEN };
 	uint8_t *body = bytes + PACK_RECORD_HEADER_LEN;
 	size_t body_len = (size_t)CHUNK_ID_LEN + entry->len;
@@ -333,8 +356,10 @@ static int footer_read(struct pack *pack, struct err *err)
 	if (crc32c(0, bytes, trailer.footer_len) != trailer.footer_crc)
 		return err_say(err, EBADMSG, "offset %llu: the footer's checksum is wrong",
 			       (unsigned long long)trailer.footer_offset);
-	how = (struct pack_crypt){ .key = pack->key, .part = PACK_CRYPT_FOOTER,
-				   .offset = trailer.footer_offset, .aad = pack->header,
+	how = (struct pack_crypt){ .key = pack->key,
+				   .part = PACK_CRYPT_FOOTER,
+				   .offset = trailer.footer_offset,
+				   .aad = pack->header,
 				   .aad_len = PACK_HEADER_CLEAR_LEN };
 	r = pack_crypt_open(&how, bytes, trailer.footer_len - PACK_CRYPT_TAG_LEN, err);
 	if (r == PACK_CRYPT_FORGED)
@@ -452,7 +477,8 @@ bool pack_find(struct pack *pack, const struct chunk_id *id, uint32_t *record)
 
 	if (!slots)
 		slots = slots_make(pack);
-	for (size_t slot = slot_of(id, n); slots && slots[slot] != SLOT_FREE; slot = (slot + 1) & (n - 1)) {
+	for (size_t slot = slot_of(id, n); slots && slots[slot] != SLOT_FREE;
+	     slot = (slot + 1) & (n - 1)) {
 		if (!chunk_id_equal(&pack->entries[slots[slot]].id, id))
 			continue;
 		*record = slots[slot];

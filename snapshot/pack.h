@@ -28,8 +28,8 @@ enum {
 	PACK_ENTRY_LEN = 44,
 	PACK_FOOTER_HEAD_LEN = 8,
 	PACK_TRAILER_LEN = 32,
-	PACK_DATA_MAX = 64 << 20,      /* records end before this … */
-	PACK_RECORDS_MAX = 32768,      /* … and are at most so many */
+	PACK_DATA_MAX = 64 << 20, /* records end before this … */
+	PACK_RECORDS_MAX = 32768, /* … and are at most so many */
 };
 
 enum pack_record_type { PACK_CHUNK = 1, PACK_MANIFEST = 2, PACK_NOTE = 3 };
@@ -55,7 +55,7 @@ struct pack {
 	uint8_t key[PACK_CRYPT_KEY_LEN];
 	uint8_t key_id[STORE_KEY_ID_LEN];
 	int fd;
-	uint64_t size;        /* bytes of the file */
+	uint64_t size; /* bytes of the file */
 	uint32_t count;
 	uint32_t capacity;
 	struct pack_entry *entries;
@@ -98,8 +98,8 @@ int pack_trailer_parse(struct pack_trailer *trailer, const uint8_t bytes[PACK_TR
 		       uint64_t file_size, struct err *err);
 
 /* The record of @entry as it stands in the file. out: uint8_t[PACK_RECORD_EXTRA + entry->len]. */
-int pack_record_make(const struct pack *pack, const struct pack_entry *entry, const uint8_t *payload,
-		     uint8_t *out, struct err *err);
+int pack_record_make(const struct pack *pack, const struct pack_entry *entry,
+		     const uint8_t *payload, uint8_t *out, struct err *err);
 
 /**
  * pack_record_parse(pack, entry, bytes, chunk, err):

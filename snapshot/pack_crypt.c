@@ -119,9 +119,9 @@ int pack_crypt_open(const struct pack_crypt *how, uint8_t *in, size_t len, struc
 
 	if (!t)
 		return err_set(err, ENOMEM, "decrypt");
-	if (!begin(&t->open, how, 0) ||
-	    EVP_CipherUpdate(t->open.ctx, in, &n, in, (int)len) != 1 ||
-	    EVP_CIPHER_CTX_ctrl(t->open.ctx, EVP_CTRL_AEAD_SET_TAG, PACK_CRYPT_TAG_LEN, in + len) != 1)
+	if (!begin(&t->open, how, 0) || EVP_CipherUpdate(t->open.ctx, in, &n, in, (int)len) != 1 ||
+	    EVP_CIPHER_CTX_ctrl(t->open.ctx, EVP_CTRL_AEAD_SET_TAG, PACK_CRYPT_TAG_LEN, in + len) !=
+		    1)
 		return err_say(err, EIO, "decrypt: OpenSSL refuses AES-256-GCM");
 	return EVP_CipherFinal_ex(t->open.ctx, none, &n) == 1 ? 0 : PACK_CRYPT_FORGED;
 }

@@ -16,10 +16,10 @@ enum { PACK_CRYPT_KEY_LEN = 32, PACK_CRYPT_TAG_LEN = 16 };
 enum pack_crypt_part { PACK_CRYPT_HEADER = 0, PACK_CRYPT_RECORD = 1, PACK_CRYPT_FOOTER = 2 };
 
 struct pack_crypt {
-	const uint8_t *key;         /* PACK_CRYPT_KEY_LEN */
+	const uint8_t *key; /* PACK_CRYPT_KEY_LEN */
 	enum pack_crypt_part part;
-	uint64_t offset;            /* in the pack, of the part */
-	const void *aad;            /* authenticated, not encrypted */
+	uint64_t offset; /* in the pack, of the part */
+	const void *aad; /* authenticated, not encrypted */
 	size_t aad_len;
 };
 

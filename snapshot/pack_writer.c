@@ -14,15 +14,16 @@
 
 enum {
 	SLOTS = 2 * PACK_RECORDS_MAX,
-	STEP = 8 << 20, /* writeback is started every so many bytes: the fdatasync then has little to do */
+	STEP = 8
+	       << 20, /* writeback is started every so many bytes: the fdatasync then has little to do */
 };
 
 struct pack_writer {
 	struct pack *pack;
 	char *temp_path, *path;
 	bool sealed;
-	uint32_t end;           /* where the next record goes; the caller's lock */
-	uint32_t slots[SLOTS];  /* record number + 1 by chunk id; the caller's lock */
+	uint32_t end;          /* where the next record goes; the caller's lock */
+	uint32_t slots[SLOTS]; /* record number + 1 by chunk id; the caller's lock */
 };
 
 static size_t slot_of(const struct chunk_id *id)
@@ -142,8 +143,8 @@ uint32_t pack_writer_reserve(struct pack_writer *writer, enum pack_record_type t
 	return i;
 }
 
-int pack_writer_write(struct pack_writer *writer, uint32_t first, const struct chunk_encoded *chunks,
-		      size_t n, struct err *err)
+int pack_writer_write(struct pack_writer *writer, uint32_t first,
+		      const struct chunk_encoded *chunks, size_t n, struct err *err)
 {
 	const struct pack *pack = writer->pack;
 	const struct pack_entry *entries = pack->entries + first;
@@ -167,7 +168,8 @@ int pack_writer_write(struct pack_writer *writer, uint32_t first, const struct c
 	if (r < 0)
 		return err_set(err, -r, "write %s", writer->temp_path);
 	/* Only a hint: what it does not do, the fdatasync will. */
-	if (entries[0].offset / STEP != (entries[0].offset + len) / STEP && entries[0].offset > STEP)
+	if (entries[0].offset / STEP != (entries[0].offset + len) / STEP &&
+	    entries[0].offset > STEP)
 		sync_file_range(pack->fd, entries[0].offset / STEP * STEP - STEP, STEP,
 				SYNC_FILE_RANGE_WRITE);
 	return 0;
@@ -179,8 +181,10 @@ static int footer_write(struct pack_writer *writer, struct err *err)
 	size_t len = pack_footer_len(pack->count);
 	CLEANUP_FREE uint8_t *plain = malloc(len);
 	CLEANUP_FREE uint8_t *out = malloc(len + PACK_CRYPT_TAG_LEN + PACK_TRAILER_LEN);
-	const struct pack_crypt how = { .key = pack->key, .part = PACK_CRYPT_FOOTER,
-					.offset = writer->end, .aad = pack->header,
+	const struct pack_crypt how = { .key = pack->key,
+					.part = PACK_CRYPT_FOOTER,
+					.offset = writer->end,
+					.aad = pack->header,
 					.aad_len = PACK_HEADER_CLEAR_LEN };
 	struct pack_trailer trailer = { .footer_offset = writer->end,
 					.footer_len = (uint32_t)(len + PACK_CRYPT_TAG_LEN),

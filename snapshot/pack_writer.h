@@ -33,11 +33,12 @@ uint32_t pack_writer_reserve(struct pack_writer *writer, enum pack_record_type t
 			     const struct chunk_encoded *chunk);
 
 /* Which record holds chunk @id? Under the caller's lock. False: none. */
-bool pack_writer_find(const struct pack_writer *writer, const struct chunk_id *id, uint32_t *record);
+bool pack_writer_find(const struct pack_writer *writer, const struct chunk_id *id,
+		      uint32_t *record);
 
 /* Encrypt and write records [first, first + n), reserved one after the other, payloads in @chunks. Any thread. */
-int pack_writer_write(struct pack_writer *writer, uint32_t first, const struct chunk_encoded *chunks,
-		      size_t n, struct err *err);
+int pack_writer_write(struct pack_writer *writer, uint32_t first,
+		      const struct chunk_encoded *chunks, size_t n, struct err *err);
 
 /* Footer, fdatasync, rename. Nobody else uses the writer any more. */
 int pack_writer_seal(struct pack_writer *writer, struct err *err);

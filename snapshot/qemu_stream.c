@@ -29,7 +29,7 @@ struct indexer {
 	size_t buffer_len;
 	uint8_t *buffer; /* [buffer_at, buffer_at + buffer_len) of the file */
 	struct qemu_stream_block
-	    *block; /* of the last page: CONTINUE means this one, in later sections too */
+		*block; /* of the last page: CONTINUE means this one, in later sections too */
 	bool multifd, ended;
 };
 
@@ -158,11 +158,11 @@ static const struct {
 	unsigned flag;
 	const char *why;
 } refused[] = {
-    {0x001, "a record of an obsolete kind (full)"},
-    {QEMU_STREAM_HEAD_RAM_MEM_SIZE, "a second list of blocks"},
-    {0x040, "an xbzrle page; turn the capability xbzrle off to capture"},
-    {0x080, "an RDMA record; RDMA streams are not supported"},
-    {0x100, "a compressed page; turn the capability compress off to capture"},
+	{ 0x001, "a record of an obsolete kind (full)" },
+	{ QEMU_STREAM_HEAD_RAM_MEM_SIZE, "a second list of blocks" },
+	{ 0x040, "an xbzrle page; turn the capability xbzrle off to capture" },
+	{ 0x080, "an RDMA record; RDMA streams are not supported" },
+	{ 0x100, "a compressed page; turn the capability compress off to capture" },
 };
 
 static int refuse(struct indexer *x, unsigned flags, uint64_t start)
@@ -302,9 +302,9 @@ static int take_head(struct indexer *x, uint64_t ram_max)
 		b->fd = s->fd;
 		if (b->size > left)
 			return err_say(
-			    x->err, EMSGSIZE,
-			    "QEMU stream: its RAM is larger than the %llu bytes expected",
-			    (unsigned long long)ram_max);
+				x->err, EMSGSIZE,
+				"QEMU stream: its RAM is larger than the %llu bytes expected",
+				(unsigned long long)ram_max);
 		left -= b->size;
 		b->page_at = calloc(b->size / QEMU_STREAM_PAGE, sizeof(*b->page_at));
 		if (!b->page_at)
@@ -363,7 +363,7 @@ int qemu_stream_index(struct qemu_stream **out, int fd, uint64_t ram_max, struct
 {
 	CLEANUP(qemu_stream_free) struct qemu_stream *s = calloc(1, sizeof(*s));
 	CLEANUP_FREE uint8_t *buffer = malloc(BUFFER_LEN);
-	struct indexer x = {.stream = s, .err = err, .buffer = buffer};
+	struct indexer x = { .stream = s, .err = err, .buffer = buffer };
 	struct stat st;
 	int r;
 

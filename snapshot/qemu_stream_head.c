@@ -137,9 +137,9 @@ static const struct {
 	const char *name;
 	int (*parse)(struct cursor *c);
 } subsections[] = {
-    {"configuration/target-page-bits", page_bits},
-    {"configuration/capabilities", capabilities},
-    {"configuration/uuid", uuid},
+	{ "configuration/target-page-bits", page_bits },
+	{ "configuration/capabilities", capabilities },
+	{ "configuration/uuid", uuid },
 };
 
 static int subsection(struct cursor *c)
@@ -244,8 +244,8 @@ static int block_list(struct cursor *c, struct qemu_stream_head *head)
 	if (r)
 		return r;
 	return word == QEMU_STREAM_HEAD_RAM_EOS
-		   ? 0
-		   : bad(c, start, "the list of blocks is longer than it says");
+		       ? 0
+		       : bad(c, start, "the list of blocks is longer than it says");
 }
 
 static int ram_start(struct cursor *c, struct qemu_stream_head *head)
@@ -263,10 +263,10 @@ static int ram_start(struct cursor *c, struct qemu_stream_head *head)
 	if (r)
 		return r;
 	if (strcmp(name, "ram") != 0)
-		return err_say(
-		    c->err, EBADMSG,
-		    "QEMU stream at offset %zu: device '%s' is sent while it runs; only RAM may be",
-		    start, name);
+		return err_say(c->err, EBADMSG,
+			       "QEMU stream at offset %zu: device '%s' is sent while it runs; only "
+			       "RAM may be",
+			       start, name);
 	r = expect_u32(c, 0, "the RAM section is not instance 0");
 	if (r)
 		return r;
@@ -293,11 +293,11 @@ static const struct {
 	uint8_t type;
 	const char *why;
 } not_ram[] = {
-    {QEMU_STREAM_HEAD_COMMAND,
-     "a command before RAM; turn postcopy-ram and return-path off to capture"},
-    {QEMU_STREAM_HEAD_FULL,
-     "a device's state before RAM; such a device (virtio-mem) is not supported"},
-    {QEMU_STREAM_HEAD_EOF, "the end of the stream before any RAM"},
+	{ QEMU_STREAM_HEAD_COMMAND,
+	  "a command before RAM; turn postcopy-ram and return-path off to capture" },
+	{ QEMU_STREAM_HEAD_FULL,
+	  "a device's state before RAM; such a device (virtio-mem) is not supported" },
+	{ QEMU_STREAM_HEAD_EOF, "the end of the stream before any RAM" },
 };
 
 static int expect_ram(struct cursor *c)
@@ -319,7 +319,7 @@ static int expect_ram(struct cursor *c)
 int qemu_stream_head_parse(struct qemu_stream_head *head, const uint8_t *bytes, size_t len,
 			   struct err *err)
 {
-	struct cursor c = {.bytes = bytes, .len = len, .err = err};
+	struct cursor c = { .bytes = bytes, .len = len, .err = err };
 	int r;
 
 	head->block_count = 0;

@@ -43,9 +43,8 @@ enum {
 };
 
 struct qemu_stream_head {
-	size_t
-	    configuration_len; /* [0, this): magic and configuration; postcopy's commands go behind it */
-	size_t len;            /* [0, this): the whole head; a RAM SECTION_PART follows */
+	size_t configuration_len; /* [0, this): magic and configuration; postcopy's commands go behind it */
+	size_t len;               /* [0, this): the whole head; a RAM SECTION_PART follows */
 	uint32_t ram_section;
 	size_t block_count;
 	struct qemu_stream_head_block {

@@ -38,8 +38,8 @@ static int read_gathered(const struct qemu_stream_block *b, uint8_t *buf, uint64
 
 	for (size_t i = 0; i < n; i++) {
 		if (i > 0)
-			iov[count++] = (struct iovec){between, sizeof(between)};
-		iov[count++] = (struct iovec){buf + i * QEMU_STREAM_PAGE, QEMU_STREAM_PAGE};
+			iov[count++] = (struct iovec){ between, sizeof(between) };
+		iov[count++] = (struct iovec){ buf + i * QEMU_STREAM_PAGE, QEMU_STREAM_PAGE };
 		want += i > 0 ? RECORD_LEN : QEMU_STREAM_PAGE;
 	}
 	do
@@ -113,10 +113,10 @@ static int block_extent(void *ctx, uint64_t offset, uint64_t *len, bool *zero, s
 
 struct volume_input qemu_stream_block_input(struct qemu_stream *stream, size_t i)
 {
-	return (struct volume_input){.ctx = &stream->blocks[i],
-				     .size = stream->blocks[i].size,
-				     .read = block_read,
-				     .extent = block_extent};
+	return (struct volume_input){ .ctx = &stream->blocks[i],
+				      .size = stream->blocks[i].size,
+				      .read = block_read,
+				      .extent = block_extent };
 }
 
 static int read_range(const struct qemu_stream *s, uint64_t base, uint64_t size, uint8_t *buf,
@@ -149,10 +149,10 @@ static int tail_read(void *ctx, uint8_t *buf, size_t len, uint64_t offset, struc
 
 struct volume_input qemu_stream_head_input(struct qemu_stream *stream)
 {
-	return (struct volume_input){.ctx = stream, .size = stream->head_len, .read = head_read};
+	return (struct volume_input){ .ctx = stream, .size = stream->head_len, .read = head_read };
 }
 
 struct volume_input qemu_stream_tail_input(struct qemu_stream *stream)
 {
-	return (struct volume_input){.ctx = stream, .size = stream->tail_len, .read = tail_read};
+	return (struct volume_input){ .ctx = stream, .size = stream->tail_len, .read = tail_read };
 }

@@ -57,8 +57,8 @@ static int put(struct joiner *j, const void *data, size_t len)
 
 static int put_section(struct joiner *j, uint8_t type, uint32_t section)
 {
-	uint8_t bytes[5] = {type, (uint8_t)(section >> 24), (uint8_t)(section >> 16),
-			    (uint8_t)(section >> 8), (uint8_t)section};
+	uint8_t bytes[5] = { type, (uint8_t)(section >> 24), (uint8_t)(section >> 16),
+			     (uint8_t)(section >> 8), (uint8_t)section };
 
 	return put(j, bytes, sizeof(bytes));
 }
@@ -201,7 +201,7 @@ int qemu_stream_join(const struct qemu_stream_join *parts, int fd, struct err *e
 {
 	CLEANUP_FREE uint8_t *batch = malloc(BATCH_LEN);
 	CLEANUP_FREE uint8_t *out = malloc(BUFFER_LEN);
-	struct joiner j = {.fd = fd, .err = err, .batch = batch, .out = out};
+	struct joiner j = { .fd = fd, .err = err, .batch = batch, .out = out };
 	uint32_t section = 0;
 	int r;
 

@@ -66,8 +66,10 @@ static int config_read(struct store *store, struct err *err)
 	r = json_parse_file(&value, file, STORE_PATH_JSON_MAX, err);
 	if (r < 0)
 		return r == -ENOENT ? err_say(err, ENOENT,
-					      "%s is not a store: it has no store.json (make one with godwit-store "
-					      "init, or let godwit-store reindex make it again from the packs)",
+					      "%s is not a store: it has no store.json (make one "
+					      "with godwit-store "
+					      "init, or let godwit-store reindex make it again "
+					      "from the packs)",
 					      store->path)
 				    : r;
 	r = json_fields(value, fields, ARRAY_LEN(fields), file, err);
@@ -169,8 +171,8 @@ struct store_domain *store_domain_get(struct store *store, const char *name, str
 			d->store = store;
 			snprintf(d->name, sizeof(d->name), "%s", name);
 			snprintf(info, sizeof(info), "godwit index 1 %s", d->name);
-			if (store_key_derive(store->index_key, store->id,
-					     sizeof(store->id), info, d->key, sizeof(d->key), err) < 0) {
+			if (store_key_derive(store->index_key, store->id, sizeof(store->id), info,
+					     d->key, sizeof(d->key), err) < 0) {
 				free(d);
 				d = NULL;
 			} else {
@@ -225,7 +227,8 @@ static int writer_begin(struct store *store, struct err *err)
 	store->lock_fd = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (store->lock_fd < 0 && errno == EROFS)
 		return err_say(err, EROFS,
-			       "store %s is on a read-only file system: list, get, export, serve, verify and mirroring it "
+			       "store %s is on a read-only file system: list, get, export, serve, "
+			       "verify and mirroring it "
 			       "elsewhere work, nothing that writes does",
 			       store->path);
 	if (store->lock_fd < 0)
@@ -253,9 +256,10 @@ static int load_key(struct store *store, struct err *err)
 	int r = store_key_load(&store->keys, store->key_path, err);
 
 	if (r == -ENOENT)
-		return err_say(err, ENOENT,
-			       "store %s: its key file %s is not there; give the right one with --key",
-			       store->path, store->key_path);
+		return err_say(
+			err, ENOENT,
+			"store %s: its key file %s is not there; give the right one with --key",
+			store->path, store->key_path);
 	return r;
 }
 
@@ -347,8 +351,8 @@ int store_open(struct store **out, const char *path, const char *key_path, enum 
 	store->temp_path = io_printf("%s/tmp", path);
 	store->index_path = io_printf("%s/index", path);
 	store->key_path = key_path ? io_printf("%s", key_path) : default_key_path(path);
-	if (!store->path || !store->packs_path || !store->temp_path ||
-	    !store->index_path || !store->key_path)
+	if (!store->path || !store->packs_path || !store->temp_path || !store->index_path ||
+	    !store->key_path)
 		return err_set(err, ENOMEM, "open store %s", path);
 	r = open_parts(store, err);
 	if (r < 0)

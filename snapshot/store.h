@@ -109,19 +109,21 @@ bool store_is_pinned(struct store *store, const char *id);
 
 struct store_gc {
 	bool dry_run;
-	bool count_anew;                 /* do not trust what earlier runs counted: walk all trees */
-	bool rekey;                      /* rewrite packs that are not under the newest key, too */
-	bool accept_loss;                /* go on although packs or manifests are damaged: what only they know of is given up */
-	unsigned repack_percent;         /* packs with less alive are rewritten; 0: 50 */
-	struct volume_progress *progress;/* bytes: of tree nodes and of what is rewritten, which its rate limits; may be NULL */
+	bool count_anew; /* do not trust what earlier runs counted: walk all trees */
+	bool rekey;      /* rewrite packs that are not under the newest key, too */
+	bool accept_loss; /* go on although packs or manifests are damaged: what only they know of is given up */
+	unsigned repack_percent; /* packs with less alive are rewritten; 0: 50 */
+	struct volume_progress *
+		progress; /* bytes: of tree nodes and of what is rewritten, which its rate limits; may be NULL */
 };
 struct store_gc_result {
 	uint64_t live_chunks, dead_chunks;
 	uint64_t packs_deleted, packs_rewritten; /* deleted: also those that were rewritten */
 	uint64_t packs_waiting;                  /* condemned, until older sessions have ended */
 	uint64_t freed_bytes, written_bytes;
-	uint64_t snapshots_walked, read_bytes;   /* came or went since the last run; of their tree nodes that had to be read */
-	bool counted_anew;                       /* all snapshots were walked: the first run, or the earlier counts were of no use */
+	uint64_t snapshots_walked,
+		read_bytes; /* came or went since the last run; of their tree nodes that had to be read */
+	bool counted_anew; /* all snapshots were walked: the first run, or the earlier counts were of no use */
 };
 /**
  * store_gc(store, order, result, err):
@@ -139,9 +141,10 @@ struct store_stat {
 int store_stat(struct store *store, struct store_stat *out, struct err *err);
 
 struct store_verify {
-	bool quick;                      /* structure only: footers, trees, no chunk data */
-	uint64_t budget_bytes;           /* read about so much, the packs first whose last check is oldest; 0: all */
-	uint64_t bytes_per_second;       /* 0: as fast as it goes */
+	bool quick; /* structure only: footers, trees, no chunk data */
+	uint64_t
+		budget_bytes; /* read about so much, the packs first whose last check is oldest; 0: all */
+	uint64_t bytes_per_second; /* 0: as fast as it goes */
 	struct volume_progress *progress;
 	/* Called for each damage found, with a line that names pack, offset, chunk and the snapshots it hurts. */
 	void (*damage)(void *arg, const char *text);

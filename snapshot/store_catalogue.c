@@ -216,7 +216,8 @@ int store_catalogue_read(struct store *store, const struct store_snapshot *row,
 	       memcmp(&store->packs[row->pack].name, &none, sizeof(none)) == 0;
 	pthread_mutex_unlock(&store->lock);
 	if (lost)
-		return err_say(err, ENOENT, "snapshot %s is lost: its manifest was in a damaged pack", row->id);
+		return err_say(err, ENOENT,
+			       "snapshot %s is lost: its manifest was in a damaged pack", row->id);
 	r = store_table_pack(store, row->pack, &pack, err);
 	if (r == 0)
 		r = record_text(pack, row->record, &text, err);
@@ -276,8 +277,8 @@ void store_catalogue_drop_gone(struct store *store)
 
 static char *note_text(const char *id, const char *op, uint64_t at_ms)
 {
-	json_t *value = json_pack("{ss ss sI}", "snapshot", id, "op", op, "at_ms",
-				  (json_int_t)at_ms);
+	json_t *value =
+		json_pack("{ss ss sI}", "snapshot", id, "op", op, "at_ms", (json_int_t)at_ms);
 	char *text = value ? json_text(value) : NULL;
 
 	json_decref(value);
@@ -311,11 +312,12 @@ static int may_forget(struct store *store, const char *id, struct err *err)
 		return err_say(err, ENOENT, "there is no snapshot '%s'", id);
 	if (row.pinned)
 		return err_say(err, EPERM, "snapshot %s is pinned", id);
-	if (store->no_delete_ms && (row.created_wall_ms > now ||
-				    now - row.created_wall_ms <= store->no_delete_ms))
-		return err_say(err, EPERM,
-			       "snapshot %s is younger than the store's no-delete window of %llu hours",
-			       id, (unsigned long long)(store->no_delete_ms / 3600000));
+	if (store->no_delete_ms &&
+	    (row.created_wall_ms > now || now - row.created_wall_ms <= store->no_delete_ms))
+		return err_say(
+			err, EPERM,
+			"snapshot %s is younger than the store's no-delete window of %llu hours",
+			id, (unsigned long long)(store->no_delete_ms / 3600000));
 	return 0;
 }
 

@@ -103,7 +103,9 @@ bool store_cli_size(const char *what, const char *value, uint64_t *out)
 		*out <<= 10 * (unit - units + 1);
 		return true;
 	}
-	fprintf(stderr, "godwit-store: %s must be a number of bytes, or one with K, M, G or T behind it, not '%s'\n",
+	fprintf(stderr,
+		"godwit-store: %s must be a number of bytes, or one with K, M, G or T behind it, "
+		"not '%s'\n",
 		what, value);
 	return false;
 }
@@ -114,13 +116,16 @@ bool store_cli_size(const char *what, const char *value, uint64_t *out)
 static const struct {
 	const char *command, *leaves;
 } cancels[] = {
-	{ "put", "no snapshot was made; what was stored already serves the next try, or gc removes it" },
-	{ "import", "no snapshot was made; what was stored already serves the next try, or gc removes it" },
+	{ "put",
+	  "no snapshot was made; what was stored already serves the next try, or gc removes it" },
+	{ "import",
+	  "no snapshot was made; what was stored already serves the next try, or gc removes it" },
 	{ "get", "no file was made" },
 	{ "export", "no file was made" },
 	{ "gc", "the store is as good as before; the next gc goes on" },
 	{ "mirror", "whole packs stay; the next run goes on from there" },
-	{ "verify", "nothing was changed; with --budget the next run begins with what was not reached" },
+	{ "verify",
+	  "nothing was changed; with --budget the next run begins with what was not reached" },
 	{ "repair", "what was repaired stays; the next run goes on" },
 };
 
@@ -129,7 +134,8 @@ int store_cli_fail(const struct store_cli *cli, const struct err *err)
 	for (size_t i = 0; i < ARRAY_LEN(cancels) && err->code == ECANCELED; i++) {
 		if (strcmp(cancels[i].command, cli->command) != 0)
 			continue;
-		fprintf(stderr, "godwit-store %s: cancelled: %s\n", cli->command, cancels[i].leaves);
+		fprintf(stderr, "godwit-store %s: cancelled: %s\n", cli->command,
+			cancels[i].leaves);
 		return STORE_CLI_FAILED;
 	}
 	fprintf(stderr, "godwit-store %s: %s\n", cli->command, err_text(err));

@@ -44,7 +44,8 @@ static int ended(const char *what, int status, struct err *err)
 		return 0;
 	return WIFSIGNALED(status)
 		       ? err_say(err, EIO, "%s was killed by signal %d", what, WTERMSIG(status))
-		       : err_say(err, EIO, "%s failed with exit status %d", what, WEXITSTATUS(status));
+		       : err_say(err, EIO, "%s failed with exit status %d", what,
+				 WEXITSTATUS(status));
 }
 
 int store_cli_child_await_socket(pid_t pid, const char *what, const char *socket, struct err *err)

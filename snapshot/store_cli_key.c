@@ -40,15 +40,16 @@ static int passphrase_read(struct key *key, struct err *err)
 	if (!key->passphrase_file) {
 		typed = isatty(STDIN_FILENO) ? getpass("Passphrase: ") : NULL;
 		if (!typed)
-			return err_say(err, EINVAL, "give the passphrase with --passphrase-file FILE");
+			return err_say(err, EINVAL,
+				       "give the passphrase with --passphrase-file FILE");
 		snprintf(key->passphrase, sizeof(key->passphrase), "%s", typed);
 		return 0;
 	}
 	r = io_read_file(key->passphrase_file, PASSPHRASE_MAX - 1, &text, &len, err);
 	if (r < 0)
 		return r;
-	snprintf(key->passphrase, sizeof(key->passphrase), "%.*s", (int)strcspn((char *)text, "\r\n"),
-		 (char *)text);
+	snprintf(key->passphrase, sizeof(key->passphrase), "%.*s",
+		 (int)strcspn((char *)text, "\r\n"), (char *)text);
 	OPENSSL_cleanse(text, len);
 	return 0;
 }
@@ -101,7 +102,8 @@ static int recover(struct key *key, struct err *err)
 	int r;
 
 	if (access(key->key_path, F_OK) == 0)
-		return err_say(err, EEXIST, "%s is there already; move it away first", key->key_path);
+		return err_say(err, EEXIST, "%s is there already; move it away first",
+			       key->key_path);
 	r = passphrase_read(key, err);
 	if (r == 0)
 		r = store_recovery_load(&keys, key->passphrase, key->recovery_path, err);
@@ -117,7 +119,8 @@ static const struct {
 	const char *done;
 } actions[] = {
 	{ "rotate", rotate, "new packs get a new key; copy the key file to where you keep it" },
-	{ "protect", protect, "the passphrase can bring the key file back: godwit-store key recover" },
+	{ "protect", protect,
+	  "the passphrase can bring the key file back: godwit-store key recover" },
 	{ "recover", recover, "the key file is back" },
 };
 

@@ -32,14 +32,14 @@ static int answer(const struct mirror *m, const struct store_mirror_result *resu
 	char bytes[32];
 
 	if (m->cli.json)
-		return store_cli_print(json_pack(
-			"{sI sI sI sI}", "packs_copied", (json_int_t)result->packs_copied, "bytes_copied",
-			(json_int_t)result->bytes_copied, "packs_deleted",
-			(json_int_t)result->packs_deleted, "packs_damaged",
-			(json_int_t)result->packs_damaged));
+		return store_cli_print(json_pack("{sI sI sI sI}", "packs_copied",
+						 (json_int_t)result->packs_copied, "bytes_copied",
+						 (json_int_t)result->bytes_copied, "packs_deleted",
+						 (json_int_t)result->packs_deleted, "packs_damaged",
+						 (json_int_t)result->packs_damaged));
 	store_cli_bytes(result->bytes_copied, bytes);
-	printf("%llu packs copied (%s), %llu deleted", (unsigned long long)result->packs_copied, bytes,
-	       (unsigned long long)result->packs_deleted);
+	printf("%llu packs copied (%s), %llu deleted", (unsigned long long)result->packs_copied,
+	       bytes, (unsigned long long)result->packs_deleted);
 	if (result->packs_damaged)
 		printf("; %llu are damaged here and were not copied: run verify",
 		       (unsigned long long)result->packs_damaged);
@@ -69,12 +69,14 @@ int store_cli_mirror(int argc, char **argv)
 {
 	static const struct option options[] = { { "every", required_argument, NULL, OPT_EVERY },
 						 { "rate", required_argument, NULL, OPT_RATE },
-						 { "no-delete-hours", required_argument, NULL, OPT_NO_DELETE },
+						 { "no-delete-hours", required_argument, NULL,
+						   OPT_NO_DELETE },
 						 { 0 } };
 	struct mirror m = { 0 };
 	int status;
 
-	if (!store_cli_parse(&m.cli, argc, argv, options, take, &m) || !store_cli_operands(&m.cli, 1, 1))
+	if (!store_cli_parse(&m.cli, argc, argv, options, take, &m) ||
+	    !store_cli_operands(&m.cli, 1, 1))
 		return STORE_CLI_USAGE;
 	m.order.dest = m.cli.argv[0];
 	m.order.no_delete_ms = m.hours * 3600000;

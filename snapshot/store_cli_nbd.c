@@ -16,7 +16,15 @@
 #include "snapshot/store_cli.h"
 #include "snapshot/store_cli_child.h"
 
-enum { OPT_SOCKET = STORE_CLI_OPT_OWN, OPT_OVERLAY, OPT_FORMAT, OPT_DESKTOP, OPT_DOMAIN, OPT_RATE, ARGS_MAX = 24 };
+enum {
+	OPT_SOCKET = STORE_CLI_OPT_OWN,
+	OPT_OVERLAY,
+	OPT_FORMAT,
+	OPT_DESKTOP,
+	OPT_DOMAIN,
+	OPT_RATE,
+	ARGS_MAX = 24
+};
 
 /* ---- The plugin --------------------------------------------------------------------------------------------- */
 
@@ -65,8 +73,8 @@ static bool served_init(struct served *s, const struct store_cli *cli, const cha
 	*s = (struct served){ 0 };
 	return add(s, strdup("nbdkit")) && add(s, strdup("-f")) && add(s, strdup("--unix")) &&
 	       add(s, strdup(socket)) && add(s, plugin_path()) &&
-	       add(s, io_printf("store=%s", cli->store_path)) && add(s, io_printf("snapshot=%s", id)) &&
-	       add(s, io_printf("volume=%s", volume)) &&
+	       add(s, io_printf("store=%s", cli->store_path)) &&
+	       add(s, io_printf("snapshot=%s", id)) && add(s, io_printf("volume=%s", volume)) &&
 	       (!cli->key_path || add(s, io_printf("key=%s", cli->key_path))) &&
 	       (!overlay || add(s, io_printf("overlay=%s", overlay)));
 }
@@ -83,8 +91,8 @@ static bool operands_resolve(const struct store_cli *cli, char id[MANIFEST_ID_LE
 	memcpy(id, m.id, MANIFEST_ID_LEN);
 	found = manifest_volume(&m, cli->argv[1]) != NULL;
 	if (!found)
-		fprintf(stderr, "godwit-store %s: snapshot %s has no volume '%s'\n", cli->command, m.id,
-			cli->argv[1]);
+		fprintf(stderr, "godwit-store %s: snapshot %s has no volume '%s'\n", cli->command,
+			m.id, cli->argv[1]);
 	manifest_deinit(&m);
 	return found;
 }
@@ -110,7 +118,8 @@ static bool serve_take(void *arg, int option, const char *value)
 int store_cli_nbd_serve(int argc, char **argv)
 {
 	static const struct option options[] = { { "socket", required_argument, NULL, OPT_SOCKET },
-						 { "overlay", required_argument, NULL, OPT_OVERLAY },
+						 { "overlay", required_argument, NULL,
+						   OPT_OVERLAY },
 						 { 0 } };
 	struct serve serve = { 0 };
 	char id[MANIFEST_ID_LEN];
@@ -155,7 +164,8 @@ static void room_deinit(struct room *room)
 
 /* ---- export ------------------------------------------------------------------------------------------------- */
 
-struct export {
+struct export
+{
 	struct store_cli cli;
 	const char *format;
 	uint64_t rate; /* bytes a second; 0: no limit */
@@ -172,7 +182,8 @@ static bool export_take(void *arg, int option, const char *value)
 	for (size_t i = 0; i < ARRAY_LEN(formats); i++)
 		if (strcmp(value, formats[i]) == 0)
 			return true;
-	fprintf(stderr, "godwit-store export: --format must be raw, qcow2, vmdk, vhdx or vdi, not '%s'\n",
+	fprintf(stderr,
+		"godwit-store export: --format must be raw, qcow2, vmdk, vhdx or vdi, not '%s'\n",
 		value);
 	return false;
 }
@@ -184,9 +195,17 @@ static int convert(const struct export *export, const char *socket, struct err *
 	CLEANUP_FREE char *uri = io_printf("nbd+unix:///?socket=%s", socket);
 	CLEANUP_FREE char *target = io_printf("%s%s.part", file[0] == '-' ? "./" : "", file);
 	CLEANUP_FREE char *rate = io_printf("%llu", (unsigned long long)export->rate);
-	char *args[ARGS_MAX] = { (char *)"qemu-img", (char *)"convert", (char *)"-f", (char *)"raw",
-				 (char *)"-O", (char *)(uintptr_t)export->format, (char *)"-W",
-				 (char *)"-m", (char *)"8", uri, target };
+	char *args[ARGS_MAX] = { (char *)"qemu-img",
+				 (char *)"convert",
+				 (char *)"-f",
+				 (char *)"raw",
+				 (char *)"-O",
+				 (char *)(uintptr_t) export->format,
+				 (char *)"-W",
+				 (char *)"-m",
+				 (char *)"8",
+				 uri,
+				 target };
 	size_t n = 11;
 	pid_t pid;
 	int r;
@@ -287,8 +306,8 @@ static bool import_take(void *arg, int option, const char *value)
 /* What format is it, and does it stand alone? An image that names other files could make us read anything on this machine. */
 static int image_inspect(const char *file, char format[16], struct err *err)
 {
-	char *const args[] = { (char *)"qemu-img", (char *)"info", (char *)"--output", (char *)"json",
-			       (char *)(uintptr_t)file, NULL };
+	char *const args[] = { (char *)"qemu-img", (char *)"info",          (char *)"--output",
+			       (char *)"json",     (char *)(uintptr_t)file, NULL };
 	CLEANUP(json_decref) json_t *info = NULL;
 	CLEANUP_FREE char *text = NULL;
 	const char *name;
@@ -299,8 +318,10 @@ static int image_inspect(const char *file, char format[16], struct err *err)
 	if (r < 0)
 		return err_wrap(err, r, "inspect %s", file);
 	if (json_object_get(info, "backing-filename") || strstr(text, "\"data-file\""))
-		return err_say(err, EINVAL, "%s refers to another file; convert it into one that stands alone first",
-			       file);
+		return err_say(
+			err, EINVAL,
+			"%s refers to another file; convert it into one that stands alone first",
+			file);
 	name = json_string_value(json_object_get(info, "format"));
 	if (!name || strlen(name) >= 16)
 		return err_say(err, EINVAL, "%s: qemu-img does not know its format", file);
@@ -314,7 +335,8 @@ static int volume_from_socket(struct import *import, const char *socket, struct 
 	struct volume *v = &import->manifest.volumes[import->manifest.volume_count];
 	CLEANUP(nbd_input_close) struct nbd_input *nbd = NULL;
 	struct volume_put order = { .sink = store_session_sink(import->session),
-				    .codec = CHUNK_CODEC_ZSTD, .progress = &import->progress };
+				    .codec = CHUNK_CODEC_ZSTD,
+				    .progress = &import->progress };
 	struct volume_input input;
 	int r = nbd_input_open(&nbd, &options, err);
 
@@ -335,9 +357,11 @@ static int volume_from_socket(struct import *import, const char *socket, struct 
 static int image_put(struct import *import, const char *options, struct err *err)
 {
 	struct room room;
-	char *const args[] = { (char *)"qemu-nbd", (char *)"--read-only", (char *)"--persistent",
-			       (char *)"--shared=8", (char *)"--socket", room.socket,
-			       (char *)"--image-opts", (char *)(uintptr_t)options, NULL };
+	char *const args[] = {
+		(char *)"qemu-nbd",     (char *)"--read-only",      (char *)"--persistent",
+		(char *)"--shared=8",   (char *)"--socket",         room.socket,
+		(char *)"--image-opts", (char *)(uintptr_t)options, NULL
+	};
 	pid_t pid = 0;
 	int r = room_init(&room, err);
 
@@ -383,10 +407,11 @@ static int ova_put(struct import *import, const char *file, struct err *err)
 		return err_set(err, fd < 0 ? errno : ENOMEM, "open %s", file);
 	r = ova_file_disks(fd, disks, &count, err);
 	for (size_t i = 0; r == 0 && i < count; i++) {
-		CLEANUP_FREE char *options = io_printf(
-			"driver=vmdk,file.driver=raw,file.offset=%llu,file.size=%llu,"
-			"file.file.driver=file,file.file.filename=%s",
-			(unsigned long long)disks[i].offset, (unsigned long long)disks[i].size, name);
+		CLEANUP_FREE char *options =
+			io_printf("driver=vmdk,file.driver=raw,file.offset=%llu,file.size=%llu,"
+				  "file.file.driver=file,file.file.filename=%s",
+				  (unsigned long long)disks[i].offset,
+				  (unsigned long long)disks[i].size, name);
 
 		r = options ? image_put(import, options, err) : err_set(err, ENOMEM, "import");
 	}
@@ -405,7 +430,8 @@ static int file_put(struct import *import, const char *file, struct err *err)
 	r = image_inspect(file, format, err);
 	if (r < 0)
 		return r;
-	options = name ? io_printf("driver=%s,file.driver=file,file.filename=%s", format, name) : NULL;
+	options = name ? io_printf("driver=%s,file.driver=file,file.filename=%s", format, name)
+		       : NULL;
 	return options ? image_put(import, options, err) : err_set(err, ENOMEM, "import");
 }
 
@@ -447,7 +473,8 @@ static int import_answer(const struct import *import, uint64_t ms)
 
 int store_cli_nbd_import(int argc, char **argv)
 {
-	static const struct option options[] = { { "desktop", required_argument, NULL, OPT_DESKTOP },
+	static const struct option options[] = { { "desktop", required_argument, NULL,
+						   OPT_DESKTOP },
 						 { "domain", required_argument, NULL, OPT_DOMAIN },
 						 { "rate", required_argument, NULL, OPT_RATE },
 						 { 0 } };
@@ -471,7 +498,8 @@ int store_cli_nbd_import(int argc, char **argv)
 	manifest_init(&import->manifest);
 	snprintf(import->manifest.desktop, sizeof(import->manifest.desktop), "%s", import->desktop);
 	r = import_run(import, store, &err);
-	r = r < 0 ? store_cli_fail(&import->cli, &err) : import_answer(import, clock_now_ms() - began);
+	r = r < 0 ? store_cli_fail(&import->cli, &err)
+		  : import_answer(import, clock_now_ms() - began);
 	manifest_deinit(&import->manifest);
 	return r;
 }

@@ -8,7 +8,16 @@
 #include "snapshot/store_cli.h"
 #include "snapshot/store_retention.h"
 
-enum { OPT_DRY_RUN = STORE_CLI_OPT_OWN, OPT_DESKTOP, OPT_REPACK, OPT_REKEY, OPT_FULL, OPT_RATE, OPT_ACCEPT_LOSS, OPT_KEEP };
+enum {
+	OPT_DRY_RUN = STORE_CLI_OPT_OWN,
+	OPT_DESKTOP,
+	OPT_REPACK,
+	OPT_REKEY,
+	OPT_FULL,
+	OPT_RATE,
+	OPT_ACCEPT_LOSS,
+	OPT_KEEP
+};
 
 /* ---- forget, pin -------------------------------------------------------------------------------------------- */
 
@@ -43,7 +52,8 @@ static int pin(int argc, char **argv, bool pinned)
 		return STORE_CLI_FAILED;
 	if (store_pin(store, cli.argv[0], pinned, &err) < 0)
 		return store_cli_fail(&cli, &err);
-	return cli.json ? store_cli_print(json_pack("{ss sb}", "snapshot", cli.argv[0], "pinned", pinned))
+	return cli.json ? store_cli_print(
+				  json_pack("{ss sb}", "snapshot", cli.argv[0], "pinned", pinned))
 			: STORE_CLI_DONE;
 }
 
@@ -111,9 +121,9 @@ static int prune_list(void *arg, const struct manifest *m, struct err *err)
 	}
 	memcpy(prune->ids[prune->count], m->id, MANIFEST_ID_LEN);
 	memcpy(prune->parents[prune->count], m->parent, MANIFEST_ID_LEN);
-	prune->items[prune->count++] = (struct store_retention_item){
-		.created_wall_ms = m->created_wall_ms, .pinned = store_is_pinned(prune->store, m->id)
-	};
+	prune->items[prune->count++] =
+		(struct store_retention_item){ .created_wall_ms = m->created_wall_ms,
+					       .pinned = store_is_pinned(prune->store, m->id) };
 	return 0;
 }
 
@@ -169,14 +179,16 @@ static int prune_answer(const struct prune *prune)
 		const struct store_retention_item *item = &prune->items[i];
 
 		if (prune->cli.json)
-			json_array_append_new(list, json_pack("{ss sb ss}", "snapshot", prune->ids[i], "keep",
-							      item->keep, "reason", item->reason));
+			json_array_append_new(list, json_pack("{ss sb ss}", "snapshot",
+							      prune->ids[i], "keep", item->keep,
+							      "reason", item->reason));
 		else
 			printf("%-24s  %s  %s\n", prune->ids[i], item->keep ? "stays" : "goes ",
 			       item->reason);
 	}
 	if (prune->cli.json)
-		return store_cli_print(json_pack("{sb so}", "dry_run", prune->dry_run, "snapshots", list));
+		return store_cli_print(
+			json_pack("{sb so}", "dry_run", prune->dry_run, "snapshots", list));
 	json_decref(list);
 	return STORE_CLI_DONE;
 }
@@ -271,20 +283,22 @@ static int gc_answer(const struct gc *gc, const struct store_gc_result *r, uint6
 
 	if (gc->cli.json)
 		return store_cli_print(json_pack(
-			"{sb sI sI sI sI sI sI sI sI sI sb sf}", "dry_run", gc->order.dry_run, "live_chunks",
-			(json_int_t)r->live_chunks, "dead_chunks", (json_int_t)r->dead_chunks,
-			"packs_deleted", (json_int_t)r->packs_deleted, "packs_rewritten",
-			(json_int_t)r->packs_rewritten, "packs_waiting", (json_int_t)r->packs_waiting,
-			"freed_bytes", (json_int_t)r->freed_bytes, "written_bytes",
-			(json_int_t)r->written_bytes, "snapshots_walked",
+			"{sb sI sI sI sI sI sI sI sI sI sb sf}", "dry_run", gc->order.dry_run,
+			"live_chunks", (json_int_t)r->live_chunks, "dead_chunks",
+			(json_int_t)r->dead_chunks, "packs_deleted", (json_int_t)r->packs_deleted,
+			"packs_rewritten", (json_int_t)r->packs_rewritten, "packs_waiting",
+			(json_int_t)r->packs_waiting, "freed_bytes", (json_int_t)r->freed_bytes,
+			"written_bytes", (json_int_t)r->written_bytes, "snapshots_walked",
 			(json_int_t)r->snapshots_walked, "read_bytes", (json_int_t)r->read_bytes,
 			"counted_anew", r->counted_anew, "seconds", (double)ms / 1000));
 	store_cli_bytes(r->freed_bytes, freed);
 	store_cli_bytes(r->read_bytes, read);
 	store_cli_bytes(r->written_bytes, written);
-	printf("walked %llu snapshots%s, %s of tree nodes read\n", (unsigned long long)r->snapshots_walked,
+	printf("walked %llu snapshots%s, %s of tree nodes read\n",
+	       (unsigned long long)r->snapshots_walked,
 	       r->counted_anew ? " (all: nothing was counted before)" : "", read);
-	printf("%llu chunks are needed, %llu are not\n%s %llu packs (%s), of which %llu %s rewritten (%s)\n",
+	printf("%llu chunks are needed, %llu are not\n%s %llu packs (%s), of which %llu %s "
+	       "rewritten (%s)\n",
 	       (unsigned long long)r->live_chunks, (unsigned long long)r->dead_chunks,
 	       gc->order.dry_run ? "would delete" : "deleted", (unsigned long long)r->packs_deleted,
 	       freed, (unsigned long long)r->packs_rewritten,
@@ -299,7 +313,8 @@ int store_cli_prune_gc(int argc, char **argv)
 						 { "rekey", no_argument, NULL, OPT_REKEY },
 						 { "full", no_argument, NULL, OPT_FULL },
 						 { "rate", required_argument, NULL, OPT_RATE },
-						 { "accept-loss", no_argument, NULL, OPT_ACCEPT_LOSS },
+						 { "accept-loss", no_argument, NULL,
+						   OPT_ACCEPT_LOSS },
 						 { 0 } };
 	CLEANUP(store_close) struct store *store = NULL;
 	struct volume_progress progress = { 0 };
@@ -343,8 +358,8 @@ int store_cli_prune_reindex(int argc, char **argv)
 	if (store_stat(store, &stat, &err) < 0)
 		return store_cli_fail(&cli, &err);
 	if (cli.json)
-		return store_cli_print(json_pack("{sI sI sI sf}", "packs", (json_int_t)stat.packs, "chunks",
-						 (json_int_t)stat.chunks, "snapshots",
+		return store_cli_print(json_pack("{sI sI sI sf}", "packs", (json_int_t)stat.packs,
+						 "chunks", (json_int_t)stat.chunks, "snapshots",
 						 (json_int_t)stat.snapshots, "seconds",
 						 (double)(clock_now_ms() - began) / 1000));
 	printf("%llu packs, %llu chunks, %llu snapshots\n", (unsigned long long)stat.packs,

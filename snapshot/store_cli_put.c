@@ -10,7 +10,13 @@
 #include "snapshot/store_cli.h"
 
 enum {
-	OPT_DESKTOP = STORE_CLI_OPT_OWN, OPT_VOLUME, OPT_PARENT, OPT_CHANGED, OPT_DOMAIN, OPT_THREADS, OPT_RATE,
+	OPT_DESKTOP = STORE_CLI_OPT_OWN,
+	OPT_VOLUME,
+	OPT_PARENT,
+	OPT_CHANGED,
+	OPT_DOMAIN,
+	OPT_THREADS,
+	OPT_RATE,
 	EXTENTS_FILE_MAX = 1 << 30,
 };
 
@@ -49,7 +55,8 @@ static bool pair_add(struct pair *pairs, size_t *count, const char *option, cons
 	size_t len = equals ? (size_t)(equals - value) : 0;
 
 	if (!equals || !len || len > VOLUME_NAME_MAX || !equals[1]) {
-		fprintf(stderr, "godwit-store put: %s must be NAME=FILE, not '%s'\n", option, value);
+		fprintf(stderr, "godwit-store put: %s must be NAME=FILE, not '%s'\n", option,
+			value);
 		return false;
 	}
 	if (*count == MANIFEST_VOLUMES_MAX) {
@@ -135,9 +142,10 @@ static int extents_read(struct extents *e, const char *path, struct err *err)
 
 		p += ok;
 		if (!ok || !number(&p, &length) || (*p && *p != '\n') || offset + length < offset)
-			return err_say(err, EINVAL,
-				       "%s:%u: each line must be OFFSET LENGTH, two numbers of bytes",
-				       path, line);
+			return err_say(
+				err, EINVAL,
+				"%s:%u: each line must be OFFSET LENGTH, two numbers of bytes",
+				path, line);
 		p += *p == '\n';
 		r = extent_add(e, offset, length, err);
 	}
@@ -197,8 +205,10 @@ static int volume_store(struct put *put, struct store *store, struct store_sessi
 	CLEANUP(file_input_close) struct file_input *file = NULL;
 	struct volume *v = &put->manifest.volumes[put->manifest.volume_count];
 	struct extents extents = { 0 };
-	struct volume_put order = { .sink = store_session_sink(session), .codec = CHUNK_CODEC_ZSTD,
-				    .threads = (unsigned)put->threads, .progress = progress };
+	struct volume_put order = { .sink = store_session_sink(session),
+				    .codec = CHUNK_CODEC_ZSTD,
+				    .threads = (unsigned)put->threads,
+				    .progress = progress };
 	struct volume_input input;
 	int r;
 
@@ -244,12 +254,12 @@ static int run(struct put *put, struct store *store, struct err *err)
 static int answer(struct put *put, uint64_t ms)
 {
 	char read_text[32], new_text[32], stored_text[32];
-	json_t *value = json_pack("{ss ss sI sI sI sf sO}", "snapshot", put->manifest.id, "desktop",
-				  put->manifest.desktop, "read_bytes",
-				  (json_int_t)put->stats.read_bytes, "new_bytes",
-				  (json_int_t)put->stats.new_bytes, "stored_bytes",
-				  (json_int_t)put->stats.stored_bytes, "seconds", (double)ms / 1000,
-				  "full_compare", put->compared);
+	json_t *value =
+		json_pack("{ss ss sI sI sI sf sO}", "snapshot", put->manifest.id, "desktop",
+			  put->manifest.desktop, "read_bytes", (json_int_t)put->stats.read_bytes,
+			  "new_bytes", (json_int_t)put->stats.new_bytes, "stored_bytes",
+			  (json_int_t)put->stats.stored_bytes, "seconds", (double)ms / 1000,
+			  "full_compare", put->compared);
 	const char *name;
 	json_t *why;
 
@@ -259,7 +269,7 @@ static int answer(struct put *put, uint64_t ms)
 	store_cli_bytes(put->stats.read_bytes, read_text);
 	store_cli_bytes(put->stats.new_bytes, new_text);
 	store_cli_bytes(put->stats.stored_bytes, stored_text);
-	json_object_foreach(put->compared, name, why)
+	json_object_foreach (put->compared, name, why)
 		printf("%s was compared in full: %s\n", name, json_string_value(why));
 	printf("snapshot %s: read %s, new %s, stored %s, %.1f s\n", put->manifest.id, read_text,
 	       new_text, stored_text, (double)ms / 1000);
@@ -269,7 +279,8 @@ static int answer(struct put *put, uint64_t ms)
 static bool complete(const struct put *put)
 {
 	if (!put->desktop || !put->volume_count) {
-		fprintf(stderr, "godwit-store put: --desktop and at least one --volume are needed\n");
+		fprintf(stderr,
+			"godwit-store put: --desktop and at least one --volume are needed\n");
 		return false;
 	}
 	if (put->changed_count && !put->parent_id) {
@@ -283,7 +294,8 @@ static bool complete(const struct put *put)
 		       strcmp(put->volumes[k].name, put->changed[i].name) != 0)
 			k++;
 		if (k == put->volume_count) {
-			fprintf(stderr, "godwit-store put: --changed names %s, which no --volume does\n",
+			fprintf(stderr,
+				"godwit-store put: --changed names %s, which no --volume does\n",
 				put->changed[i].name);
 			return false;
 		}

@@ -43,7 +43,8 @@ static void print_row(const json_t *m)
 		bytes += (uint64_t)json_integer_value(
 			json_object_get(json_array_get(volumes, i), "size"));
 	store_cli_bytes(bytes, text);
-	printf("%-24s  %-20s  %-20s  %7zu  %10s\n", json_string_value(json_object_get(m, "snapshot")),
+	printf("%-24s  %-20s  %-20s  %7zu  %10s\n",
+	       json_string_value(json_object_get(m, "snapshot")),
 	       json_string_value(json_object_get(m, "created")),
 	       json_string_value(json_object_get(m, "desktop")), json_array_size(volumes), text);
 }
@@ -86,8 +87,8 @@ int store_cli_read_list(int argc, char **argv)
 	if (cli.json)
 		putchar('[');
 	else
-		printf("%-24s  %-20s  %-20s  %7s  %10s\n", "SNAPSHOT", "CREATED", "DESKTOP", "VOLUMES",
-		       "SIZE");
+		printf("%-24s  %-20s  %-20s  %7s  %10s\n", "SNAPSHOT", "CREATED", "DESKTOP",
+		       "VOLUMES", "SIZE");
 	if (store_list(store, list_one, &list, &err) < 0)
 		return store_cli_fail(&cli, &err);
 	if (cli.json)
@@ -121,7 +122,8 @@ static char *name_until_whole(const char *path)
 {
 	struct stat st;
 
-	return stat(path, &st) == 0 && !S_ISREG(st.st_mode) ? strdup(path) : io_printf("%s.part", path);
+	return stat(path, &st) == 0 && !S_ISREG(st.st_mode) ? strdup(path)
+							    : io_printf("%s.part", path);
 }
 
 static int get_file(const struct get *get, struct store *store, const struct manifest *m,
@@ -158,7 +160,8 @@ static int get_file(const struct get *get, struct store *store, const struct man
 
 int store_cli_read_get(int argc, char **argv)
 {
-	static const struct option options[] = { { "threads", required_argument, NULL, OPT_THREADS },
+	static const struct option options[] = { { "threads", required_argument, NULL,
+						   OPT_THREADS },
 						 { "rate", required_argument, NULL, OPT_RATE },
 						 { 0 } };
 	CLEANUP(store_close) struct store *store = NULL;
@@ -240,14 +243,14 @@ static int verify_answer(struct verify *v, uint64_t damaged)
 	size_t i;
 
 	if (v->cli.json) {
-		int r = store_cli_print(json_pack("{sb sO sO}", "sound", !damaged, "damage", v->damages,
-						  "repaired", v->repairs));
+		int r = store_cli_print(json_pack("{sb sO sO}", "sound", !damaged, "damage",
+						  v->damages, "repaired", v->repairs));
 
 		return r == STORE_CLI_DONE ? status : STORE_CLI_COULD_NOT_RUN;
 	}
-	json_array_foreach(v->repairs, i, text)
+	json_array_foreach (v->repairs, i, text)
 		printf("%s\n", json_string_value(text));
-	json_array_foreach(v->damages, i, text)
+	json_array_foreach (v->damages, i, text)
 		printf("%s\n", json_string_value(text));
 	if (damaged)
 		printf("%llu damages\n", (unsigned long long)damaged);
@@ -270,7 +273,8 @@ int store_cli_read_verify(int argc, char **argv)
 	static const struct option options[] = { { "quick", no_argument, NULL, OPT_QUICK },
 						 { "budget", required_argument, NULL, OPT_BUDGET },
 						 { "rate", required_argument, NULL, OPT_RATE },
-						 { "repair-from", required_argument, NULL, OPT_REPAIR },
+						 { "repair-from", required_argument, NULL,
+						   OPT_REPAIR },
 						 { 0 } };
 	CLEANUP(store_close) struct store *store = NULL;
 	struct volume_progress progress = { 0 };
@@ -283,7 +287,8 @@ int store_cli_read_verify(int argc, char **argv)
 	    !store_cli_operands(&v.cli, 0, 0))
 		return STORE_CLI_USAGE;
 	/* What was checked when is written down, and a pack replaced, only by the one process that writes. */
-	if (store_cli_open(&v.cli, v.mirror || v.order.budget_bytes ? STORE_WRITE : STORE_READ, &store))
+	if (store_cli_open(&v.cli, v.mirror || v.order.budget_bytes ? STORE_WRITE : STORE_READ,
+			   &store))
 		return STORE_CLI_COULD_NOT_RUN;
 	v.damages = json_array();
 	v.repairs = json_array();
@@ -327,7 +332,8 @@ int store_cli_read_stat(int argc, char **argv)
 	store_cli_bytes(stat.pack_bytes, packs);
 	store_cli_bytes(stat.plain_bytes, plain);
 	store_cli_bytes(stat.index_bytes, index);
-	printf("snapshots %llu\npacks     %llu (%s)\nchunks    %llu (%s before compression)\nindex     %s\n",
+	printf("snapshots %llu\npacks     %llu (%s)\nchunks    %llu (%s before compression)\nindex "
+	       "    %s\n",
 	       (unsigned long long)stat.snapshots, (unsigned long long)stat.packs, packs,
 	       (unsigned long long)stat.chunks, plain, index);
 	return STORE_CLI_DONE;

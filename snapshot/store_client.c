@@ -16,8 +16,8 @@
 #include "snapshot/store_client_path.h"
 
 enum {
-	SOURCE_PART = 64,    /* ids in one request */
-	SOURCE_HELPERS = 3,  /* requests in flight beside the caller's own */
+	SOURCE_PART = 64,   /* ids in one request */
+	SOURCE_HELPERS = 3, /* requests in flight beside the caller's own */
 	SOURCE_DEADLINE_MS = 60 * 1000,
 };
 
@@ -61,7 +61,8 @@ static int deliver(struct get *g, size_t first, size_t n, const struct http_resp
 		if (r < 0)
 			return r;
 		if (!chunk_id_equal(&chunk.id, &g->ids[first + i]))
-			return err_say(err, EBADMSG, "record %zu is another chunk than asked for", i);
+			return err_say(err, EBADMSG, "record %zu is another chunk than asked for",
+				       i);
 		if (chunk.raw_len > room) {
 			free(raw);
 			room = chunk.raw_len;

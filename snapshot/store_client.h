@@ -33,7 +33,8 @@ struct store_client_open {
 /* Return 0; -ESTALE: the session to resume is gone; -EEXIST: the server wants no upload of this desktop from us; or -errno. */
 int store_client_session_open(struct store_client_session **out,
 			      const struct store_client_open *order, struct err *err);
-void store_client_session_free(struct store_client_session *session); /* leaves it open at the server */
+void store_client_session_free(
+	struct store_client_session *session); /* leaves it open at the server */
 DEFINE_CLEANUP(struct store_client_session *, store_client_session_free);
 
 const char *store_client_session_id(const struct store_client_session *session);

@@ -14,7 +14,9 @@
 #include "snapshot/store_client_path.h"
 
 enum {
-	SESSION_BODY = 4 << 20, /* bytes in one request; a larger one gains nothing with several in flight */
+	SESSION_BODY =
+		4
+		<< 20, /* bytes in one request; a larger one gains nothing with several in flight */
 	SESSION_SENDERS = 4,
 	SESSION_BUFFERS = SESSION_SENDERS + 2,
 	SESSION_DEADLINE_MS = 120 * 1000,

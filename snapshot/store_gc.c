@@ -131,8 +131,8 @@ static bool record_alive(struct gc *gc, struct pack *pack, uint32_t number, uint
 	case PACK_CHUNK:
 		return store_refs_has(gc->refs, number, i);
 	case PACK_MANIFEST:
-		return gc->manifest_count && bsearch(&place, gc->manifests, gc->manifest_count,
-						     sizeof(place), by_number);
+		return gc->manifest_count &&
+		       bsearch(&place, gc->manifests, gc->manifest_count, sizeof(place), by_number);
 	}
 	return store_catalogue_note_needed(gc->store, &gc->dead, pack, i);
 }
@@ -156,8 +156,10 @@ static int refuse_damaged(struct gc *gc, struct err *err)
 		return 0;
 	pack_name_text(&name, text);
 	return err_say(err, EBADMSG,
-		       "pack %s is damaged or lost, and with it maybe a snapshot that needs others; repair it first "
-		       "(godwit-store repair --from a mirror or another store), or give up what is in it (gc --accept-loss)",
+		       "pack %s is damaged or lost, and with it maybe a snapshot that needs "
+		       "others; repair it first "
+		       "(godwit-store repair --from a mirror or another store), or give up what is "
+		       "in it (gc --accept-loss)",
 		       text);
 }
 
@@ -339,11 +341,12 @@ static int copy_alive(struct gc *gc, struct store_session *session, uint32_t num
 			return err_say(err, ECANCELED, "cancelled");
 		volume_progress_pace(gc->order->progress, pack_record_len(&pack->entries[i]));
 		if (gc->order->progress)
-			atomic_fetch_add(&gc->order->progress->done_bytes, pack_record_len(&pack->entries[i]));
+			atomic_fetch_add(&gc->order->progress->done_bytes,
+					 pack_record_len(&pack->entries[i]));
 		r = pack_read(pack, i, buf, &chunk, err);
 		if (r == 0)
-			r = store_session_copy(session, (enum pack_record_type)pack->entries[i].type,
-					       &chunk, err);
+			r = store_session_copy(
+				session, (enum pack_record_type)pack->entries[i].type, &chunk, err);
 		*copied += pack->entries[i].type == PACK_CHUNK;
 	}
 	return r;
@@ -513,7 +516,8 @@ static int refuse_mirror(const struct store *store, struct err *err)
 	return access(incoming, F_OK) < 0
 		       ? 0
 		       : err_say(err, EPERM,
-				 "%s is a mirror: run gc in the store that it mirrors, then mirror again; or, to make "
+				 "%s is a mirror: run gc in the store that it mirrors, then mirror "
+				 "again; or, to make "
 				 "it a store of its own, delete its folder incoming",
 				 store->path);
 }

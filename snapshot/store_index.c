@@ -23,9 +23,9 @@ struct table {
 
 struct store_index {
 	char *folder;
-	pthread_rwlock_t lock;    /* everything below */
+	pthread_rwlock_t lock; /* everything below */
 	struct table table;
-	struct table frozen;      /* being written as a run; slots NULL: none */
+	struct table frozen; /* being written as a run; slots NULL: none */
 	size_t run_count;
 	struct {
 		uint64_t number;
@@ -291,7 +291,8 @@ static struct cursor *smallest(struct cursor *cursors, size_t n)
 
 	for (size_t i = 0; i < n; i++)
 		if (cursors[i].at < cursors[i].count &&
-		    (!best || by_tag(&cursors[i].entries[cursors[i].at], &best->entries[best->at]) < 0))
+		    (!best ||
+		     by_tag(&cursors[i].entries[cursors[i].at], &best->entries[best->at]) < 0))
 			best = &cursors[i];
 	return best;
 }
@@ -365,8 +366,7 @@ static size_t merge_from(const struct store_index *index)
 }
 
 /* Only this function's caller changes the list of runs, so reading it needs no lock here. */
-int store_index_merge(struct store_index *index, store_index_keep *keep, void *arg,
-		      struct err *err)
+int store_index_merge(struct store_index *index, store_index_keep *keep, void *arg, struct err *err)
 {
 	size_t first = merge_from(index), old;
 	uint64_t number;

@@ -44,14 +44,14 @@ struct store_pack {
 	struct pack_name name;
 	enum store_pack_state state;
 	struct store_domain *domain;
-	uint64_t size;          /* bytes of the file */
+	uint64_t size; /* bytes of the file */
 	uint32_t records;
-	uint32_t manifests;     /* how many of the records */
-	bool unread;            /* a manifest or note in it is damaged: nobody knows what it said */
-	uint64_t session;       /* of the open session that wrote it; 0: of none */
-	uint64_t condemned_at;  /* store->sequence then */
+	uint32_t manifests;    /* how many of the records */
+	bool unread;           /* a manifest or note in it is damaged: nobody knows what it said */
+	uint64_t session;      /* of the open session that wrote it; 0: of none */
+	uint64_t condemned_at; /* store->sequence then */
 	uint64_t verified_wall_ms; /* 0: never */
-	uint32_t cached;        /* its place in store->cache, + 1; 0: it is not there */
+	uint32_t cached;           /* its place in store->cache, + 1; 0: it is not there */
 };
 
 struct store_snapshot {
@@ -67,7 +67,8 @@ struct store {
 	enum store_mode mode;
 	uint8_t id[PACK_STORE_ID_LEN];
 	struct store_keys keys;
-	uint64_t no_delete_ms; /* snapshots and packs younger than this are not deleted; 0: no window */
+	uint64_t
+		no_delete_ms; /* snapshots and packs younger than this are not deleted; 0: no window */
 	int lock_fd;
 	struct store_index *index;
 	const struct store_key *index_key; /* tags are made with */
@@ -80,17 +81,22 @@ struct store {
 	pthread_mutex_t lock; /* everything below */
 	struct store_pack *packs;
 	size_t pack_count, pack_capacity;
-	struct { uint32_t number; uint64_t used; struct pack *pack; } cache[STORE_CACHE_PACKS];
+	struct {
+		uint32_t number;
+		uint64_t used;
+		struct pack *pack;
+	} cache[STORE_CACHE_PACKS];
 	uint64_t cache_clock, cache_entries;
-	uint32_t hot[STORE_HOT_PACKS], hot_next; /* packs in which chunks were found lately: their neighbours are probably there, too */
+	uint32_t hot[STORE_HOT_PACKS],
+		hot_next; /* packs in which chunks were found lately: their neighbours are probably there, too */
 	struct store_domain *domains;
 	struct store_snapshot *snapshots; /* sorted by id */
 	size_t snapshot_count, snapshot_capacity;
-	bool opened;                      /* store_open succeeded */
-	bool state_stale;                 /* index/state must be written even if no chunk came */
-	bool folder_dirty;                /* a pack was renamed since the last fsync of packs/ */
-	uint64_t sequence;                /* of sessions */
-	struct store_session *sessions;   /* open ones */
+	bool opened;                    /* store_open succeeded */
+	bool state_stale;               /* index/state must be written even if no chunk came */
+	bool folder_dirty;              /* a pack was renamed since the last fsync of packs/ */
+	uint64_t sequence;              /* of sessions */
+	struct store_session *sessions; /* open ones */
 };
 
 /* ---- store.c ---- */

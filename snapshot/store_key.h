@@ -15,7 +15,8 @@
 enum { STORE_KEY_LEN = 32, STORE_KEY_ID_LEN = 8, STORE_KEYS_MAX = 64 };
 
 struct store_key {
-	uint8_t id[STORE_KEY_ID_LEN]; /* derived from the secret: says which key, tells nothing about it */
+	uint8_t id
+		[STORE_KEY_ID_LEN]; /* derived from the secret: says which key, tells nothing about it */
 	uint8_t secret[STORE_KEY_LEN];
 };
 

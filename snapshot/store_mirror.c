@@ -43,7 +43,8 @@ static int config_copy(const struct mirror *m, struct err *err)
 	r = json_parse_file(&value, from, CONFIG_MAX, err);
 	if (r < 0)
 		return r;
-	json_object_set_new(value, "no_delete_ms", json_integer((json_int_t)m->order->no_delete_ms));
+	json_object_set_new(value, "no_delete_ms",
+			    json_integer((json_int_t)m->order->no_delete_ms));
 	text = json_text(value);
 	return text ? io_replace_file(to, text, strlen(text), 0644, err)
 		    : err_set(err, ENOMEM, "make mirror %s", m->order->dest);
@@ -85,7 +86,8 @@ static int dest_open(struct mirror *m, struct err *err)
 	if (m->lock_fd < 0)
 		return err_set(err, errno, "open %s", lock);
 	if (flock(m->lock_fd, LOCK_EX | LOCK_NB) < 0)
-		return err_say(err, EBUSY, "mirror %s: another process is writing to it", m->order->dest);
+		return err_say(err, EBUSY, "mirror %s: another process is writing to it",
+			       m->order->dest);
 	if (access(file, F_OK) != 0) {
 		r = config_copy(m, err);
 		if (r < 0)
@@ -222,14 +224,15 @@ static void announce(struct mirror *m, const struct pack_name *names, size_t n)
 		CLEANUP_FREE char *from = store_table_path(m->store, &names[i]);
 		struct stat st;
 
-		if (m->order->progress && to && from && access(to, F_OK) != 0 && stat(from, &st) == 0)
+		if (m->order->progress && to && from && access(to, F_OK) != 0 &&
+		    stat(from, &st) == 0)
 			atomic_fetch_add(&m->order->progress->total_bytes, (uint64_t)st.st_size);
 	}
 }
 
 /* Stage what the mirror lacks. *vanished: a pack that the source's table names is not there. */
-static int stage_all(struct mirror *m, const struct pack_name *names, size_t n,
-		     bool *vanished, struct err *err)
+static int stage_all(struct mirror *m, const struct pack_name *names, size_t n, bool *vanished,
+		     struct err *err)
 {
 	int r = 0;
 
@@ -277,7 +280,8 @@ static int copy_packs(struct mirror *m, struct err *err)
 			r = store_folder_refresh(m->store, err);
 	}
 	if (r == 0 && vanished && m->store->mode == STORE_READ)
-		return err_say(err, EAGAIN, "packs of %s vanish faster than they can be copied: repeat it later",
+		return err_say(err, EAGAIN,
+			       "packs of %s vanish faster than they can be copied: repeat it later",
 			       m->store->path);
 	return r;
 }
@@ -436,7 +440,7 @@ int store_mirror_repair(struct store *store, const char *mirror,
 		CLEANUP_FREE char *other = pack_file(packs, &names[i], "pack");
 		char text[ERR_TEXT_MAX + 128], name[PACK_NAME_TEXT_LEN];
 		struct err why = { 0 };
-	
+
 		if (!own || !other)
 			return err_set(err, ENOMEM, "repair");
 		if (access(other, F_OK) != 0)

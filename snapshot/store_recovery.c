@@ -13,9 +13,15 @@
 #include "snapshot/pack_crypt.h"
 
 enum {
-	VERSION = 1, FILE_MAX = 64 << 10, SALT_LEN = 16,
-	SCRYPT_N = 1 << 15, SCRYPT_R = 8, SCRYPT_P = 1, SCRYPT_MEMORY = 64 << 20,
-	SECRETS_MAX = STORE_KEYS_MAX * STORE_KEY_LEN, SEALED_MAX = SECRETS_MAX + PACK_CRYPT_TAG_LEN,
+	VERSION = 1,
+	FILE_MAX = 64 << 10,
+	SALT_LEN = 16,
+	SCRYPT_N = 1 << 15,
+	SCRYPT_R = 8,
+	SCRYPT_P = 1,
+	SCRYPT_MEMORY = 64 << 20,
+	SECRETS_MAX = STORE_KEYS_MAX * STORE_KEY_LEN,
+	SEALED_MAX = SECRETS_MAX + PACK_CRYPT_TAG_LEN,
 };
 
 static int stretch(const char *passphrase, const uint8_t salt[SALT_LEN],
@@ -30,7 +36,9 @@ static int stretch(const char *passphrase, const uint8_t salt[SALT_LEN],
 /* The salt is random, so no key and therefore no nonce is ever used twice. */
 static struct pack_crypt wrap(const uint8_t *key)
 {
-	return (struct pack_crypt){ .key = key, .part = PACK_CRYPT_HEADER, .aad = "godwit recovery 1",
+	return (struct pack_crypt){ .key = key,
+				    .part = PACK_CRYPT_HEADER,
+				    .aad = "godwit recovery 1",
 				    .aad_len = strlen("godwit recovery 1") };
 }
 
@@ -63,7 +71,8 @@ int store_recovery_save(const struct store_keys *keys, const char *passphrase, c
 	int r;
 
 	if (strlen(passphrase) < 8)
-		return err_say(err, EINVAL, "a passphrase of fewer than 8 characters protects nothing");
+		return err_say(err, EINVAL,
+			       "a passphrase of fewer than 8 characters protects nothing");
 	if (getrandom(salt, sizeof(salt), 0) != (ssize_t)sizeof(salt))
 		return err_set(err, errno, "make a salt");
 	for (unsigned i = 0; i < keys->count; i++)
@@ -84,9 +93,12 @@ static int fields_read(const json_t *value, const char *path, uint8_t *salt, uin
 	const char *format = NULL, *salt_hex = NULL, *sealed_hex = NULL;
 	uint64_t version = 0, n = 0, scrypt_r = 0, p = 0;
 	const struct json_field fields[] = {
-		{ "format", JSON_KIND_STRING, false, &format }, { "version", JSON_KIND_UINT, false, &version },
-		{ "n", JSON_KIND_UINT, false, &n },		{ "r", JSON_KIND_UINT, false, &scrypt_r },
-		{ "p", JSON_KIND_UINT, false, &p },		{ "salt", JSON_KIND_STRING, false, &salt_hex },
+		{ "format", JSON_KIND_STRING, false, &format },
+		{ "version", JSON_KIND_UINT, false, &version },
+		{ "n", JSON_KIND_UINT, false, &n },
+		{ "r", JSON_KIND_UINT, false, &scrypt_r },
+		{ "p", JSON_KIND_UINT, false, &p },
+		{ "salt", JSON_KIND_STRING, false, &salt_hex },
 		{ "sealed", JSON_KIND_STRING, false, &sealed_hex },
 	};
 	int r = json_fields(value, fields, ARRAY_LEN(fields), path, err);

@@ -5,12 +5,16 @@
 #include <time.h>
 
 const char *const store_retention_names[STORE_RETENTION_RULES] = {
-	[STORE_RETENTION_LAST] = "last",	 [STORE_RETENTION_HOURLY] = "hourly",
-	[STORE_RETENTION_DAILY] = "daily",	 [STORE_RETENTION_WEEKLY] = "weekly",
-	[STORE_RETENTION_MONTHLY] = "monthly",	 [STORE_RETENTION_YEARLY] = "yearly",
+	[STORE_RETENTION_LAST] = "last",       [STORE_RETENTION_HOURLY] = "hourly",
+	[STORE_RETENTION_DAILY] = "daily",     [STORE_RETENTION_WEEKLY] = "weekly",
+	[STORE_RETENTION_MONTHLY] = "monthly", [STORE_RETENTION_YEARLY] = "yearly",
 };
 
-enum { HOUR_S = 3600, DAY_S = 86400, EPOCH_WEEKDAY = 3 /* 1 January 1970 was the Thursday of a week from Monday */ };
+enum {
+	HOUR_S = 3600,
+	DAY_S = 86400,
+	EPOCH_WEEKDAY = 3 /* 1 January 1970 was the Thursday of a week from Monday */
+};
 
 /* The number of the period that a time is in: equal for two times in the same one, and growing. */
 static uint64_t period(enum store_retention_rule rule, uint64_t wall_ms)
@@ -53,7 +57,8 @@ static void apply(const struct store_retention_policy *policy, enum store_retent
 	uint64_t left = policy->keep[rule], last_period = UINT64_MAX;
 
 	for (size_t i = n; i-- > 0 && left;) {
-		uint64_t p = rule == STORE_RETENTION_LAST ? i : period(rule, items[i].created_wall_ms);
+		uint64_t p =
+			rule == STORE_RETENTION_LAST ? i : period(rule, items[i].created_wall_ms);
 		char reason[64];
 
 		if (items[i].created_wall_ms > policy->now_wall_ms || p == last_period)

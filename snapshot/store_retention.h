@@ -14,8 +14,13 @@
 #include <stdint.h>
 
 enum store_retention_rule {
-	STORE_RETENTION_LAST, STORE_RETENTION_HOURLY, STORE_RETENTION_DAILY, STORE_RETENTION_WEEKLY,
-	STORE_RETENTION_MONTHLY, STORE_RETENTION_YEARLY, STORE_RETENTION_RULES
+	STORE_RETENTION_LAST,
+	STORE_RETENTION_HOURLY,
+	STORE_RETENTION_DAILY,
+	STORE_RETENTION_WEEKLY,
+	STORE_RETENTION_MONTHLY,
+	STORE_RETENTION_YEARLY,
+	STORE_RETENTION_RULES
 };
 
 extern const char *const store_retention_names[STORE_RETENTION_RULES]; /* "last", "hourly" … */
@@ -33,7 +38,8 @@ struct store_retention_item {
 	bool pinned;              /* in */
 	bool misdated;            /* in: dated before its own parent */
 	bool keep;                /* out */
-	char reason[STORE_RETENTION_REASON_MAX]; /* out: "last 2 of 3, daily 1 of 7" or "no rule keeps it" */
+	char reason
+		[STORE_RETENTION_REASON_MAX]; /* out: "last 2 of 3, daily 1 of 7" or "no rule keeps it" */
 };
 
 /* items: oldest first, as store_list gives them. */

@@ -16,10 +16,18 @@
 #include "snapshot/crc32c.h"
 
 enum {
-	ENTRY_LEN = 24, PAGE_HEAD = 8, HEADER_LEN = 64,
-	HEADER_COUNT = 8, HEADER_PAGES = 16, HEADER_FILTER_BLOCKS = 24, HEADER_FILTER_CRC = 32,
+	ENTRY_LEN = 24,
+	PAGE_HEAD = 8,
+	HEADER_LEN = 64,
+	HEADER_COUNT = 8,
+	HEADER_PAGES = 16,
+	HEADER_FILTER_BLOCKS = 24,
+	HEADER_FILTER_CRC = 32,
 	HEADER_CRC = 60,
-	BLOCK_BYTES = 64, BLOCK_BITS = 512, FILTER_BITS = 11, PROBES = 6,
+	BLOCK_BYTES = 64,
+	BLOCK_BITS = 512,
+	FILTER_BITS = 11,
+	PROBES = 6,
 	BUFFER_PAGES = 64,
 };
 _Static_assert((int)PAGE_HEAD + (int)STORE_RUN_PAGE_ENTRIES * (int)ENTRY_LEN <= (int)STORE_RUN_PAGE,
@@ -67,8 +75,8 @@ struct store_run_writer {
 	int fd;
 	uint64_t count, pages, blocks;
 	uint8_t *filter;
-	size_t in_page;     /* entries in the page being filled */
-	size_t full;        /* full pages in the buffer */
+	size_t in_page; /* entries in the page being filled */
+	size_t full;    /* full pages in the buffer */
 	uint8_t buffer[BUFFER_PAGES][STORE_RUN_PAGE];
 };
 

@@ -107,8 +107,8 @@ static int wishes_read(const struct wish *wishes, size_t n, chunk_arrived *fn, v
 		if (r == IO_SHORT)
 			return damaged(&wishes[i], err, "the file was cut off");
 		if (r < 0)
-			return err_set(err, -r, "pack %s: read %zu bytes at %u", pack->name_text, len,
-				       wishes[i].entry->offset);
+			return err_set(err, -r, "pack %s: read %zu bytes at %u", pack->name_text,
+				       len, wishes[i].entry->offset);
 		r = span_hand_over(wishes + i, count, buf, buf + SPAN_MAX, fn, arg, err);
 		if (r < 0)
 			return r;
@@ -125,7 +125,8 @@ int store_source_read(const struct store_place *places, size_t n, chunk_arrived 
 	if (!wishes)
 		return err_set(err, ENOMEM, "read %zu chunks", n);
 	for (size_t i = 0; i < n; i++)
-		wishes[i] = (struct wish){ &places[i], &places[i].pack->entries[places[i].record], i };
+		wishes[i] =
+			(struct wish){ &places[i], &places[i].pack->entries[places[i].record], i };
 	qsort(wishes, n, sizeof(*wishes), by_place);
 	return wishes_read(wishes, n, fn, arg, err);
 }

@@ -12,10 +12,18 @@
 #include "snapshot/crc32c.h"
 
 enum {
-	HEADER_LEN = 48, PACK_LEN = 48, SNAPSHOT_LEN = 56, RUN_LEN = 8,
-	HEADER_KEY = 8, HEADER_PACKS = 16, HEADER_SNAPSHOTS = 20, HEADER_RUNS = 24, HEADER_DOMAINS = 28,
+	HEADER_LEN = 48,
+	PACK_LEN = 48,
+	SNAPSHOT_LEN = 56,
+	RUN_LEN = 8,
+	HEADER_KEY = 8,
+	HEADER_PACKS = 16,
+	HEADER_SNAPSHOTS = 20,
+	HEADER_RUNS = 24,
+	HEADER_DOMAINS = 28,
 	FILE_MAX = 1 << 30,
-	FLAG_FORGOTTEN = 1, FLAG_PINNED = 2,
+	FLAG_FORGOTTEN = 1,
+	FLAG_PINNED = 2,
 };
 
 static const char magic[8] = "GODWIDX2";
@@ -69,8 +77,9 @@ static uint8_t *encode(struct store *store, uint32_t packs, const uint64_t *runs
 
 	for (struct store_domain *d = store->domains; d; d = d->next)
 		domains++;
-	bytes = calloc(1, HEADER_LEN + (size_t)packs * PACK_LEN + store->snapshot_count * SNAPSHOT_LEN +
-				  run_count * RUN_LEN + (size_t)domains * PACK_DOMAIN_LEN + 4);
+	bytes = calloc(1, HEADER_LEN + (size_t)packs * PACK_LEN +
+				  store->snapshot_count * SNAPSHOT_LEN + run_count * RUN_LEN +
+				  (size_t)domains * PACK_DOMAIN_LEN + 4);
 	if (!bytes)
 		return NULL;
 	p = bytes + HEADER_LEN;
@@ -235,7 +244,8 @@ static const char *domain_name(const struct parts *parts, uint32_t i)
 {
 	const char *name = (const char *)parts->domain + (size_t)i * PACK_DOMAIN_LEN;
 
-	return i < parts->domains && memchr(name, 0, PACK_DOMAIN_LEN) && manifest_desktop_valid(name)
+	return i < parts->domains && memchr(name, 0, PACK_DOMAIN_LEN) &&
+			       manifest_desktop_valid(name)
 		       ? name
 		       : NULL;
 }
@@ -252,8 +262,8 @@ static bool packs_take(struct store *store, const struct parts *parts, struct er
 		const char *domain = domain_name(parts, le_get32(p + 24));
 
 		memcpy(row->name.bytes, p, PACK_NAME_LEN);
-		row->state = p[16] <= STORE_PACK_GONE ? (enum store_pack_state)p[16]
-							 : STORE_PACK_GONE;
+		row->state =
+			p[16] <= STORE_PACK_GONE ? (enum store_pack_state)p[16] : STORE_PACK_GONE;
 		row->unread = p[17];
 		row->manifests = le_get32(p + 28);
 		row->records = le_get32(p + 20);
@@ -329,7 +339,8 @@ int store_state_load(struct store *store, struct err *err)
 	ok = take_apart(store, bytes, len, &parts) && packs_take(store, &parts, &why) &&
 	     snapshots_take(store, &parts);
 	for (uint32_t i = 0; ok && i < parts.runs; i++)
-		ok = store_index_add_run(store->index, le_get64(parts.run + (size_t)i * RUN_LEN), &why) == 0;
+		ok = store_index_add_run(store->index, le_get64(parts.run + (size_t)i * RUN_LEN),
+					 &why) == 0;
 	if (ok)
 		return 0;
 	store_state_drop(store);

@@ -163,9 +163,12 @@ int store_table_add(struct store *store, struct pack *pack, uint64_t session, ui
 	row = row_new(store);
 	if (row) {
 		*number = (uint32_t)(row - store->packs);
-		*row = (struct store_pack){ .name = pack->name, .state = STORE_PACK_LIVE,
-					    .domain = domain, .size = pack->size,
-					    .records = pack->count, .manifests = manifests,
+		*row = (struct store_pack){ .name = pack->name,
+					    .state = STORE_PACK_LIVE,
+					    .domain = domain,
+					    .size = pack->size,
+					    .records = pack->count,
+					    .manifests = manifests,
 					    .session = session };
 		store->state_stale = true;
 	}
@@ -279,7 +282,8 @@ static int find(struct store_domain *domain, const struct chunk_id *id,
 /* ---- Where the last ones were ------------------------------------------------------------------------------- */
 
 /* Chunks that were stored together are asked for together: try the packs of the last hits, whose footers are in memory. */
-static bool find_hot(struct store_domain *domain, const struct chunk_id *id, struct store_place *out)
+static bool find_hot(struct store_domain *domain, const struct chunk_id *id,
+		     struct store_place *out)
 {
 	struct store *store = domain->store;
 	bool found = false;
@@ -348,7 +352,8 @@ int store_table_find(struct store_domain *domain, const struct chunk_id *id, boo
 		if (r < 0)
 			return r;
 		r = find(domain, id, candidates, n, false, out, &missed, err);
-		if (r != STORE_ABSENT || missed == MISSED_NOTHING || (missed == MISSED_STATE && try))
+		if (r != STORE_ABSENT || missed == MISSED_NOTHING ||
+		    (missed == MISSED_STATE && try))
 			break;
 		if (missed == MISSED_FILE)
 			refreshed = store_folder_refresh(domain->store, err);

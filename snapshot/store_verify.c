@@ -24,7 +24,7 @@ struct verify {
 	struct store *store;
 	const struct store_verify *order;
 	uint64_t damaged;
-	struct bad *bad;   /* sorted by id once the packs are done */
+	struct bad *bad; /* sorted by id once the packs are done */
 	size_t bad_count;
 	uint64_t missing; /* chunks of the volume that missing_where names */
 	char missing_where[256], missing_first[128];
@@ -79,12 +79,13 @@ static int record_check(struct verify *v, const struct pack *pack, uint32_t i, u
 			char id[CHUNK_ID_TEXT_LEN];
 
 			hex_encode(pack->entries[i].id.bytes, CHUNK_ID_LEN, id);
-			r = err_wrap(&why, -EBADMSG, "pack %s, offset %u, chunk %s", pack->name_text,
-				     pack->entries[i].offset, id);
+			r = err_wrap(&why, -EBADMSG, "pack %s, offset %u, chunk %s",
+				     pack->name_text, pack->entries[i].offset, id);
 		}
 	}
 	if (v->order->progress)
-		atomic_fetch_add(&v->order->progress->done_bytes, pack_record_len(&pack->entries[i]));
+		atomic_fetch_add(&v->order->progress->done_bytes,
+				 pack_record_len(&pack->entries[i]));
 	if (r == -EBADMSG || r == -EIO)
 		return bad_add(v, &pack->entries[i].id, err_text(&why), err);
 	if (r < 0 && err)
@@ -160,7 +161,8 @@ static int by_turn(const void *a, const void *b)
 /* The packs that are to be read now, oldest check first; heap. */
 static struct turn *schedule(struct verify *v, size_t *count)
 {
-	uint64_t now = clock_wall_ms(), bytes = 0, budget = v->order->quick ? 0 : v->order->budget_bytes;
+	uint64_t now = clock_wall_ms(), bytes = 0,
+		 budget = v->order->quick ? 0 : v->order->budget_bytes;
 	struct turn *turns;
 	size_t n = 0;
 
@@ -172,7 +174,8 @@ static struct turn *schedule(struct verify *v, size_t *count)
 		if (row->state != STORE_PACK_GONE)
 			/* A check in the future was none that counts: the clock was wrong then, or is now. */
 			turns[n++] = (struct turn){
-				i, row->verified_wall_ms <= now ? row->verified_wall_ms : 0, row->size
+				i, row->verified_wall_ms <= now ? row->verified_wall_ms : 0,
+				row->size
 			};
 	}
 	pthread_mutex_unlock(&v->store->lock);
@@ -250,7 +253,8 @@ static int hurt(struct bad *bad, const struct store_hurt_piece *piece, struct er
 
 static struct bad *bad_find(struct verify *v, const struct chunk_id *id)
 {
-	struct bad *bad = v->bad_count ? bsearch(id, v->bad, v->bad_count, sizeof(*bad), by_id) : NULL;
+	struct bad *bad =
+		v->bad_count ? bsearch(id, v->bad, v->bad_count, sizeof(*bad), by_id) : NULL;
 
 	while (bad && bad > v->bad && chunk_id_equal(&bad[-1].id, id))
 		bad--;
@@ -293,7 +297,8 @@ static int piece(void *arg, const struct store_hurt_piece *p, uint8_t *raw, stru
 	int r = 0;
 
 	(void)raw;
-	for (; bad && r == 0 && bad < v->bad + v->bad_count && chunk_id_equal(&bad->id, p->id); bad++)
+	for (; bad && r == 0 && bad < v->bad + v->bad_count && chunk_id_equal(&bad->id, p->id);
+	     bad++)
 		r = hurt(bad, p, err);
 	if (r < 0)
 		return r;
@@ -312,7 +317,8 @@ static int piece(void *arg, const struct store_hurt_piece *p, uint8_t *raw, stru
 	hex_encode(p->id->bytes, CHUNK_ID_LEN, id);
 	if (!v->missing++)
 		snprintf(v->missing_first, sizeof(v->missing_first), "%s, of bytes %llu-%llu", id,
-			 (unsigned long long)p->offset, (unsigned long long)(p->offset + p->length - 1));
+			 (unsigned long long)p->offset,
+			 (unsigned long long)(p->offset + p->length - 1));
 	return STORE_HURT_LOST;
 }
 
@@ -328,9 +334,13 @@ static int lost_manifest(void *arg, const struct store_snapshot *row, const char
 
 static int snapshots_check(struct verify *v, struct err *err)
 {
-	const struct store_hurt walk = { .store = v->store, .sound = sound, .piece = piece,
-					 .manifest = lost_manifest, .arg = v,
-					 .cancel = v->order->progress ? &v->order->progress->cancel : NULL };
+	const struct store_hurt walk = { .store = v->store,
+					 .sound = sound,
+					 .piece = piece,
+					 .manifest = lost_manifest,
+					 .arg = v,
+					 .cancel = v->order->progress ? &v->order->progress->cancel
+								      : NULL };
 	int r;
 
 	if (v->bad_count)

@@ -20,8 +20,8 @@ enum volume_kind { VOLUME_DISK, VOLUME_RAM, VOLUME_BLOB };
 struct volume {
 	char name[VOLUME_NAME_MAX + 1]; /* disk0, ram/pc.ram, device … */
 	enum volume_kind kind;
-	uint64_t size;                  /* bytes */
-	uint32_t grid;                  /* bytes, a power of two, 4 KiB..CHUNK_MAX */
+	uint64_t size; /* bytes */
+	uint32_t grid; /* bytes, a power of two, 4 KiB..CHUNK_MAX */
 	struct chunk_id root;
 };
 
@@ -42,9 +42,9 @@ struct volume_input {
 
 struct volume_progress {
 	atomic_uint_fast64_t done_bytes, total_bytes; /* of reading */
-	atomic_bool cancel;                           /* set by whoever watches: ends with -ECANCELED */
-	uint64_t bytes_per_second;                    /* 0: as fast as it goes; constant */
-	atomic_uint_fast64_t free_us;                 /* clock_now_us() from when on more may be read */
+	atomic_bool cancel;           /* set by whoever watches: ends with -ECANCELED */
+	uint64_t bytes_per_second;    /* 0: as fast as it goes; constant */
+	atomic_uint_fast64_t free_us; /* clock_now_us() from when on more may be read */
 };
 
 /* Before @bytes are read: wait until the rate allows it, or somebody cancels. All threads that share @progress share its rate. NULL: no limit. */
@@ -66,7 +66,7 @@ struct volume_put {
 	struct chunk_source parent_source;
 	const struct volume_extent *changed;
 	size_t changed_count;
-	unsigned threads;             /* 0: one per processor */
+	unsigned threads;                 /* 0: one per processor */
 	struct volume_progress *progress; /* may be NULL */
 };
 

@@ -25,19 +25,19 @@ struct get {
 	struct volume_reader *reader;
 	struct chunk_source source;
 	struct volume_progress *progress;
-	int fd, direct_fd;         /* direct_fd: the same file with O_DIRECT, -1 where that does not work */
+	int fd, direct_fd; /* direct_fd: the same file with O_DIRECT, -1 where that does not work */
 	uint64_t stretch_blocks;
 	atomic_uint_fast64_t next; /* block */
 };
 
 struct worker {
 	struct get *get;
-	uint8_t *buf;                                 /* STRETCH */
-	uint64_t first;                               /* block */
+	uint8_t *buf;   /* STRETCH */
+	uint64_t first; /* block */
 	size_t n;
-	struct chunk_id ids[STRETCH_BLOCKS_MAX];      /* of all blocks of the stretch */
-	struct chunk_id wanted[STRETCH_BLOCKS_MAX];   /* those that are not zeros … */
-	size_t place[STRETCH_BLOCKS_MAX], count;      /* … and which of the blocks each is */
+	struct chunk_id ids[STRETCH_BLOCKS_MAX];    /* of all blocks of the stretch */
+	struct chunk_id wanted[STRETCH_BLOCKS_MAX]; /* those that are not zeros … */
+	size_t place[STRETCH_BLOCKS_MAX], count;    /* … and which of the blocks each is */
 };
 
 static int arrived(void *arg, size_t i, const uint8_t *data, size_t len, struct err *err)
@@ -124,10 +124,10 @@ static int stretch_get(struct worker *w, struct err *err)
 	if (r < 0)
 		return r;
 	if (get->progress)
-		atomic_fetch_add(&get->progress->done_bytes,
-				 (end == get->tree.count[0] ? get->tree.size
-							    : end * get->tree.grid) -
-					 w->first * get->tree.grid);
+		atomic_fetch_add(
+			&get->progress->done_bytes,
+			(end == get->tree.count[0] ? get->tree.size : end * get->tree.grid) -
+				w->first * get->tree.grid);
 	return 0;
 }
 

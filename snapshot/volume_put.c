@@ -31,7 +31,7 @@ struct put {
 	struct volume_tree tree, old;
 	struct volume_reader *old_reader; /* NULL: nothing to take over or compare with */
 	bool take_over;                   /* blocks outside `changed` are the parent's */
-	struct volume_extent *changed;    /* sorted, merged, with what growing or shrinking touches */
+	struct volume_extent *changed; /* sorted, merged, with what growing or shrinking touches */
 	size_t changed_count;
 	struct unit *units;
 	size_t unit_count;
@@ -42,9 +42,9 @@ struct put {
 /* One worker's memory. */
 struct worker {
 	struct put *put;
-	uint8_t *raw, *encoded;         /* READ_MAX each */
-	size_t changed_at;              /* where in put->changed this worker's unit is */
-	uint64_t extent_end;            /* the input is alike from some earlier offset up to here */
+	uint8_t *raw, *encoded; /* READ_MAX each */
+	size_t changed_at;      /* where in put->changed this worker's unit is */
+	uint64_t extent_end;    /* the input is alike from some earlier offset up to here */
 	bool extent_zero;
 	struct chunk_id ids[VOLUME_FANOUT], old_ids[VOLUME_FANOUT];
 };
@@ -87,7 +87,8 @@ static int batch_encode(struct put *put, const struct batch *batch, const uint8_
 		if (twin < n)
 			continue;
 		out[n].id = batch->ids[i];
-		r = chunk_encode(put->order->codec, batch->raw[i], batch->len[i], buf, &out[n], err);
+		r = chunk_encode(put->order->codec, batch->raw[i], batch->len[i], buf, &out[n],
+				 err);
 		if (r < 0)
 			return r;
 		if (out[n].data == buf)
@@ -176,7 +177,8 @@ static int known_zero(struct worker *w, uint64_t offset, size_t len, bool *zero,
 	return 0;
 }
 
-static void batch_add(struct batch *batch, const struct chunk_id *id, const uint8_t *raw, size_t len)
+static void batch_add(struct batch *batch, const struct chunk_id *id, const uint8_t *raw,
+		      size_t len)
 {
 	batch->ids[batch->count] = *id;
 	batch->raw[batch->count] = raw;
@@ -190,8 +192,8 @@ static int blocks_put(struct worker *w, uint64_t first, size_t n, uint64_t unit_
 	struct put *put = w->put;
 	const struct volume_input *input = put->order->input;
 	uint64_t offset = first * put->tree.grid;
-	size_t len = (size_t)(n - 1) * put->tree.grid +
-		     volume_tree_block_len(&put->tree, first + n - 1);
+	size_t len =
+		(size_t)(n - 1) * put->tree.grid + volume_tree_block_len(&put->tree, first + n - 1);
 	struct batch batch = { 0 };
 	int r;
 
@@ -342,9 +344,9 @@ static int node_copy(void *arg, size_t i, const uint8_t *data, size_t len, struc
 static int old_children(struct put *put, unsigned level, uint64_t first, size_t n,
 			struct chunk_id *ids, struct err *err)
 {
-	struct chunk_id path[VOLUME_FANOUT] = {0};
+	struct chunk_id path[VOLUME_FANOUT] = { 0 };
 	struct chunk_source source = put->order->parent_source;
-	struct chunk_id id = {0};
+	struct chunk_id id = { 0 };
 	int r;
 
 	memset(ids, 0, n * sizeof(*ids));
@@ -354,8 +356,7 @@ static int old_children(struct put *put, unsigned level, uint64_t first, size_t 
 		uint64_t index = (first / VOLUME_FANOUT) >> (8 * (at - level));
 		struct node_copy copy = { path, put };
 
-		id = at == put->old.height ? put->order->parent->root
-					   : path[index % VOLUME_FANOUT];
+		id = at == put->old.height ? put->order->parent->root : path[index % VOLUME_FANOUT];
 		memset(path, 0, sizeof(path));
 		if (chunk_id_is_zero(&id))
 			return 0;
@@ -439,9 +440,8 @@ static int changed_prepare(struct put *put, struct err *err)
 	qsort(put->changed, n, sizeof(*put->changed), by_offset);
 	for (size_t i = 0; i < n; i++) {
 		struct volume_extent e = put->changed[i];
-		struct volume_extent *last = put->changed_count
-						     ? &put->changed[put->changed_count - 1]
-						     : NULL;
+		struct volume_extent *last =
+			put->changed_count ? &put->changed[put->changed_count - 1] : NULL;
 
 		if (last && e.offset <= last->offset + last->length) {
 			if (e.offset + e.length > last->offset + last->length)

@@ -38,8 +38,8 @@ int volume_reader_open(struct volume_reader **out, const struct volume *volume,
 	struct volume_reader *reader;
 
 	if (!volume_tree_grid_valid(volume->grid))
-		return err_say(err, EINVAL, "volume %s: a grid of %u bytes is not valid", volume->name,
-			       volume->grid);
+		return err_say(err, EINVAL, "volume %s: a grid of %u bytes is not valid",
+			       volume->name, volume->grid);
 	reader = calloc(1, sizeof(*reader));
 	if (!reader)
 		return err_set(err, ENOMEM, "open volume %s", volume->name);
@@ -126,10 +126,11 @@ static int node_arrived(void *arg, size_t i, const uint8_t *data, size_t len, st
 	struct node *node;
 
 	if (len != count * CHUNK_ID_LEN)
-		return err_say(err, EBADMSG,
-			       "volume %s: node %llu of level %u has %zu bytes, %zu children need %zu",
-			       reader->name, (unsigned long long)fetch->index[i], fetch->level, len,
-			       count, count * CHUNK_ID_LEN);
+		return err_say(
+			err, EBADMSG,
+			"volume %s: node %llu of level %u has %zu bytes, %zu children need %zu",
+			reader->name, (unsigned long long)fetch->index[i], fetch->level, len, count,
+			count * CHUNK_ID_LEN);
 	node = malloc(sizeof(*node) + len);
 	if (!node)
 		return err_set(err, ENOMEM, "volume %s: keep a node", reader->name);
@@ -248,7 +249,7 @@ int volume_reader_ids(struct volume_reader *reader, uint64_t first, size_t n, st
 struct copy {
 	struct volume_reader *reader;
 	uint8_t *buf;
-	uint64_t offset, end;          /* of the request */
+	uint64_t offset, end; /* of the request */
 	uint64_t block[FETCH_MAX];
 	struct chunk_id ids[FETCH_MAX];
 	size_t count;
@@ -342,7 +343,8 @@ int volume_reader_extent(struct volume_reader *reader, uint64_t offset, uint64_t
 	uint64_t first, block, end;
 
 	if (offset >= tree->size)
-		return err_say(err, EINVAL, "volume %s ends at byte %llu, block status of %llu was asked for",
+		return err_say(err, EINVAL,
+			       "volume %s ends at byte %llu, block status of %llu was asked for",
 			       reader->name, (unsigned long long)tree->size,
 			       (unsigned long long)offset);
 	/* One leaf node at a time: enough for an answer, and a bounded cost. */

@@ -97,7 +97,6 @@ int volume_walk(const struct volume *volume, const struct volume *base, struct c
 		volume_tree_init(&walk.base_tree, base->size, base->grid);
 	if (!walk.tree.count[0])
 		return 0;
-	r = visit(&walk, walk.tree.height, 0, &volume->root, has_base ? &base->root : &zero,
-		  err);
+	r = visit(&walk, walk.tree.height, 0, &volume->root, has_base ? &base->root : &zero, err);
 	return r < 0 ? err_wrap(err, r, "volume %s", volume->name) : 0;
 }

@@ -181,15 +181,15 @@ static int get_file(struct server *s, const struct manifest *m, const char *volu
 
 static int get_keys(struct server *s, const struct manifest *m, struct err *err)
 {
-	size_t i;
 	int r = 0;
 
 	/* ca.key last: it is what says that they are there. */
-	for (i = ARRAY_LEN(keys); r >= 0 && i-- > 0;) {
-		CLEANUP_FREE char *volume = io_printf("state/%s", keys[i].name);
+	for (size_t left = ARRAY_LEN(keys); r >= 0 && left > 0; left--) {
+		const char *name = keys[left - 1].name;
+		CLEANUP_FREE char *volume = io_printf("state/%s", name);
 
-		r = volume ? get_file(s, m, volume, keys[i].name, keys[i].mode, err)
-			   : err_set(err, ENOMEM, "%s", keys[i].name);
+		r = volume ? get_file(s, m, volume, name, keys[left - 1].mode, err)
+			   : err_set(err, ENOMEM, "%s", name);
 	}
 	return r < 0 ? r : 0;
 }

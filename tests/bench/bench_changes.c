@@ -25,7 +25,8 @@ int main(int argc, char **argv)
 	for (off_t at = 0; at < size; at += BLOCK) {
 		size_t len = size - at < BLOCK ? (size_t)(size - at) : BLOCK;
 
-		if (io_pread_full(old, a, len, (uint64_t)at) || io_pread_full(new, b, len, (uint64_t)at)) {
+		if (io_pread_full(old, a, len, (uint64_t)at) ||
+		    io_pread_full(new, b, len, (uint64_t)at)) {
 			fprintf(stderr, "bench_changes: the files differ in size\n");
 			return 1;
 		}

@@ -11,7 +11,8 @@
 #include "snapshot/file_input.h"
 #include "snapshot/volume_threads.h"
 
-static int nothing_there(void *ctx, const struct chunk_id *ids, size_t n, uint8_t *present, struct err *err)
+static int nothing_there(void *ctx, const struct chunk_id *ids, size_t n, uint8_t *present,
+			 struct err *err)
 {
 	(void)ctx, (void)ids, (void)err;
 	memset(present, 0, (n + 7) / 8);
@@ -28,7 +29,8 @@ int main(int argc, char **argv)
 {
 	CLEANUP(file_input_close) struct file_input *file = NULL;
 	struct volume v = { .name = "disk0", .grid = CHUNK_GRID_DISK };
-	struct volume_put order = { .sink = { NULL, nothing_there, drop }, .codec = CHUNK_CODEC_ZSTD };
+	struct volume_put order = { .sink = { NULL, nothing_there, drop },
+				    .codec = CHUNK_CODEC_ZSTD };
 	struct volume_input input;
 	struct err err = { 0 };
 

@@ -44,7 +44,8 @@ static void insert(struct store_index *index, uint64_t total)
 		if (store_index_add(index, batch, BATCH, &err) < 0)
 			die(&err);
 		if (store_index_table_count(index) >= STORE_INDEX_TABLE_MAX &&
-		    (store_index_flush(index, &err) < 0 || store_index_merge(index, NULL, NULL, &err) < 0))
+		    (store_index_flush(index, &err) < 0 ||
+		     store_index_merge(index, NULL, NULL, &err) < 0))
 			die(&err);
 	}
 	if (store_index_flush(index, &err) < 0)
@@ -72,7 +73,8 @@ static uint64_t look_up(struct store_index *index, uint64_t first, uint64_t rang
 
 int main(int argc, char **argv)
 {
-	uint64_t total = argc > 2 ? strtoull(argv[2], NULL, 10) / BATCH * BATCH : 20000000, runs[STORE_INDEX_RUNS_MAX];
+	uint64_t total = argc > 2 ? strtoull(argv[2], NULL, 10) / BATCH * BATCH : 20000000,
+		 runs[STORE_INDEX_RUNS_MAX];
 	struct store_index *index;
 	struct rusage usage;
 	struct err err = { 0 };
@@ -94,9 +96,11 @@ int main(int argc, char **argv)
 		return 1;
 	hits = LOOKUPS / (cpu_seconds() - before);
 	getrusage(RUSAGE_SELF, &usage);
-	printf("%llu entries in %zu runs: %.2f M inserts, %.2f M misses, %.2f M hits per CPU-s; %.1f bytes per entry on disk; %ld MiB RSS\n",
-	       (unsigned long long)total, store_index_runs(index, runs), inserts / 1e6, misses / 1e6, hits / 1e6,
-	       (double)store_index_bytes(index) / (double)total, usage.ru_maxrss / 1024);
+	printf("%llu entries in %zu runs: %.2f M inserts, %.2f M misses, %.2f M hits per CPU-s; "
+	       "%.1f bytes per entry on disk; %ld MiB RSS\n",
+	       (unsigned long long)total, store_index_runs(index, runs), inserts / 1e6,
+	       misses / 1e6, hits / 1e6, (double)store_index_bytes(index) / (double)total,
+	       usage.ru_maxrss / 1024);
 	store_index_free(index);
 	return 0;
 }

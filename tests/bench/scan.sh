@@ -28,10 +28,10 @@ mkfs.ext4 -q -d tree usr.img
 # results too. Sets $cpu, $wall and $said.
 cpu() {
 	local TIMEFORMAT='%U %S %R' u s
-	{ time "$@" >said 2>errors || [ $? -le 2 ]; } 2>times
-	read -r u s wall <times
+	{ time "$@" >said.txt 2>errors.txt || [ $? -le 2 ]; } 2>times.txt
+	read -r u s wall <times.txt
 	cpu=$(awk "BEGIN { print $u + $s }")
-	said=$(cat said)
+	said=$(cat said.txt)
 }
 row() { # NAME MIB FILES
 	awk -v n="$1" -v m="$2" -v f="$3" -v c="$cpu" -v w="$wall" 'BEGIN {
@@ -59,14 +59,14 @@ done
 truncate -s 700M small.img
 mkfs.ext4 -q -N $((SCAN_FILES + 2000)) -d small small.img
 cpu "$scan" list small.img --output jsonl
-row "list, small files, ext4" "$(du -sm --apparent-size small | cut -f1)" "$(grep -c . said)"
+row "list, small files, ext4" "$(du -sm --apparent-size small | cut -f1)" "$(grep -c . said.txt)"
 rm -f small.img && truncate -s 700M small.img
 mkntfs -q -F -s 512 -p 0 small.img >/dev/null 2>&1
 if [ "$(id -u)" = 0 ] && ntfs-3g small.img mnt 2>/dev/null; then
 	cp -r small/. mnt/
 	umount mnt
 	cpu "$scan" list small.img --output jsonl
-	row "list, small files, NTFS" "$(du -sm --apparent-size small | cut -f1)" "$(grep -c . said)"
+	row "list, small files, NTFS" "$(du -sm --apparent-size small | cut -f1)" "$(grep -c . said.txt)"
 else
 	echo "list, small files, NTFS: needs root and FUSE"
 fi

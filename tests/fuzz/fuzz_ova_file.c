@@ -15,7 +15,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	bool is_end;
 
 	memcpy(header, data, size < sizeof(header) ? size : sizeof(header));
-	if (ova_file_parse_header(header, &member, &is_end, &err) == 0 && strlen(member.name) > OVA_FILE_NAME_MAX)
+	if (ova_file_parse_header(header, &member, &is_end, &err) == 0 &&
+	    strlen(member.name) > OVA_FILE_NAME_MAX)
 		abort();
 	return 0;
 }

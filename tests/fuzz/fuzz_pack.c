@@ -33,12 +33,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				abort();
 		free(pack.entries);
 	} else {
-		struct pack_entry entry = { .raw_len = 100, .len = 50, .type = data[1], .codec = data[2], .offset = 144 };
+		struct pack_entry entry = {
+			.raw_len = 100, .len = 50, .type = data[1], .codec = data[2], .offset = 144
+		};
 		uint8_t *copy = malloc(pack_record_len(&entry));
 
 		if (copy && size >= 9 + pack_record_len(&entry)) {
 			memcpy(copy, data + 9, pack_record_len(&entry));
-			if (pack_record_parse(&pack, &entry, copy, &chunk, &err) == 0 && chunk.len != entry.len)
+			if (pack_record_parse(&pack, &entry, copy, &chunk, &err) == 0 &&
+			    chunk.len != entry.len)
 				abort();
 		}
 		free(copy);

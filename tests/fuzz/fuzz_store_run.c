@@ -19,7 +19,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(page + 4, data, size < sizeof(page) - 4 ? size : sizeof(page) - 4);
 	crc = htole32(crc32c(0, page + 4, sizeof(page) - 4));
 	memcpy(page, &crc, sizeof(crc));
-	if (store_run_parse_page(page, entries, &count) == 0 && (!count || count > STORE_RUN_PAGE_ENTRIES))
+	if (store_run_parse_page(page, entries, &count) == 0 &&
+	    (!count || count > STORE_RUN_PAGE_ENTRIES))
 		abort();
 	return 0;
 }

@@ -15,7 +15,8 @@ struct input {
 };
 
 /* The chunk of an id: a stretch of the input that the id's first bytes choose. */
-static int get(void *ctx, const struct chunk_id *ids, size_t n, chunk_arrived *fn, void *arg, struct err *err)
+static int get(void *ctx, const struct chunk_id *ids, size_t n, chunk_arrived *fn, void *arg,
+	       struct err *err)
 {
 	struct input *in = ctx;
 
@@ -63,7 +64,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(v.root.bytes, data + 5, CHUNK_ID_LEN);
 	if (!v.size || volume_reader_open(&reader, &v, source, &err) < 0)
 		return 0;
-	volume_reader_read(reader, buf, v.size < sizeof(buf) ? (size_t)v.size : sizeof(buf), 0, &err);
+	volume_reader_read(reader, buf, v.size < sizeof(buf) ? (size_t)v.size : sizeof(buf), 0,
+			   &err);
 	volume_reader_extent(reader, v.size / 2, &len, &zero, &err);
 	volume_reader_close(reader);
 	volume_walk(&v, NULL, source, visit, NULL, &err);

@@ -151,7 +151,8 @@ begin=$(tap_now_ms)
 for _ in 1 2; do
 	as api POST /desktops/anna/chunks "@$TAP_DIR/twenty" &
 done
-wait $(jobs -p | tail -n 2)
+mapfile -t fetches < <(jobs -p | tail -n 2)
+wait "${fetches[@]}"
 took=$(($(tap_now_ms) - begin))
 diag "2 x 1.25 MiB at 1 MiB/s took $took ms"
 check "two fetches share 1 MiB/s: 2.5 MiB take 2.5 s" test "$took" -ge 2300 -a "$took" -lt 60000

@@ -34,7 +34,7 @@ is "$status" 0 "... it is repaired from the mirror"
 like "$output" "${pack%.pack}: repaired" "... and named"
 check "... and all is well again" store verify s
 truncate -s 1000 "s/packs/$pack"
-other=$(ls s/packs | grep -v "$pack" | head -n 1)
+other=$(find s/packs -type f ! -name "*$pack*" -printf '%f\n' | head -n 1)
 rm "s/packs/$other"
 run store verify s --quick
 is "$status" 1 "a cut off and a lost pack are found"
@@ -65,7 +65,7 @@ check "... and restores them" cmp back.img disk3.img
 # A window in which nothing can be deleted.
 store init w >/dev/null
 run store mirror w v --no-delete-hours 24
-for n in w; do store put $n --desktop alice --volume disk0=disk1.img >/dev/null; done
+store put w --desktop alice --volume disk0=disk1.img >/dev/null
 store mirror w v >/dev/null
 run store forget v latest --key w.key
 id=$(store list v --key w.key --output json | jq -r '.[0].snapshot')

@@ -143,7 +143,9 @@ static void test_block_device_overlay_keeps_writes(void **state)
 static void test_block_device_refuses_a_foreign_overlay(void **state)
 {
 	struct volume other = volume;
-	struct block_device_options options = { .volume = &other, .source = memory_chunks_source(chunks), .overlay = overlay };
+	struct block_device_options options = { .volume = &other,
+						.source = memory_chunks_source(chunks),
+						.overlay = overlay };
 	struct block_device *device, *first;
 	struct err err = { 0 };
 

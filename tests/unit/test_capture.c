@@ -31,12 +31,14 @@ static struct {
 
 static void answer(int fd, const char *line)
 {
-	static const char captured[] = "{\"pause_ms\":1.5,\"parent\":\"s1\",\"reason\":\"\",\"machine\":{},\"disks\":[]}";
+	static const char captured[] =
+		"{\"pause_ms\":1.5,\"parent\":\"s1\",\"reason\":\"\",\"machine\":{},\"disks\":[]}";
 	CLEANUP(json_decref) json_t *request = json_loads(line, 0, NULL);
 	const char *op = json_string_value(json_object_get(request, "op"));
-	CLEANUP_FREE char *reply = io_printf(
-		"{\"id\":%lld,\"ok\":%s}", (long long)json_integer_value(json_object_get(request, "id")),
-		strcmp(op, "capture") == 0 ? captured : "{}");
+	CLEANUP_FREE char *reply =
+		io_printf("{\"id\":%lld,\"ok\":%s}",
+			  (long long)json_integer_value(json_object_get(request, "id")),
+			  strcmp(op, "capture") == 0 ? captured : "{}");
 
 	while (world.slow)
 		clock_sleep_ms(5);
@@ -100,9 +102,8 @@ static int tear_down(void **state)
 static void begin(struct capture *c)
 {
 	struct err err = { 0 };
-	int r = capture_begin(c,
-			      &(struct capture_order){ .hypervisor = world.client, .desktop = "anna" },
-			      &err);
+	int r = capture_begin(
+		c, &(struct capture_order){ .hypervisor = world.client, .desktop = "anna" }, &err);
 
 	if (r < 0)
 		fail_msg("%s", err_text(&err));
@@ -180,7 +181,9 @@ static void test_capture_that_comes_too_late_is_ended(void **state)
 /* The job has failed, so the guest must not stand. Without hold there is nothing to take back. */
 static void test_hold_whose_end_comes_too_late_is_let_go(void **state)
 {
-	struct capture_order order = { .hypervisor = world.client, .desktop = "anna", .hold = true };
+	struct capture_order order = { .hypervisor = world.client,
+				       .desktop = "anna",
+				       .hold = true };
 	struct capture c;
 	struct err err = { 0 };
 
@@ -203,12 +206,14 @@ static void test_hold_whose_end_comes_too_late_is_let_go(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_capture_ends_with_its_snapshot, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_capture_that_broke_names_nothing, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_capture_ends_with_its_snapshot, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(test_capture_that_broke_names_nothing, set_up,
+						tear_down),
 		cmocka_unit_test_setup_teardown(test_capture_that_comes_too_late_is_ended, set_up,
 						tear_down),
-		cmocka_unit_test_setup_teardown(test_hold_whose_end_comes_too_late_is_let_go, set_up,
-						tear_down),
+		cmocka_unit_test_setup_teardown(test_hold_whose_end_comes_too_late_is_let_go,
+						set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

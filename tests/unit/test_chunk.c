@@ -17,7 +17,8 @@ static void test_chunk_id_is_sha256(void **state)
 	(void)state;
 	chunk_id_of("abc", 3, &id); /* FIPS 180-2, appendix B.1 */
 	hex_encode(id.bytes, sizeof(id.bytes), text);
-	assert_string_equal(text, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+	assert_string_equal(text,
+			    "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
 
 static void test_chunk_zero_detection_finds_any_byte(void **state)
@@ -76,7 +77,9 @@ static void test_chunk_codecs_give_back_what_they_took(void **state)
 
 		fill(raw, codec_cases[i].len, codec_cases[i].compressible);
 		chunk_id_of(raw, codec_cases[i].len, &e.id);
-		assert_int_equal(chunk_encode(codec_cases[i].codec, raw, codec_cases[i].len, buf, &e, &err), 0);
+		assert_int_equal(
+			chunk_encode(codec_cases[i].codec, raw, codec_cases[i].len, buf, &e, &err),
+			0);
 		assert_int_equal(e.codec, codec_cases[i].want);
 		assert_true(e.len <= e.raw_len);
 		assert_int_equal(chunk_decode(&e, back, &err), 0);
@@ -89,12 +92,17 @@ static void test_chunk_codecs_give_back_what_they_took(void **state)
 
 static const struct {
 	const char *name;
-	int codec, flip, raw_len, len; /* changes to a good chunk: flip the byte there (-1: none), add to lengths */
+	int codec, flip, raw_len,
+		len; /* changes to a good chunk: flip the byte there (-1: none), add to lengths */
 } damage_cases[] = {
-	{ "payload", 0, 20, 0, 0 },      { "first byte", 0, 0, 0, 0 },
-	{ "cut off", 0, -1, 0, -5 },     { "longer plaintext", 0, -1, 1, 0 },
-	{ "shorter plaintext", 0, -1, -1, 0 }, { "other codec", -1, -1, 0, 0 },
-	{ "unknown codec", 77, -1, 0, 0 },     { "no plaintext", 0, -1, -65536, 0 },
+	{ "payload", 0, 20, 0, 0 },
+	{ "first byte", 0, 0, 0, 0 },
+	{ "cut off", 0, -1, 0, -5 },
+	{ "longer plaintext", 0, -1, 1, 0 },
+	{ "shorter plaintext", 0, -1, -1, 0 },
+	{ "other codec", -1, -1, 0, 0 },
+	{ "unknown codec", 77, -1, 0, 0 },
+	{ "no plaintext", 0, -1, -65536, 0 },
 	{ "huge plaintext", 0, -1, CHUNK_MAX, 0 },
 };
 

@@ -19,8 +19,10 @@ static void test_enrol_token(void **state)
 	} cases[] = {
 		{ "plain", "gw1-abc123-" PRINT, "abc123" },
 		{ "secret with dashes", "gw1-ab-c_1-" PRINT, "ab-c_1" },
-		{ "upper-case fingerprint", "gw1-x-0123456789ABCDEF0123456789abcdef0123456789abcdef"
-					    "0123456789abcdef", "x" },
+		{ "upper-case fingerprint",
+		  "gw1-x-0123456789ABCDEF0123456789abcdef0123456789abcdef"
+		  "0123456789abcdef",
+		  "x" },
 		{ "empty", "", NULL },
 		{ "nothing in it", "gw1-", NULL },
 		{ "no secret", "gw1--" PRINT, NULL },
@@ -28,12 +30,13 @@ static void test_enrol_token(void **state)
 		{ "no fingerprint", "gw1-abc", NULL },
 		{ "short fingerprint", "gw1-abc-0123", NULL },
 		{ "long fingerprint", "gw1-abc-" PRINT "00", NULL },
-		{ "fingerprint of other letters", "gw1-abc-z123456789abcdef0123456789abcdef0123456789"
-						  "abcdef0123456789abcdef", NULL },
+		{ "fingerprint of other letters",
+		  "gw1-abc-z123456789abcdef0123456789abcdef0123456789"
+		  "abcdef0123456789abcdef",
+		  NULL },
 		{ "space in the secret", "gw1-a b-" PRINT, NULL },
 		{ "line break in the secret", "gw1-a\nb-" PRINT, NULL },
-		{ "secret too long",
-		  "gw1-" PRINT PRINT "x-" PRINT, NULL },
+		{ "secret too long", "gw1-" PRINT PRINT "x-" PRINT, NULL },
 	};
 	size_t i;
 

@@ -81,7 +81,8 @@ static void test_file_measure_kinds(void **state)
 	(void)state;
 	assert_int_equal(file_measure_kind(text, 4096), FILE_MEASURE_TEXT);
 	assert_int_equal(file_measure_kind((const uint8_t *)"gr\xc3\xbc\xc3\x9f"
-							    "e", 7),
+							    "e",
+					   7),
 			 FILE_MEASURE_TEXT);
 	assert_int_equal(file_measure_kind(cipher, 4096), FILE_MEASURE_UNKNOWN);
 	assert_int_equal(file_measure_kind(packed, 4096), FILE_MEASURE_KNOWN);

@@ -41,7 +41,8 @@ static void test_heartbeat_ttl_counts_from_sending(void **state)
 
 	(void)state;
 	for (i = 0; i < ARRAY_LEN(cases); i++) {
-		uint64_t got = heartbeat_ttl_left(cases[i].ttl_ms, cases[i].sent_ms, cases[i].now_ms);
+		uint64_t got =
+			heartbeat_ttl_left(cases[i].ttl_ms, cases[i].sent_ms, cases[i].now_ms);
 
 		if (got != cases[i].want)
 			fail_msg("%s: %ju", cases[i].name, (uintmax_t)got);
@@ -86,8 +87,9 @@ static void hypervisor_line(int fd, const char *line)
 	char *list = NULL;
 
 	if (strcmp(op, "hello") == 0) {
-		reply(fd, request, "{\"version\":\"1\",\"accelerator\":\"tcg\",\"note\":\"\",\"cpus\":1,"
-				   "\"memory_mib\":1,\"disk_free_bytes\":1,\"live_capture\":true}");
+		reply(fd, request,
+		      "{\"version\":\"1\",\"accelerator\":\"tcg\",\"note\":\"\",\"cpus\":1,"
+		      "\"memory_mib\":1,\"disk_free_bytes\":1,\"live_capture\":true}");
 	} else if (strcmp(op, "list") == 0) {
 		list = io_printf("{\"desktops\":%s}", world.desktops);
 		reply(fd, request, list);
@@ -150,8 +152,9 @@ static void begin(void)
 	assert_true(world.listen_fd >= 0);
 	assert_int_equal(pthread_create(&world.hypervisor, NULL, hypervisor, NULL), 0);
 	certificates_init(&world.made);
-	world.server = tls_server_start(&(struct tls_server_options){
-		.chain_pem = world.made.chain, .key_pem = world.made.key, .answer = server_answers });
+	world.server = tls_server_start(&(struct tls_server_options){ .chain_pem = world.made.chain,
+								      .key_pem = world.made.key,
+								      .answer = server_answers });
 	snprintf(url, sizeof(url), "https://127.0.0.1:%u", tls_server_port(world.server));
 	world.agent.identity = (struct identity){ .url = strdup(url),
 						  .ca_pem = world.made.ca,
@@ -193,9 +196,11 @@ static bool within_ms(uint64_t ms, bool (*holds)(void))
 	return holds();
 }
 
-#define ANNA                                                                                        \
-	"[{\"desktop\":\"anna\",\"epoch\":1,\"state\":\"running\",\"snapshot\":\"\",\"memory\":\"local\","         \
-	"\"disks\":[],\"capture\":false,\"lease_ms\":1,\"first_output_ms\":null,\"machine\":{},\"reason\":\"\"}]"
+#define ANNA                                                                                       \
+	"[{\"desktop\":\"anna\",\"epoch\":1,\"state\":\"running\",\"snapshot\":\"\",\"memory\":"   \
+	"\"local\","                                                                               \
+	"\"disks\":[],\"capture\":false,\"lease_ms\":1,\"first_output_ms\":null,\"machine\":{},"   \
+	"\"reason\":\"\"}]"
 #define ANNA_RENEWED "{\"desktop\":\"anna\",\"epoch\":1,\"ttl_ms\":2000}"
 
 /* A grant does not let run: the right counts from a heartbeat that was sent after it, and from its sending. */
@@ -218,7 +223,8 @@ static void test_heartbeat_confirms_what_was_granted(void **state)
 	assert_non_null(strstr(world.asked, "\"bert\""));
 	assert_in_range(right.until_ms, before + TTL_MS, world.asked_at_ms + TTL_MS);
 	assert_true(right.quarantined);
-	assert_int_equal(world.leases, 0); /* the hypervisor has nothing yet that could be renewed */
+	assert_int_equal(world.leases,
+			 0); /* the hypervisor has nothing yet that could be renewed */
 	end();
 }
 
@@ -262,12 +268,14 @@ static void test_heartbeat_renews_while_a_stale_desktop_dies_slowly(void **state
 	(void)state;
 	world.desktops = ANNA;
 	world.orphan_hangs = true;
-	world.answer = "\"leases\":[" ANNA_RENEWED "],\"stale\":[{\"desktop\":\"carl\",\"epoch\":1}]";
+	world.answer =
+		"\"leases\":[" ANNA_RENEWED "],\"stale\":[{\"desktop\":\"carl\",\"epoch\":1}]";
 	begin();
 	assert_true(within_ms(5000, one_orphan));
 	world.leases = 0;
 	assert_true(within_ms(6000, three_renewals));
-	assert_int_equal(world.orphans, 1); /* not one more for each time that the server repeats it */
+	assert_int_equal(world.orphans,
+			 1); /* not one more for each time that the server repeats it */
 	end();
 }
 

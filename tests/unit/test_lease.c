@@ -26,12 +26,12 @@ enum when { BEFORE, MARGIN_RUNS, AFTER };
 
 static struct lease lease_in(enum lease_state state, enum lease_policy policy)
 {
-	struct lease l = {.state = state,
-			  .policy = policy,
-			  .epoch = 7,
-			  .until_ms = 5000,
-			  .ttl_ms = TTL,
-			  .margin_ms = MARGIN};
+	struct lease l = { .state = state,
+			   .policy = policy,
+			   .epoch = 7,
+			   .until_ms = 5000,
+			   .ttl_ms = TTL,
+			   .margin_ms = MARGIN };
 
 	if (state != LEASE_FREE)
 		strcpy(l.holder, "a");
@@ -40,12 +40,14 @@ static struct lease lease_in(enum lease_state state, enum lease_policy policy)
 
 static struct lease_input input_of(enum lease_event event, enum who who, enum when when)
 {
-	static const uint64_t at[] = {[BEFORE] = 4999, [MARGIN_RUNS] = 5299, [AFTER] = 5300};
+	static const uint64_t at[] = { [BEFORE] = 4999, [MARGIN_RUNS] = 5299, [AFTER] = 5300 };
 
-	return (struct lease_input){.event = event,
-				    .now_ms = at[when],
-				    .holder = who == OTHER || who == NEWER ? "b" : "a",
-				    .epoch = who == OLD ? 6 : who == NEWER ? 9 : 7};
+	return (struct lease_input){ .event = event,
+				     .now_ms = at[when],
+				     .holder = who == OTHER || who == NEWER ? "b" : "a",
+				     .epoch = who == OLD     ? 6
+					      : who == NEWER ? 9
+							     : 7 };
 }
 
 #define S LEASE_STRICT
@@ -60,56 +62,82 @@ static const struct {
 	enum lease_state next;
 	uint64_t epoch, until;
 } rows[] = {
-    {S, LEASE_FREE, LEASE_EVENT_GRANT, MINE, BEFORE, LEASE_ACTION_GRANTED, LEASE_HELD, 8, 5999},
-    {S, LEASE_FREE, LEASE_EVENT_RENEW, MINE, BEFORE, LEASE_ACTION_STALE, LEASE_FREE, 7, 5000},
-    {S, LEASE_FREE, LEASE_EVENT_RELEASE, MINE, BEFORE, LEASE_ACTION_STALE, LEASE_FREE, 7, 5000},
-    {S, LEASE_FREE, LEASE_EVENT_TICK, MINE, AFTER, LEASE_ACTION_NONE, LEASE_FREE, 7, 5000},
-    {S, LEASE_FREE, LEASE_EVENT_REVOKE, MINE, AFTER, LEASE_ACTION_NONE, LEASE_FREE, 7, 5000},
-    {S, LEASE_HELD, LEASE_EVENT_GRANT, OTHER, AFTER, LEASE_ACTION_REFUSED, LEASE_HELD, 7, 5000},
-    {S, LEASE_HELD, LEASE_EVENT_GRANT, MINE, BEFORE, LEASE_ACTION_REFUSED, LEASE_HELD, 7, 5000},
-    {S, LEASE_HELD, LEASE_EVENT_RENEW, MINE, BEFORE, LEASE_ACTION_RENEWED, LEASE_HELD, 7, 5999},
-    {S, LEASE_HELD, LEASE_EVENT_RENEW, OTHER, BEFORE, LEASE_ACTION_STALE, LEASE_HELD, 7, 5000},
-    {S, LEASE_HELD, LEASE_EVENT_RENEW, OLD, BEFORE, LEASE_ACTION_STALE, LEASE_HELD, 7, 5000},
-    {S, LEASE_HELD, LEASE_EVENT_RELEASE, MINE, BEFORE, LEASE_ACTION_FREED, LEASE_FREE, 7, 5000},
-    {S, LEASE_HELD, LEASE_EVENT_RELEASE, OTHER, BEFORE, LEASE_ACTION_STALE, LEASE_HELD, 7, 5000},
-    {S, LEASE_HELD, LEASE_EVENT_RELEASE, OLD, BEFORE, LEASE_ACTION_STALE, LEASE_HELD, 7, 5000},
-    {S, LEASE_HELD, LEASE_EVENT_TICK, MINE, BEFORE, LEASE_ACTION_NONE, LEASE_HELD, 7, 5000},
-    {S, LEASE_HELD, LEASE_EVENT_TICK, MINE, MARGIN_RUNS, LEASE_ACTION_SUSPECT, LEASE_EXPIRED, 7,
-     5000},
-    {S, LEASE_HELD, LEASE_EVENT_TICK, MINE, AFTER, LEASE_ACTION_SUSPECT, LEASE_EXPIRED, 7, 5000},
-    {S, LEASE_HELD, LEASE_EVENT_REVOKE, MINE, BEFORE, LEASE_ACTION_SUSPECT, LEASE_EXPIRED, 8, 5000},
-    {O, LEASE_HELD, LEASE_EVENT_REVOKE, MINE, BEFORE, LEASE_ACTION_FREED, LEASE_FREE, 7, 5000},
-    {S, LEASE_EXPIRED, LEASE_EVENT_GRANT, OTHER, AFTER, LEASE_ACTION_REFUSED, LEASE_EXPIRED, 7,
-     5000},
-    {S, LEASE_EXPIRED, LEASE_EVENT_RENEW, MINE, AFTER, LEASE_ACTION_RENEWED, LEASE_HELD, 7, 6300},
-    {S, LEASE_EXPIRED, LEASE_EVENT_RENEW, OLD, AFTER, LEASE_ACTION_STALE, LEASE_EXPIRED, 7, 5000},
-    {S, LEASE_EXPIRED, LEASE_EVENT_RELEASE, MINE, AFTER, LEASE_ACTION_FREED, LEASE_FREE, 7, 5000},
-    {S, LEASE_EXPIRED, LEASE_EVENT_RELEASE, OTHER, AFTER, LEASE_ACTION_STALE, LEASE_EXPIRED, 7,
-     5000},
-    {S, LEASE_EXPIRED, LEASE_EVENT_TICK, MINE, MARGIN_RUNS, LEASE_ACTION_NONE, LEASE_EXPIRED, 7,
-     5000},
-    {S, LEASE_EXPIRED, LEASE_EVENT_TICK, MINE, AFTER, LEASE_ACTION_FAIL_OVER, LEASE_LOST, 7, 5000},
-    {O, LEASE_EXPIRED, LEASE_EVENT_TICK, MINE, AFTER, LEASE_ACTION_NONE, LEASE_EXPIRED, 7, 5000},
-    {S, LEASE_EXPIRED, LEASE_EVENT_REVOKE, MINE, AFTER, LEASE_ACTION_SUSPECT, LEASE_EXPIRED, 8,
-     5000},
-    {O, LEASE_EXPIRED, LEASE_EVENT_REVOKE, MINE, AFTER, LEASE_ACTION_FREED, LEASE_FREE, 7, 5000},
-    {S, LEASE_LOST, LEASE_EVENT_GRANT, OTHER, AFTER, LEASE_ACTION_GRANTED, LEASE_HELD, 8, 6300},
-    {S, LEASE_LOST, LEASE_EVENT_RENEW, MINE, AFTER, LEASE_ACTION_STALE, LEASE_LOST, 7, 5000},
-    {S, LEASE_LOST, LEASE_EVENT_RELEASE, MINE, AFTER, LEASE_ACTION_STALE, LEASE_LOST, 7, 5000},
-    {S, LEASE_LOST, LEASE_EVENT_TICK, MINE, AFTER, LEASE_ACTION_NONE, LEASE_LOST, 7, 5000},
-    {S, LEASE_LOST, LEASE_EVENT_REVOKE, MINE, AFTER, LEASE_ACTION_FREED, LEASE_FREE, 7, 5000},
-    {S, LEASE_FREE, LEASE_EVENT_CLAIM, NEWER, BEFORE, LEASE_ACTION_GRANTED, LEASE_HELD, 9, 5999},
-    {S, LEASE_FREE, LEASE_EVENT_CLAIM, OTHER, AFTER, LEASE_ACTION_STALE, LEASE_FREE, 7, 5000},
-    {S, LEASE_FREE, LEASE_EVENT_CLAIM, OLD, AFTER, LEASE_ACTION_STALE, LEASE_FREE, 7, 5000},
-    {S, LEASE_HELD, LEASE_EVENT_CLAIM, NEWER, BEFORE, LEASE_ACTION_GRANTED, LEASE_HELD, 9, 5999},
-    {S, LEASE_HELD, LEASE_EVENT_CLAIM, OTHER, AFTER, LEASE_ACTION_STALE, LEASE_HELD, 7, 5000},
-    {S, LEASE_HELD, LEASE_EVENT_CLAIM, OLD, AFTER, LEASE_ACTION_STALE, LEASE_HELD, 7, 5000},
-    {S, LEASE_EXPIRED, LEASE_EVENT_CLAIM, NEWER, BEFORE, LEASE_ACTION_GRANTED, LEASE_HELD, 9, 5999},
-    {S, LEASE_EXPIRED, LEASE_EVENT_CLAIM, OTHER, AFTER, LEASE_ACTION_STALE, LEASE_EXPIRED, 7, 5000},
-    {S, LEASE_EXPIRED, LEASE_EVENT_CLAIM, OLD, AFTER, LEASE_ACTION_STALE, LEASE_EXPIRED, 7, 5000},
-    {S, LEASE_LOST, LEASE_EVENT_CLAIM, NEWER, BEFORE, LEASE_ACTION_GRANTED, LEASE_HELD, 9, 5999},
-    {S, LEASE_LOST, LEASE_EVENT_CLAIM, OTHER, AFTER, LEASE_ACTION_STALE, LEASE_LOST, 7, 5000},
-    {S, LEASE_LOST, LEASE_EVENT_CLAIM, OLD, AFTER, LEASE_ACTION_STALE, LEASE_LOST, 7, 5000},
+	{ S, LEASE_FREE, LEASE_EVENT_GRANT, MINE, BEFORE, LEASE_ACTION_GRANTED, LEASE_HELD, 8,
+	  5999 },
+	{ S, LEASE_FREE, LEASE_EVENT_RENEW, MINE, BEFORE, LEASE_ACTION_STALE, LEASE_FREE, 7, 5000 },
+	{ S, LEASE_FREE, LEASE_EVENT_RELEASE, MINE, BEFORE, LEASE_ACTION_STALE, LEASE_FREE, 7,
+	  5000 },
+	{ S, LEASE_FREE, LEASE_EVENT_TICK, MINE, AFTER, LEASE_ACTION_NONE, LEASE_FREE, 7, 5000 },
+	{ S, LEASE_FREE, LEASE_EVENT_REVOKE, MINE, AFTER, LEASE_ACTION_NONE, LEASE_FREE, 7, 5000 },
+	{ S, LEASE_HELD, LEASE_EVENT_GRANT, OTHER, AFTER, LEASE_ACTION_REFUSED, LEASE_HELD, 7,
+	  5000 },
+	{ S, LEASE_HELD, LEASE_EVENT_GRANT, MINE, BEFORE, LEASE_ACTION_REFUSED, LEASE_HELD, 7,
+	  5000 },
+	{ S, LEASE_HELD, LEASE_EVENT_RENEW, MINE, BEFORE, LEASE_ACTION_RENEWED, LEASE_HELD, 7,
+	  5999 },
+	{ S, LEASE_HELD, LEASE_EVENT_RENEW, OTHER, BEFORE, LEASE_ACTION_STALE, LEASE_HELD, 7,
+	  5000 },
+	{ S, LEASE_HELD, LEASE_EVENT_RENEW, OLD, BEFORE, LEASE_ACTION_STALE, LEASE_HELD, 7, 5000 },
+	{ S, LEASE_HELD, LEASE_EVENT_RELEASE, MINE, BEFORE, LEASE_ACTION_FREED, LEASE_FREE, 7,
+	  5000 },
+	{ S, LEASE_HELD, LEASE_EVENT_RELEASE, OTHER, BEFORE, LEASE_ACTION_STALE, LEASE_HELD, 7,
+	  5000 },
+	{ S, LEASE_HELD, LEASE_EVENT_RELEASE, OLD, BEFORE, LEASE_ACTION_STALE, LEASE_HELD, 7,
+	  5000 },
+	{ S, LEASE_HELD, LEASE_EVENT_TICK, MINE, BEFORE, LEASE_ACTION_NONE, LEASE_HELD, 7, 5000 },
+	{ S, LEASE_HELD, LEASE_EVENT_TICK, MINE, MARGIN_RUNS, LEASE_ACTION_SUSPECT, LEASE_EXPIRED,
+	  7, 5000 },
+	{ S, LEASE_HELD, LEASE_EVENT_TICK, MINE, AFTER, LEASE_ACTION_SUSPECT, LEASE_EXPIRED, 7,
+	  5000 },
+	{ S, LEASE_HELD, LEASE_EVENT_REVOKE, MINE, BEFORE, LEASE_ACTION_SUSPECT, LEASE_EXPIRED, 8,
+	  5000 },
+	{ O, LEASE_HELD, LEASE_EVENT_REVOKE, MINE, BEFORE, LEASE_ACTION_FREED, LEASE_FREE, 7,
+	  5000 },
+	{ S, LEASE_EXPIRED, LEASE_EVENT_GRANT, OTHER, AFTER, LEASE_ACTION_REFUSED, LEASE_EXPIRED, 7,
+	  5000 },
+	{ S, LEASE_EXPIRED, LEASE_EVENT_RENEW, MINE, AFTER, LEASE_ACTION_RENEWED, LEASE_HELD, 7,
+	  6300 },
+	{ S, LEASE_EXPIRED, LEASE_EVENT_RENEW, OLD, AFTER, LEASE_ACTION_STALE, LEASE_EXPIRED, 7,
+	  5000 },
+	{ S, LEASE_EXPIRED, LEASE_EVENT_RELEASE, MINE, AFTER, LEASE_ACTION_FREED, LEASE_FREE, 7,
+	  5000 },
+	{ S, LEASE_EXPIRED, LEASE_EVENT_RELEASE, OTHER, AFTER, LEASE_ACTION_STALE, LEASE_EXPIRED, 7,
+	  5000 },
+	{ S, LEASE_EXPIRED, LEASE_EVENT_TICK, MINE, MARGIN_RUNS, LEASE_ACTION_NONE, LEASE_EXPIRED,
+	  7, 5000 },
+	{ S, LEASE_EXPIRED, LEASE_EVENT_TICK, MINE, AFTER, LEASE_ACTION_FAIL_OVER, LEASE_LOST, 7,
+	  5000 },
+	{ O, LEASE_EXPIRED, LEASE_EVENT_TICK, MINE, AFTER, LEASE_ACTION_NONE, LEASE_EXPIRED, 7,
+	  5000 },
+	{ S, LEASE_EXPIRED, LEASE_EVENT_REVOKE, MINE, AFTER, LEASE_ACTION_SUSPECT, LEASE_EXPIRED, 8,
+	  5000 },
+	{ O, LEASE_EXPIRED, LEASE_EVENT_REVOKE, MINE, AFTER, LEASE_ACTION_FREED, LEASE_FREE, 7,
+	  5000 },
+	{ S, LEASE_LOST, LEASE_EVENT_GRANT, OTHER, AFTER, LEASE_ACTION_GRANTED, LEASE_HELD, 8,
+	  6300 },
+	{ S, LEASE_LOST, LEASE_EVENT_RENEW, MINE, AFTER, LEASE_ACTION_STALE, LEASE_LOST, 7, 5000 },
+	{ S, LEASE_LOST, LEASE_EVENT_RELEASE, MINE, AFTER, LEASE_ACTION_STALE, LEASE_LOST, 7,
+	  5000 },
+	{ S, LEASE_LOST, LEASE_EVENT_TICK, MINE, AFTER, LEASE_ACTION_NONE, LEASE_LOST, 7, 5000 },
+	{ S, LEASE_LOST, LEASE_EVENT_REVOKE, MINE, AFTER, LEASE_ACTION_FREED, LEASE_FREE, 7, 5000 },
+	{ S, LEASE_FREE, LEASE_EVENT_CLAIM, NEWER, BEFORE, LEASE_ACTION_GRANTED, LEASE_HELD, 9,
+	  5999 },
+	{ S, LEASE_FREE, LEASE_EVENT_CLAIM, OTHER, AFTER, LEASE_ACTION_STALE, LEASE_FREE, 7, 5000 },
+	{ S, LEASE_FREE, LEASE_EVENT_CLAIM, OLD, AFTER, LEASE_ACTION_STALE, LEASE_FREE, 7, 5000 },
+	{ S, LEASE_HELD, LEASE_EVENT_CLAIM, NEWER, BEFORE, LEASE_ACTION_GRANTED, LEASE_HELD, 9,
+	  5999 },
+	{ S, LEASE_HELD, LEASE_EVENT_CLAIM, OTHER, AFTER, LEASE_ACTION_STALE, LEASE_HELD, 7, 5000 },
+	{ S, LEASE_HELD, LEASE_EVENT_CLAIM, OLD, AFTER, LEASE_ACTION_STALE, LEASE_HELD, 7, 5000 },
+	{ S, LEASE_EXPIRED, LEASE_EVENT_CLAIM, NEWER, BEFORE, LEASE_ACTION_GRANTED, LEASE_HELD, 9,
+	  5999 },
+	{ S, LEASE_EXPIRED, LEASE_EVENT_CLAIM, OTHER, AFTER, LEASE_ACTION_STALE, LEASE_EXPIRED, 7,
+	  5000 },
+	{ S, LEASE_EXPIRED, LEASE_EVENT_CLAIM, OLD, AFTER, LEASE_ACTION_STALE, LEASE_EXPIRED, 7,
+	  5000 },
+	{ S, LEASE_LOST, LEASE_EVENT_CLAIM, NEWER, BEFORE, LEASE_ACTION_GRANTED, LEASE_HELD, 9,
+	  5999 },
+	{ S, LEASE_LOST, LEASE_EVENT_CLAIM, OTHER, AFTER, LEASE_ACTION_STALE, LEASE_LOST, 7, 5000 },
+	{ S, LEASE_LOST, LEASE_EVENT_CLAIM, OLD, AFTER, LEASE_ACTION_STALE, LEASE_LOST, 7, 5000 },
 };
 #undef S
 #undef O
@@ -184,7 +212,8 @@ static void test_lease_edges(void **state)
 {
 	struct lease l = lease_in(LEASE_HELD, LEASE_STRICT);
 	struct lease_input in = {
-	    .event = LEASE_EVENT_RENEW, .now_ms = UINT64_MAX - 5, .holder = "a", .epoch = 7};
+		.event = LEASE_EVENT_RENEW, .now_ms = UINT64_MAX - 5, .holder = "a", .epoch = 7
+	};
 
 	(void)state;
 	/* The end of time is no wrap-around. */
@@ -300,17 +329,18 @@ static void send_message(struct world *w, struct message m)
 static enum lease_action tell(struct world *w, enum lease_event event, unsigned endpoint,
 			      uint64_t epoch)
 {
-	static const char *const names[] = {"a", "b"};
+	static const char *const names[] = { "a", "b" };
 	struct lease before = w->lease;
 	struct lease_input in = {
-	    .event = event, .now_ms = w->now, .holder = names[endpoint], .epoch = epoch};
+		.event = event, .now_ms = w->now, .holder = names[endpoint], .epoch = epoch
+	};
 	enum lease_action action = lease_advance(&w->lease, &in);
 
 	if (w->rules != NO_MARGIN)
 		keeps_promises(&before, &in, action, &w->lease);
 	if (action == LEASE_ACTION_GRANTED) {
 		w->grants++;
-		send_message(w, (struct message){GRANT, endpoint, w->lease.epoch, 0, 0});
+		send_message(w, (struct message){ GRANT, endpoint, w->lease.epoch, 0, 0 });
 	}
 	w->failovers += action == LEASE_ACTION_FAIL_OVER;
 	w->renewals += action == LEASE_ACTION_RENEWED;
@@ -323,10 +353,10 @@ static void server_gets(struct world *w, const struct message *m)
 	enum lease_action action = tell(w, event, m->endpoint, m->epoch);
 
 	if (action == LEASE_ACTION_RENEWED)
-		send_message(w, (struct message){RENEWED, m->endpoint, m->epoch, m->sent_ms, 0});
+		send_message(w, (struct message){ RENEWED, m->endpoint, m->epoch, m->sent_ms, 0 });
 	if (action == LEASE_ACTION_STALE) {
 		w->stale++;
-		send_message(w, (struct message){STALE, m->endpoint, m->epoch, 0, 0});
+		send_message(w, (struct message){ STALE, m->endpoint, m->epoch, 0, 0 });
 	}
 }
 
@@ -335,11 +365,11 @@ static void endpoint_gets(struct world *w, const struct message *m)
 	struct endpoint *e = &w->endpoints[m->endpoint];
 
 	if (m->kind == GRANT && m->epoch > e->epoch) {
-		*e = (struct endpoint){.epoch = m->epoch,
-				       .has = true,
-				       .granted_ms = e->clock,
-				       .clock = e->clock,
-				       .drift = e->drift};
+		*e = (struct endpoint){ .epoch = m->epoch,
+					.has = true,
+					.granted_ms = e->clock,
+					.clock = e->clock,
+					.drift = e->drift };
 		if (w->rules == RUNS_ON_GRANT) {
 			e->running = true;
 			e->end_ms = e->clock + TTL;
@@ -367,14 +397,14 @@ static void endpoint_lives(struct world *w, unsigned i)
 		e->running = false;
 	if (e->has && e->clock >= e->beat_ms) {
 		e->beat_ms = e->clock + BEAT;
-		send_message(w, (struct message){RENEW, i, e->epoch, e->clock, 0});
+		send_message(w, (struct message){ RENEW, i, e->epoch, e->clock, 0 });
 	}
 	if (e->has && dice(w, 3000) == 0) { /* a person stops the desktop */
 		e->has = e->running = false;
-		send_message(w, (struct message){RELEASE, i, e->epoch, 0, 0});
+		send_message(w, (struct message){ RELEASE, i, e->epoch, 0, 0 });
 	}
 	if (dice(w, 4000) == 0) /* power cut */
-		*e = (struct endpoint){.epoch = e->epoch, .clock = e->clock, .drift = e->drift};
+		*e = (struct endpoint){ .epoch = e->epoch, .clock = e->clock, .drift = e->drift };
 }
 
 static void step(struct world *w)
@@ -412,9 +442,10 @@ static void step(struct world *w)
 
 static void walk(struct world *w, enum rules rules, uint64_t seed)
 {
-	*w = (struct world){.rules = rules, .seed = seed * 0x9E3779B97F4A7C15ull + 1};
-	w->lease = (struct lease){
-	    .policy = LEASE_STRICT, .ttl_ms = TTL, .margin_ms = rules == NO_MARGIN ? 0 : MARGIN};
+	*w = (struct world){ .rules = rules, .seed = seed * 0x9E3779B97F4A7C15ull + 1 };
+	w->lease = (struct lease){ .policy = LEASE_STRICT,
+				   .ttl_ms = TTL,
+				   .margin_ms = rules == NO_MARGIN ? 0 : MARGIN };
 	for (unsigned i = 0; i < 2; i++)
 		w->endpoints[i].drift = 1000 - DRIFT_PER_MILLE + dice(w, 2 * DRIFT_PER_MILLE + 1);
 	while (w->now < WALK_MS)
@@ -459,12 +490,12 @@ static void test_lease_walk_finds_wrong_rules(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_lease_rows),
-	    cmocka_unit_test(test_lease_every_combination),
-	    cmocka_unit_test(test_lease_edges),
-	    cmocka_unit_test(test_lease_names),
-	    cmocka_unit_test(test_lease_never_two_runners),
-	    cmocka_unit_test(test_lease_walk_finds_wrong_rules),
+		cmocka_unit_test(test_lease_rows),
+		cmocka_unit_test(test_lease_every_combination),
+		cmocka_unit_test(test_lease_edges),
+		cmocka_unit_test(test_lease_names),
+		cmocka_unit_test(test_lease_never_two_runners),
+		cmocka_unit_test(test_lease_walk_finds_wrong_rules),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -50,8 +50,12 @@ static void test_manifest_survives_json(void **state)
 }
 
 #define ROOT "0101010101010101010101010101010101010101010101010101010101010101"
-#define VOLUME(members) "{\"name\":\"disk0\",\"kind\":\"disk\",\"size\":5,\"grid\":65536,\"root\":\"" ROOT "\"" members "}"
-#define MANIFEST(members, volumes) "{\"version\":1,\"desktop\":\"d\",\"created\":\"2026-11-22T16:45:12Z\",\"kind\":\"cold\"" members ",\"volumes\":[" volumes "]}"
+#define VOLUME(members)                                                                            \
+	"{\"name\":\"disk0\",\"kind\":\"disk\",\"size\":5,\"grid\":65536,\"root\":\"" ROOT         \
+	"\"" members "}"
+#define MANIFEST(members, volumes)                                                                 \
+	"{\"version\":1,\"desktop\":\"d\",\"created\":\"2026-11-22T16:45:12Z\",\"kind\":"          \
+	"\"cold\"" members ",\"volumes\":[" volumes "]}"
 
 static const struct {
 	const char *text, *names; /* names: what the error must say; NULL: it is good */
@@ -65,15 +69,34 @@ static const struct {
 	{ MANIFEST(",\"epoch\":-1", ""), "epoch" },
 	{ MANIFEST(",\"domain\":\"A\"", ""), "domain" },
 	{ MANIFEST(",\"secret\":1", ""), "secret" },
-	{ "{\"version\":2,\"desktop\":\"d\",\"created\":\"2026-11-22T16:45:12Z\",\"kind\":\"cold\",\"volumes\":[]}", "version" },
-	{ "{\"version\":1,\"desktop\":\"../x\",\"created\":\"2026-11-22T16:45:12Z\",\"kind\":\"cold\",\"volumes\":[]}", "desktop" },
-	{ "{\"version\":1,\"desktop\":\"d\",\"created\":\"yesterday\",\"kind\":\"cold\",\"volumes\":[]}", "created" },
-	{ "{\"version\":1,\"desktop\":\"d\",\"created\":\"2026-11-22T16:45:12Z\",\"kind\":\"warm\",\"volumes\":[]}", "kind" },
-	{ MANIFEST("", "{\"name\":\"../etc\",\"kind\":\"disk\",\"size\":5,\"grid\":65536,\"root\":\"" ROOT "\"}"), "name" },
-	{ MANIFEST("", "{\"name\":\"d\",\"kind\":\"disk\",\"size\":5,\"grid\":65537,\"root\":\"" ROOT "\"}"), "grid" },
-	{ MANIFEST("", "{\"name\":\"d\",\"kind\":\"disk\",\"size\":5,\"grid\":0,\"root\":\"" ROOT "\"}"), "grid" },
-	{ MANIFEST("", "{\"name\":\"d\",\"kind\":\"disk\",\"size\":9223372036854775807,\"grid\":4096,\"root\":\"" ROOT "\"}"), "size" },
-	{ MANIFEST("", "{\"name\":\"d\",\"kind\":\"disk\",\"size\":5,\"grid\":4096,\"root\":\"01\"}"), "root" },
+	{ "{\"version\":2,\"desktop\":\"d\",\"created\":\"2026-11-22T16:45:12Z\",\"kind\":\"cold\","
+	  "\"volumes\":[]}",
+	  "version" },
+	{ "{\"version\":1,\"desktop\":\"../"
+	  "x\",\"created\":\"2026-11-22T16:45:12Z\",\"kind\":\"cold\",\"volumes\":[]}",
+	  "desktop" },
+	{ "{\"version\":1,\"desktop\":\"d\",\"created\":\"yesterday\",\"kind\":\"cold\","
+	  "\"volumes\":[]}",
+	  "created" },
+	{ "{\"version\":1,\"desktop\":\"d\",\"created\":\"2026-11-22T16:45:12Z\",\"kind\":\"warm\","
+	  "\"volumes\":[]}",
+	  "kind" },
+	{ MANIFEST("", "{\"name\":\"../"
+		       "etc\",\"kind\":\"disk\",\"size\":5,\"grid\":65536,\"root\":\"" ROOT "\"}"),
+	  "name" },
+	{ MANIFEST("",
+		   "{\"name\":\"d\",\"kind\":\"disk\",\"size\":5,\"grid\":65537,\"root\":\"" ROOT
+		   "\"}"),
+	  "grid" },
+	{ MANIFEST("", "{\"name\":\"d\",\"kind\":\"disk\",\"size\":5,\"grid\":0,\"root\":\"" ROOT
+		       "\"}"),
+	  "grid" },
+	{ MANIFEST("", "{\"name\":\"d\",\"kind\":\"disk\",\"size\":9223372036854775807,\"grid\":"
+		       "4096,\"root\":\"" ROOT "\"}"),
+	  "size" },
+	{ MANIFEST("",
+		   "{\"name\":\"d\",\"kind\":\"disk\",\"size\":5,\"grid\":4096,\"root\":\"01\"}"),
+	  "root" },
 	{ "[]", "manifest" },
 	{ "{", "manifest" },
 	{ "", "manifest" },
@@ -91,7 +114,8 @@ static void test_manifest_parse_is_strict(void **state)
 		if (r != (parse_cases[i].names ? -EINVAL : 0))
 			fail_msg("case %zu: %d %s", i, r, err_text(&err));
 		if (parse_cases[i].names && !strstr(err_text(&err), parse_cases[i].names))
-			fail_msg("case %zu: '%s' does not name %s", i, err_text(&err), parse_cases[i].names);
+			fail_msg("case %zu: '%s' does not name %s", i, err_text(&err),
+				 parse_cases[i].names);
 	}
 }
 

@@ -41,14 +41,16 @@ static int setup(void **state)
 		return -1;
 	snprintf(image, sizeof(image), "%s/disk.qcow2", folder);
 	snprintf(socket_path, sizeof(socket_path), "%s/nbd.sock", folder);
-	if (shell("qemu-img create -q -f qcow2 %s %d && qemu-io -f qcow2 -c 'write -q -P 0x11 1M 3M' %s && "
-		  "qemu-img bitmap --add -g 65536 %s changes && qemu-io -f qcow2 -c 'write -q -P 0x22 2000000 100000' %s",
+	if (shell("qemu-img create -q -f qcow2 %s %d && qemu-io -f qcow2 -c 'write -q -P 0x11 1M "
+		  "3M' %s && "
+		  "qemu-img bitmap --add -g 65536 %s changes && qemu-io -f qcow2 -c 'write -q -P "
+		  "0x22 2000000 100000' %s",
 		  image, SIZE, image, image, image))
 		return -1;
 	server = fork();
 	if (server == 0) {
-		execlp("qemu-nbd", "qemu-nbd", "-r", "-t", "-e", "8", "-f", "qcow2", "-B", "changes",
-		       "-k", socket_path, image, (char *)NULL);
+		execlp("qemu-nbd", "qemu-nbd", "-r", "-t", "-e", "8", "-f", "qcow2", "-B",
+		       "changes", "-k", socket_path, image, (char *)NULL);
 		_exit(127);
 	}
 	for (int i = 0; i < 200 && access(socket_path, F_OK) != 0; i++)
@@ -175,7 +177,8 @@ int main(void)
 		cmocka_unit_test(test_nbd_input_knows_holes),
 		cmocka_unit_test(test_nbd_input_tells_what_the_bitmap_marks),
 		cmocka_unit_test(test_nbd_input_says_what_is_not_there),
-		cmocka_unit_test(test_nbd_input_reports_a_server_that_dies), /* the last: the server is gone */
+		cmocka_unit_test(
+			test_nbd_input_reports_a_server_that_dies), /* the last: the server is gone */
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

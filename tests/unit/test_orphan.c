@@ -15,19 +15,26 @@ static void test_orphan_extents(void **state)
 		size_t count;
 		uint64_t first_offset, first_length;
 	} cases[] = {
-		{ "nothing written", "[{\"start\":0,\"length\":1048576,\"present\":false}]", 0, 0, 0, 0 },
+		{ "nothing written", "[{\"start\":0,\"length\":1048576,\"present\":false}]", 0, 0,
+		  0, 0 },
 		{ "data and zeros of the overlay count, holes do not",
 		  "[{\"start\":0,\"length\":65536,\"present\":false},"
-		  "{\"start\":65536,\"length\":131072,\"present\":true,\"zero\":false,\"data\":true},"
-		  "{\"start\":196608,\"length\":65536,\"present\":true,\"zero\":true,\"data\":false},"
-		  "{\"start\":262144,\"length\":786432,\"present\":false}]", 0, 2, 65536, 131072 },
+		  "{\"start\":65536,\"length\":131072,\"present\":true,\"zero\":false,\"data\":"
+		  "true},"
+		  "{\"start\":196608,\"length\":65536,\"present\":true,\"zero\":true,\"data\":"
+		  "false},"
+		  "{\"start\":262144,\"length\":786432,\"present\":false}]",
+		  0, 2, 65536, 131072 },
 		{ "empty", "[]", 0, 0, 0, 0 },
 		{ "no array", "{}", -EBADMSG, 0, 0, 0 },
-		{ "beyond the disk", "[{\"start\":1048575,\"length\":2,\"present\":true}]", -EBADMSG, 0, 0, 0 },
-		{ "starts beyond", "[{\"start\":2097152,\"length\":1,\"present\":true}]", -EBADMSG, 0, 0, 0 },
+		{ "beyond the disk", "[{\"start\":1048575,\"length\":2,\"present\":true}]",
+		  -EBADMSG, 0, 0, 0 },
+		{ "starts beyond", "[{\"start\":2097152,\"length\":1,\"present\":true}]", -EBADMSG,
+		  0, 0, 0 },
 		{ "no length", "[{\"start\":0,\"present\":true}]", -EBADMSG, 0, 0, 0 },
 		{ "negative", "[{\"start\":-1,\"length\":5,\"present\":true}]", -EBADMSG, 0, 0, 0 },
-		{ "an older qemu-img", "[{\"start\":0,\"length\":5,\"data\":true}]", -EBADMSG, 0, 0, 0 },
+		{ "an older qemu-img", "[{\"start\":0,\"length\":5,\"data\":true}]", -EBADMSG, 0, 0,
+		  0 },
 	};
 	size_t i;
 

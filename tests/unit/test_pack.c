@@ -37,17 +37,21 @@ enum { RECORDS = 5 };
 static void record(size_t i, uint8_t *raw, struct chunk_encoded *chunk)
 {
 	memset(raw, 'a' + (int)i, 100 + i);
-	*chunk = (struct chunk_encoded){ .codec = CHUNK_CODEC_NONE, .raw_len = (uint32_t)(100 + i),
-					 .len = (uint32_t)(100 + i), .data = raw };
+	*chunk = (struct chunk_encoded){ .codec = CHUNK_CODEC_NONE,
+					 .raw_len = (uint32_t)(100 + i),
+					 .len = (uint32_t)(100 + i),
+					 .data = raw };
 	chunk_id_of(raw, 100 + i, &chunk->id);
 }
 
 /* A sealed pack of RECORDS records; its path is the caller's. */
 static char *write_pack(void)
 {
-	const struct pack_writer_options options = { .temp_folder = folder, .pack_folder = folder,
+	const struct pack_writer_options options = { .temp_folder = folder,
+						     .pack_folder = folder,
 						     .key = store_key_newest(&keys),
-						     .store_id = store_id, .domain = "default" };
+						     .store_id = store_id,
+						     .domain = "default" };
 	struct pack_writer *writer;
 	struct err err = { 0 };
 	char *path;
@@ -177,7 +181,8 @@ static void test_pack_holds_no_plaintext(void **state)
 
 		record(i, raw, &chunk);
 		assert_null(memmem(bytes, len, raw, 16));
-		assert_null(memmem(bytes, len, chunk.id.bytes, 8)); /* the id would tell who has the same file */
+		assert_null(memmem(bytes, len, chunk.id.bytes,
+				   8)); /* the id would tell who has the same file */
 	}
 	assert_null(memmem(bytes, len, "default", 7));
 	free(bytes);

@@ -107,7 +107,9 @@ static void check_content(struct store *store, const char *id, const uint8_t *da
 	struct manifest m;
 
 	assert_int_equal(store_manifest(store, id, &m, &err), 0);
-	assert_int_equal(volume_reader_open(&reader, manifest_volume(&m, "disk0"), store_source(store), &err), 0);
+	assert_int_equal(volume_reader_open(&reader, manifest_volume(&m, "disk0"),
+					    store_source(store), &err),
+			 0);
 	if (volume_reader_read(reader, back, SIZE, 0, &err) < 0)
 		fail_msg("%s", err_text(&err));
 	assert_memory_equal(back, data, SIZE);
@@ -182,7 +184,8 @@ static void test_store_commit_refuses_what_is_missing(void **state)
 	manifest_init(&m);
 	strcpy(m.desktop, "alice");
 	m.volume_count = 1;
-	m.volumes[0] = (struct volume){ "disk0", VOLUME_DISK, 5 << 20, CHUNK_GRID_DISK, { { 42 } } };
+	m.volumes[0] =
+		(struct volume){ "disk0", VOLUME_DISK, 5 << 20, CHUNK_GRID_DISK, { { 42 } } };
 	assert_int_equal(store_session_commit(session, &m, &err), -ENOENT);
 	assert_non_null(strstr(err_text(&err), "disk0"));
 	assert_non_null(strstr(err_text(&err), "2a000000"));
@@ -196,7 +199,9 @@ static void test_store_commit_refuses_what_is_missing(void **state)
 static void test_store_refuses_chunks_that_lie(void **state)
 {
 	struct store *store = open_store(STORE_WRITE);
-	struct chunk_encoded chunk = { .codec = CHUNK_CODEC_NONE, .raw_len = 5, .len = 5, .data = (const uint8_t *)"hello" };
+	struct chunk_encoded chunk = {
+		.codec = CHUNK_CODEC_NONE, .raw_len = 5, .len = 5, .data = (const uint8_t *)"hello"
+	};
 	struct store_session *session;
 	struct err err = { 0 };
 
@@ -237,9 +242,11 @@ static void test_store_domains_do_not_see_each_other(void **state)
 	strcpy(stolen.parent, m.id); /* not even as a child of her snapshot */
 	assert_int_equal(store_session_commit(session, &stolen, &err), -ENOENT);
 	store_session_close(session);
-	assert_int_equal(store_domain_get_encoded(store, "two", &m.volumes[0].root, buf, &chunk, &err),
-			 STORE_ABSENT);
-	assert_int_equal(store_domain_get_encoded(store, "one", &m.volumes[0].root, buf, &chunk, &err), 0);
+	assert_int_equal(
+		store_domain_get_encoded(store, "two", &m.volumes[0].root, buf, &chunk, &err),
+		STORE_ABSENT);
+	assert_int_equal(
+		store_domain_get_encoded(store, "one", &m.volumes[0].root, buf, &chunk, &err), 0);
 
 	/* The same content in another domain is stored again: no reply depends on hers. */
 	assert_int_equal(put_in(store, "bob", "two", data, &stolen, &second, &err), 0);
@@ -359,7 +366,9 @@ static void test_store_has_one_writer_and_needs_its_key(void **state)
 static void test_store_sessions_that_end_early_leave_no_temporary_files(void **state)
 {
 	struct store *store = open_store(STORE_WRITE);
-	struct chunk_encoded chunk = { .codec = CHUNK_CODEC_NONE, .raw_len = 5, .len = 5, .data = (const uint8_t *)"hello" };
+	struct chunk_encoded chunk = {
+		.codec = CHUNK_CODEC_NONE, .raw_len = 5, .len = 5, .data = (const uint8_t *)"hello"
+	};
 	struct store_session *session;
 	struct err err = { 0 };
 	char temp[PATH_MAX + 32];
@@ -418,6 +427,7 @@ static void test_store_verify_names_what_is_hurt(void **state)
 	dir = opendir(packs);
 	while ((e = readdir(dir)) && e->d_name[0] == '.')
 		;
+	assert_non_null(e);
 	snprintf(file, sizeof(file), "%s/%s", packs, e->d_name);
 	closedir(dir);
 	fd = open(file, O_RDWR);
@@ -445,9 +455,11 @@ static void test_store_verify_names_what_is_hurt(void **state)
 /* The index is derived: gone, damaged or half written, it costs time and never data. */
 static void test_store_survives_a_lost_or_damaged_index(void **state)
 {
-	static const char *const harm[] = { "rm -rf '%s/index'", "rm '%s'/index/run-*", "rm '%s/index/state'",
+	static const char *const harm[] = { "rm -rf '%s/index'", "rm '%s'/index/run-*",
+					    "rm '%s/index/state'",
 					    "echo rubbish > '%s/index/state'",
-					    "for f in '%s'/index/run-*; do printf x | dd of=$f bs=1 seek=500 conv=notrunc status=none; done" };
+					    "for f in '%s'/index/run-*; do printf x | dd of=$f "
+					    "bs=1 seek=500 conv=notrunc status=none; done" };
 	struct store *store = open_store(STORE_WRITE);
 	uint8_t *a = content(11), *b = content(12);
 	struct manifest m1, m2;
@@ -460,8 +472,8 @@ static void test_store_survives_a_lost_or_damaged_index(void **state)
 		char command[PATH_MAX + 200], harmed[200];
 
 		snprintf(harmed, sizeof(harmed), "%s", harm[i]);
-		snprintf(command, sizeof(command), "%.*s%s%s", (int)(strstr(harmed, "%s") - harmed), harmed, path,
-			 strstr(harmed, "%s") + 2);
+		snprintf(command, sizeof(command), "%.*s%s%s", (int)(strstr(harmed, "%s") - harmed),
+			 harmed, path, strstr(harmed, "%s") + 2);
 		assert_int_equal(system(command), 0);
 		store = open_store(STORE_READ);
 		check_content(store, m1.id, a);

@@ -28,11 +28,12 @@ static struct {
 	size_t kept_count;
 	unsigned in_flight, most_in_flight, uploads;
 	unsigned delay_ms;
-	unsigned fail_uploads;      /* so many answers are 503 first */
-	int commit_status;          /* 0: 201 */
+	unsigned fail_uploads; /* so many answers are 503 first */
+	int commit_status;     /* 0: 201 */
 	const char *commit_body;
-	int query_extra;            /* bytes more or less than right */
-	int (*spoil)(uint8_t *body, size_t *len); /* changes the answer to a fetch; returns its status */
+	int query_extra; /* bytes more or less than right */
+	int (*spoil)(uint8_t *body,
+		     size_t *len); /* changes the answer to a fetch; returns its status */
 } model = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static const char stored_manifest[];
@@ -76,8 +77,8 @@ static bool answer_chunks(const struct tls_server_request *r)
 	while (chunk_wire_next(&reader, &chunk, &err) == 0)
 		model_keep(&chunk);
 	pthread_mutex_unlock(&model.lock);
-	return err.code ? tls_server_reply(r, 422, NULL, "", 0) :
-			  tls_server_write(r, "HTTP/1.1 204 No Content\r\n\r\n", 27);
+	return err.code ? tls_server_reply(r, 422, NULL, "", 0)
+			: tls_server_write(r, "HTTP/1.1 204 No Content\r\n\r\n", 27);
 }
 
 static bool answer_query(const struct tls_server_request *r)
@@ -161,8 +162,10 @@ static bool answer(const struct tls_server_request *r)
 /* ---- Data -------------------------------------------------------------------------------------------------------- */
 
 static const char stored_manifest[] =
-	"{\"version\": 1, \"snapshot\": \"20261122-164512-3f9a1c2e\", \"desktop\": \"anna\", \"parent\": null, "
-	"\"created\": \"2026-11-22T16:45:12Z\", \"kind\": \"cold\", \"epoch\": 3, \"branch\": true, "
+	"{\"version\": 1, \"snapshot\": \"20261122-164512-3f9a1c2e\", \"desktop\": \"anna\", "
+	"\"parent\": null, "
+	"\"created\": \"2026-11-22T16:45:12Z\", \"kind\": \"cold\", \"epoch\": 3, \"branch\": "
+	"true, "
 	"\"application_consistent\": false, \"machine\": null, \"volumes\": []}";
 
 static uint8_t *plain; /* CHUNKS × CHUNK_LEN */
@@ -225,11 +228,11 @@ static int group_setup(void **state)
 							.days = 1 },
 				   &cert, &err),
 			 0);
-	server = tls_server_start(
-		&(struct tls_server_options){ .chain_pem = cert, .key_pem = key, .answer = answer });
+	server = tls_server_start(&(struct tls_server_options){
+		.chain_pem = cert, .key_pem = key, .answer = answer });
 	url = io_printf("https://127.0.0.1:%u", tls_server_port(server));
-	return http_client_new(&http, &(struct http_client_options){ .base_url = url, .ca_pem = ca },
-			       &err);
+	return http_client_new(
+		&http, &(struct http_client_options){ .base_url = url, .ca_pem = ca }, &err);
 }
 
 static int group_teardown(void **state)
@@ -250,14 +253,15 @@ static struct store_client_session *open_session(void)
 	struct store_client_session *session = NULL;
 	struct err err = { 0 };
 
-	assert_int_equal(store_client_session_open(&session,
-						   &(struct store_client_open){ .http = http,
-										.prefix = "/agent/v1",
-										.desktop = "anna",
-										.epoch = 3,
-										.job = "j-1" },
-						   &err),
-			 0);
+	assert_int_equal(
+		store_client_session_open(&session,
+					  &(struct store_client_open){ .http = http,
+								       .prefix = "/agent/v1",
+								       .desktop = "anna",
+								       .epoch = 3,
+								       .job = "j-1" },
+					  &err),
+		0);
 	assert_string_equal(store_client_session_id(session), "s-1");
 	return session;
 }
@@ -425,8 +429,8 @@ static struct chunk_source open_source(void)
 	struct chunk_source source;
 	struct err err = { 0 };
 
-	assert_int_equal(
-		store_client_source_new(&source, http, "/agent/v1", "anna", "j-1", &err), 0);
+	assert_int_equal(store_client_source_new(&source, http, "/agent/v1", "anna", "j-1", &err),
+			 0);
 	return source;
 }
 
@@ -601,7 +605,8 @@ static void test_store_client_manifest(void **state)
 	assert_int_equal(store_client_manifest(http, "/agent/v1", "anna",
 					       "20261122-164512-00000000", &m, &err),
 			 -ENOENT);
-	assert_int_equal(store_client_manifest(http, "/agent/v1", "anna", "../x", &m, &err), -EINVAL);
+	assert_int_equal(store_client_manifest(http, "/agent/v1", "anna", "../x", &m, &err),
+			 -EINVAL);
 	manifest_deinit(&m);
 }
 

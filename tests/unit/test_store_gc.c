@@ -80,7 +80,9 @@ static struct store *open_store(void)
 static void session_put(struct store_session *session, struct disk *d, struct manifest *m)
 {
 	const struct volume_input input = { d, SIZE, disk_read, NULL };
-	struct volume_put order = { .input = &input, .codec = CHUNK_CODEC_NONE, .threads = 1,
+	struct volume_put order = { .input = &input,
+				    .codec = CHUNK_CODEC_NONE,
+				    .threads = 1,
 				    .sink = store_session_sink(session) };
 	struct err err = { 0 };
 
@@ -115,7 +117,9 @@ static void check(struct store *store, const struct disk *d, const char *id)
 
 	if (store_manifest(store, id, &m, &err) != 0)
 		fail_msg("snapshot %s is not there: %s", id, err_text(&err));
-	assert_int_equal(volume_reader_open(&reader, manifest_volume(&m, "disk0"), store_source(store), &err), 0);
+	assert_int_equal(volume_reader_open(&reader, manifest_volume(&m, "disk0"),
+					    store_source(store), &err),
+			 0);
 	for (size_t i = 0; i < BLOCKS; i++) {
 		if (volume_reader_read(reader, got, GRID, i * GRID, &err) < 0)
 			fail_msg("snapshot %s block %zu: %s", id, i, err_text(&err));
@@ -292,7 +296,9 @@ struct oracle {
 static void counts_check(struct store *store, unsigned percent)
 {
 	const struct store_gc kept = { .dry_run = true, .repack_percent = percent };
-	const struct store_gc anew = { .dry_run = true, .repack_percent = percent, .count_anew = true };
+	const struct store_gc anew = { .dry_run = true,
+				       .repack_percent = percent,
+				       .count_anew = true };
 	struct store_gc_result a, b;
 	struct err err = { 0 };
 
@@ -315,14 +321,18 @@ static void refs_mistreat(void)
 		snprintf(command, sizeof(command), "rm -f '%s'/index/refs", path);
 		break;
 	case 1:
-		snprintf(command, sizeof(command), "[ ! -e '%s/index/refs' ] || printf x | dd of='%s/index/refs' "
-			 "bs=1 seek=%d conv=notrunc status=none", path, path, rand() % 200);
+		snprintf(command, sizeof(command),
+			 "[ ! -e '%s/index/refs' ] || printf x | dd of='%s/index/refs' "
+			 "bs=1 seek=%d conv=notrunc status=none",
+			 path, path, rand() % 200);
 		break;
 	case 2:
-		snprintf(command, sizeof(command), "cp '%s/index/refs' '%s/refs.old' 2>/dev/null || true", path, folder);
+		snprintf(command, sizeof(command),
+			 "cp '%s/index/refs' '%s/refs.old' 2>/dev/null || true", path, folder);
 		break;
 	default:
-		snprintf(command, sizeof(command), "cp '%s/refs.old' '%s/index/refs' 2>/dev/null || true", folder, path);
+		snprintf(command, sizeof(command),
+			 "cp '%s/refs.old' '%s/index/refs' 2>/dev/null || true", folder, path);
 		break;
 	}
 	assert_int_equal(system(command), 0);
@@ -454,7 +464,8 @@ static void *uploader_run(void *arg)
 		const char *ids[] = { previous.id };
 
 		for (int i = 0; i < 10; i++)
-			now.disk.blocks[rand_r(&u->seed) % BLOCKS] = (unsigned)(rand_r(&u->seed) % 100);
+			now.disk.blocks[rand_r(&u->seed) % BLOCKS] =
+				(unsigned)(rand_r(&u->seed) % 100);
 		put(u->store, &now.disk, now.id);
 		if (previous.id[0])
 			assert_int_equal(store_forget(u->store, ids, 1, &err), 0);
@@ -497,10 +508,14 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_store_gc_gives_space_back, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_store_gc_never_takes_what_a_session_was_promised, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_store_gc_spares_open_sessions, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_store_gc_respects_pins_and_the_window, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_store_gc_cost_follows_what_changed, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_store_gc_never_takes_what_a_session_was_promised, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_store_gc_spares_open_sessions, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_store_gc_respects_pins_and_the_window, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_store_gc_cost_follows_what_changed, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(test_store_gc_random_life, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_store_gc_beside_uploads, setup, teardown),
 	};

@@ -49,7 +49,8 @@ static bool has(struct store_index *index, uint32_t i)
 	struct err err = { 0 };
 	size_t n;
 
-	assert_int_equal(store_index_find(index, want.tag, found, STORE_INDEX_CANDIDATES, &n, &err), 0);
+	assert_int_equal(store_index_find(index, want.tag, found, STORE_INDEX_CANDIDATES, &n, &err),
+			 0);
 	for (size_t k = 0; k < n; k++) {
 		assert_memory_equal(found[k].tag, want.tag, STORE_INDEX_TAG_LEN);
 		if (found[k].record == want.record && found[k].pack == want.pack)
@@ -165,7 +166,8 @@ static void test_store_run_notices_damage(void **state)
 		for (uint32_t i = 0; !noticed && i < 2000; i++) {
 			struct store_index_entry want = entry(i), found[STORE_INDEX_CANDIDATES];
 			size_t n;
-			int r = store_index_find(index, want.tag, found, STORE_INDEX_CANDIDATES, &n, &err);
+			int r = store_index_find(index, want.tag, found, STORE_INDEX_CANDIDATES, &n,
+						 &err);
 
 			if (r == -EBADMSG)
 				noticed = true;
@@ -184,8 +186,10 @@ static void test_store_run_notices_damage(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_store_index_finds_everything_everywhere, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_store_index_merge_drops_what_is_gone, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_store_index_finds_everything_everywhere, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_store_index_merge_drops_what_is_gone, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(test_store_run_notices_damage, setup, teardown),
 	};
 

@@ -9,9 +9,10 @@
 #include "snapshot/store_retention.h"
 
 static const char *const times[] = {
-	"2023-12-31T12:00:00Z", "2024-01-01T12:00:00Z", "2024-06-30T23:59:59Z", "2024-07-01T00:00:00Z",
-	"2024-07-06T10:00:00Z", "2024-07-07T10:00:00Z", "2024-07-08T10:00:00Z", "2024-07-08T10:20:00Z",
-	"2024-07-08T11:00:00Z", "2024-07-08T11:30:00Z",
+	"2023-12-31T12:00:00Z", "2024-01-01T12:00:00Z", "2024-06-30T23:59:59Z",
+	"2024-07-01T00:00:00Z", "2024-07-06T10:00:00Z", "2024-07-07T10:00:00Z",
+	"2024-07-08T10:00:00Z", "2024-07-08T10:20:00Z", "2024-07-08T11:00:00Z",
+	"2024-07-08T11:30:00Z",
 };
 
 /* keep: which of `times` stay, one letter each. 7 July 2024 was a Sunday. */
@@ -21,15 +22,23 @@ static const struct {
 	uint64_t no_delete_ms;
 	const char *want;
 } cases[] = {
-	{ "last",    { [STORE_RETENTION_LAST] = 3 }, 0,    ".......KKK" },
-	{ "hourly",  { [STORE_RETENTION_HOURLY] = 2 }, 0,  ".......K.K" },
-	{ "daily",   { [STORE_RETENTION_DAILY] = 3 }, 0,   "....KK...K" },
-	{ "weekly",  { [STORE_RETENTION_WEEKLY] = 3 }, 0,  "..K..K...K" },
+	{ "last", { [STORE_RETENTION_LAST] = 3 }, 0, ".......KKK" },
+	{ "hourly", { [STORE_RETENTION_HOURLY] = 2 }, 0, ".......K.K" },
+	{ "daily", { [STORE_RETENTION_DAILY] = 3 }, 0, "....KK...K" },
+	{ "weekly", { [STORE_RETENTION_WEEKLY] = 3 }, 0, "..K..K...K" },
 	{ "monthly", { [STORE_RETENTION_MONTHLY] = 2 }, 0, "..K......K" },
-	{ "yearly",  { [STORE_RETENTION_YEARLY] = 2 }, 0,  "K........K" },
+	{ "yearly", { [STORE_RETENTION_YEARLY] = 2 }, 0, "K........K" },
 	{ "more than there are", { [STORE_RETENTION_YEARLY] = 99 }, 0, "K........K" },
-	{ "two rules", { [STORE_RETENTION_LAST] = 1, [STORE_RETENTION_MONTHLY] = 3 }, 0, ".KK......K" },
-	{ "window",  { [STORE_RETENTION_LAST] = 1 }, 3600000 + 1800000, "......." "." "KK" },
+	{ "two rules",
+	  { [STORE_RETENTION_LAST] = 1, [STORE_RETENTION_MONTHLY] = 3 },
+	  0,
+	  ".KK......K" },
+	{ "window",
+	  { [STORE_RETENTION_LAST] = 1 },
+	  3600000 + 1800000,
+	  "......."
+	  "."
+	  "KK" },
 };
 
 static void test_store_retention_keeps_what_the_rules_say(void **state)
@@ -61,7 +70,8 @@ static void test_store_retention_pins_and_jumping_clocks(void **state)
 						{ .created_wall_ms = 2000 },
 						{ .created_wall_ms = 3000 },
 						{ .created_wall_ms = 99000 } };
-	const struct store_retention_policy policy = { .keep = { [STORE_RETENTION_LAST] = 1 }, .now_wall_ms = 5000 };
+	const struct store_retention_policy policy = { .keep = { [STORE_RETENTION_LAST] = 1 },
+						       .now_wall_ms = 5000 };
 
 	(void)state;
 	store_retention_decide(&policy, items, ARRAY_LEN(items));

@@ -101,7 +101,8 @@ static void check_content(struct memory_chunks *c, const struct disk *d, const s
 
 	assert_int_equal(volume_reader_open(&reader, v, memory_chunks_source(c), &err), 0);
 	for (int i = 0; i < 50 && d->size; i++) {
-		uint64_t offset = rnd((unsigned)d->size), len = rnd((unsigned)(d->size - offset)) % 300000;
+		uint64_t offset = rnd((unsigned)d->size),
+			 len = rnd((unsigned)(d->size - offset)) % 300000;
 
 		memset(back, 0xee, len);
 		assert_int_equal(volume_reader_read(reader, back, len, offset, &err), 0);
@@ -116,9 +117,17 @@ static const struct {
 	uint64_t size;
 	uint32_t grid;
 } shapes[] = {
-	{ 0, 4096 },	       { 1, 4096 },	      { 4095, 4096 },	 { 4096, 4096 },
-	{ 4097, 4096 },	       { 256 * 4096, 4096 },  { 256 * 4096 + 1, 4096 }, { 300 * 4096 + 7, 4096 },
-	{ 3 << 20, 65536 },    { (3 << 20) + 9, CHUNK_MAX }, { 17 << 20, 4096 },
+	{ 0, 4096 },
+	{ 1, 4096 },
+	{ 4095, 4096 },
+	{ 4096, 4096 },
+	{ 4097, 4096 },
+	{ 256 * 4096, 4096 },
+	{ 256 * 4096 + 1, 4096 },
+	{ 300 * 4096 + 7, 4096 },
+	{ 3 << 20, 65536 },
+	{ (3 << 20) + 9, CHUNK_MAX },
+	{ 17 << 20, 4096 },
 	{ UINT64_C(258) << 20, 4096 },
 };
 
@@ -128,7 +137,8 @@ static void test_volume_put_and_read_back(void **state)
 	for (size_t s = 0; s < ARRAY_LEN(shapes); s++) {
 		for (uint64_t step = 0; step <= 100000; step += 33333) {
 			struct memory_chunks *c = memory_chunks_new();
-			struct disk d = { calloc(1, shapes[s].size + 1), shapes[s].size, 0, step, UINT64_MAX };
+			struct disk d = { calloc(1, shapes[s].size + 1), shapes[s].size, 0, step,
+					  UINT64_MAX };
 			struct volume v = { .name = "disk0", .grid = shapes[s].grid };
 
 			if (shapes[s].size > (20 << 20) && step)
@@ -167,7 +177,8 @@ static size_t mutate(struct disk *d, struct volume_extent *extents, int resize)
 	size_t n = rnd(6);
 
 	if (resize) {
-		uint64_t size = rnd(4) ? (uint64_t)rnd(9 << 20) + 1 : (uint64_t)(rnd(2304) + 1) * 4096;
+		uint64_t size =
+			rnd(4) ? (uint64_t)rnd(9 << 20) + 1 : (uint64_t)(rnd(2304) + 1) * 4096;
 
 		d->data = realloc(d->data, size);
 		if (size > d->size)
@@ -180,7 +191,8 @@ static size_t mutate(struct disk *d, struct volume_extent *extents, int resize)
 		if (rnd(4))
 			scribble(d, extents[i].offset, extents[i].length);
 		else
-			for (uint64_t k = 0; k < extents[i].length && extents[i].offset + k < d->size; k++)
+			for (uint64_t k = 0;
+			     k < extents[i].length && extents[i].offset + k < d->size; k++)
 				d->data[extents[i].offset + k] = 0;
 	}
 	return n;
@@ -202,13 +214,15 @@ static void test_volume_put_incremental_equals_full(void **state)
 			size_t n = mutate(&d, extents, seed % 2);
 			struct volume_put how = { .parent = &parent,
 						  .parent_source = memory_chunks_source(c),
-						  .changed = extents, .changed_count = n };
+						  .changed = extents,
+						  .changed_count = n };
 
 			full = incremental = parent;
 			put(c, &d, &incremental, &how, NULL);
 			put(c, &d, &full, NULL, NULL);
 			if (!chunk_id_equal(&full.root, &incremental.root))
-				fail_msg("seed %u step %d: the incremental root is another", seed, step);
+				fail_msg("seed %u step %d: the incremental root is another", seed,
+					 step);
 			how.changed = NULL;
 			put(c, &d, &incremental, &how, NULL);
 			assert_true(chunk_id_equal(&full.root, &incremental.root));
@@ -226,8 +240,10 @@ static void test_volume_put_incremental_costs_what_changed(void **state)
 	struct disk d = { malloc(64 << 20), 64 << 20, 0, 0, UINT64_MAX };
 	struct volume parent = { .name = "disk0", .grid = 4096 }, v;
 	struct volume_extent extent = { 12345678, 10 };
-	struct volume_put how = { .parent = &parent, .parent_source = memory_chunks_source(c),
-				  .changed = &extent, .changed_count = 1 };
+	struct volume_put how = { .parent = &parent,
+				  .parent_source = memory_chunks_source(c),
+				  .changed = &extent,
+				  .changed_count = 1 };
 	struct volume_put_stats stats = { 0 };
 	size_t gets, puts;
 
@@ -243,7 +259,8 @@ static void test_volume_put_incremental_costs_what_changed(void **state)
 	put(c, &d, &v, &how, &stats);
 	assert_int_equal(d.read, 4096);
 	assert_int_equal(stats.read_bytes, 4096);
-	assert_int_equal(stats.new_bytes, 4096 + 256 * 32 + 64 * 32); /* a block and its path of two nodes */
+	assert_int_equal(stats.new_bytes,
+			 4096 + 256 * 32 + 64 * 32); /* a block and its path of two nodes */
 	assert_int_equal(memory_chunks_puts(c) - puts, 3);
 	assert_true(memory_chunks_gets(c) - gets <= 4);
 	check_content(c, &d, &v);
@@ -313,7 +330,8 @@ static void test_volume_walk_visits_what_differs(void **state)
 	random_state = 5;
 	scribble(&d, 0, d.size);
 	put(c, &d, &a, NULL, NULL);
-	assert_int_equal(volume_walk(&a, NULL, memory_chunks_source(c), count_visit, &visits, &err), 0);
+	assert_int_equal(volume_walk(&a, NULL, memory_chunks_source(c), count_visit, &visits, &err),
+			 0);
 	assert_int_equal(visits.leaves, 2048);
 	assert_int_equal(visits.nodes, 9);
 
@@ -321,11 +339,13 @@ static void test_volume_walk_visits_what_differs(void **state)
 	b = a;
 	put(c, &d, &b, NULL, NULL);
 	memset(&visits, 0, sizeof(visits));
-	assert_int_equal(volume_walk(&b, &a, memory_chunks_source(c), count_visit, &visits, &err), 0);
+	assert_int_equal(volume_walk(&b, &a, memory_chunks_source(c), count_visit, &visits, &err),
+			 0);
 	assert_int_equal(visits.leaves, 1);
 	assert_int_equal(visits.nodes, 2);
 	memset(&visits, 0, sizeof(visits));
-	assert_int_equal(volume_walk(&a, &a, memory_chunks_source(c), count_visit, &visits, &err), 0);
+	assert_int_equal(volume_walk(&a, &a, memory_chunks_source(c), count_visit, &visits, &err),
+			 0);
 	assert_int_equal(visits.leaves + visits.nodes, 0);
 	memory_chunks_free(c);
 	free(d.data);
@@ -353,7 +373,8 @@ static void test_volume_reader_refuses_damaged_trees(void **state)
 	memory_chunks_remove(c, &visits.first_leaf);
 	assert_int_equal(volume_reader_read(reader, buf, sizeof(buf), 0, &err), -ENOENT);
 	assert_int_equal(volume_reader_read(reader, buf, sizeof(buf), 4096, &err), 0);
-	assert_int_equal(volume_reader_read(reader, buf, sizeof(buf), (3 << 20) - 50, &err), -EINVAL);
+	assert_int_equal(volume_reader_read(reader, buf, sizeof(buf), (3 << 20) - 50, &err),
+			 -EINVAL);
 	volume_reader_close(reader);
 
 	memory_chunks_damage(c, &v.root);

@@ -19,25 +19,29 @@ static void test_work_item(void **state)
 		bool reportable; /* a failure has a job to be reported on */
 		const char *says;
 	} cases[] = {
-		{ "capture", "{\"job\":\"j1\",\"step\":\"s\",\"kind\":\"capture\",\"desktop\":\"anna\","
-			     "\"epoch\":3,\"memory\":true}", 0, true, NULL },
+		{ "capture",
+		  "{\"job\":\"j1\",\"step\":\"s\",\"kind\":\"capture\",\"desktop\":\"anna\","
+		  "\"epoch\":3,\"memory\":true}",
+		  0, true, NULL },
 		{ "no object", "[]", -EINVAL, false, "object" },
 		{ "no job", "{\"step\":\"s\"}", -EINVAL, false, "'job'" },
-		{ "job leaves the folder", "{\"job\":\"../x\",\"step\":\"s\"}", -EINVAL, false, "'job'" },
+		{ "job leaves the folder", "{\"job\":\"../x\",\"step\":\"s\"}", -EINVAL, false,
+		  "'job'" },
 		{ "step is a number", "{\"job\":\"j\",\"step\":1}", -EINVAL, false, "'step'" },
 		{ "no kind", "{\"job\":\"j\",\"step\":\"s\"}", -EINVAL, true, "'kind'" },
-		{ "a kind of the future", "{\"job\":\"j\",\"step\":\"s\",\"kind\":\"teleport\"}", -EINVAL,
-		  true, "teleport" },
-		{ "no desktop", "{\"job\":\"j\",\"step\":\"s\",\"kind\":\"pause\",\"epoch\":1}", -EINVAL,
-		  true, "'desktop'" },
+		{ "a kind of the future", "{\"job\":\"j\",\"step\":\"s\",\"kind\":\"teleport\"}",
+		  -EINVAL, true, "teleport" },
+		{ "no desktop", "{\"job\":\"j\",\"step\":\"s\",\"kind\":\"pause\",\"epoch\":1}",
+		  -EINVAL, true, "'desktop'" },
 		{ "bad desktop",
 		  "{\"job\":\"j\",\"step\":\"s\",\"kind\":\"pause\",\"desktop\":\"A\",\"epoch\":1}",
 		  -EINVAL, true, "name for a desktop" },
 		{ "no epoch",
-		  "{\"job\":\"j\",\"step\":\"s\",\"kind\":\"pause\",\"desktop\":\"anna\"}", -EINVAL, true,
-		  "'epoch'" },
+		  "{\"job\":\"j\",\"step\":\"s\",\"kind\":\"pause\",\"desktop\":\"anna\"}", -EINVAL,
+		  true, "'epoch'" },
 		{ "negative epoch",
-		  "{\"job\":\"j\",\"step\":\"s\",\"kind\":\"pause\",\"desktop\":\"anna\",\"epoch\":-1}",
+		  "{\"job\":\"j\",\"step\":\"s\",\"kind\":\"pause\",\"desktop\":\"anna\",\"epoch\":"
+		  "-1}",
 		  -EINVAL, true, "'epoch'" },
 	};
 	struct agent agent = { .state_dir = "/nonexistent" };
@@ -67,7 +71,9 @@ static void test_work_item(void **state)
 static void test_work_journal_keeps_what_matters(void **state)
 {
 	char folder[] = "/tmp/test_work.XXXXXX";
-	struct journal journal = { .phase = JOURNAL_COMMITTED, .message = "because", .session = "s-7" };
+	struct journal journal = { .phase = JOURNAL_COMMITTED,
+				   .message = "because",
+				   .session = "s-7" };
 	struct journal read = { 0 };
 	struct err err = { 0 };
 
