@@ -43,10 +43,10 @@ static const struct cli_column desktop_list[] = {
 	COLUMN("CPUS", "machine.vcpus", TEXT, .right = true, .yields = 5),
 	COLUMN("MEMORY", "machine.memory_mib", MIB, .right = true, .yields = 4),
 	COLUMN("DISK", "disk_bytes", BYTES, .right = true, .yields = 4),
-	COLUMN("QUARANTINED", "quarantined", TEXT, .yields = 2),
 	COLUMN("LEASE", "lease.policy", TEXT, .yields = 3),
 	COLUMN("LATEST SNAPSHOT", "latest_snapshot", TEXT, .yields = 1),
 	COLUMN("DOMAIN", "domain", TEXT, .shrinks = true, .yields = 6),
+	COLUMN("QUARANTINED", "quarantined", TEXT, .yields = 2),
 };
 static const struct cli_column desktop_record[] = {
 	COLUMN("Name", "name", TEXT),
