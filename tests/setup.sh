@@ -15,7 +15,7 @@ build_packages=(gcc make pkg-config libc6-dev libssl-dev libcurl4-openssl-dev li
 	libjansson-dev libinih-dev libmicrohttpd-dev libgnutls28-dev libnbd-dev nbdkit nbdkit-plugin-dev libseccomp-dev libcap-dev liburing-dev
 	libblkid-dev libext2fs-dev libclamav-dev libtsk-dev libfsntfs-dev libbfio-dev ntfs-3g-dev)
 qemu_packages=(qemu-system-x86 qemu-utils)
-test_packages=(fdisk cryptsetup-bin attr ntfs-3g dosfstools exfatprogs exfat-fuse xfsprogs btrfs-progs lvm2 mtools zip clamav clamav-testfiles python3-aiosmtpd libcmocka-dev clang libclang-rt-dev mmdebstrap busybox-static cpio e2fsprogs
+test_packages=(fdisk cryptsetup-bin attr ntfs-3g libwim15 dosfstools exfatprogs exfat-fuse xfsprogs btrfs-progs lvm2 mtools zip clamav clamav-testfiles python3-aiosmtpd libcmocka-dev clang libclang-rt-dev mmdebstrap busybox-static cpio e2fsprogs
 	grub-pc-bin kmod fakeroot uidmap xz-utils acl jq curl sqlite3 openssl
 	libnbd-bin iproute2 util-linux python3 chromium nodejs npm zstd spin)
 bench_packages=(restic borgbackup time)
