@@ -9,8 +9,8 @@
 #include <zlib.h>
 #include <zstd.h>
 
-/* zstd -1 is made for more than a chunk: a larger table and shorter matches take 2.4 % off for a tenth more CPU. */
-enum { ZSTD_LEVEL = 1, ZSTD_HASH_LOG = 14, ZSTD_MIN_MATCH = 5, ZLIB_LEVEL = 1 };
+/* zstd -1 takes tables of 2^13 for a chunk: twice that takes 0.7 % off for 2 % more CPU. */
+enum { ZSTD_LEVEL = 1, ZSTD_HASH_LOG = 14, ZLIB_LEVEL = 1 };
 
 /* Making these costs more than using them, so each thread keeps its own. */
 struct tools {
@@ -60,7 +60,6 @@ static struct tools *tools_get(void)
 	}
 	ZSTD_CCtx_setParameter(t->compress, ZSTD_c_compressionLevel, ZSTD_LEVEL);
 	ZSTD_CCtx_setParameter(t->compress, ZSTD_c_hashLog, ZSTD_HASH_LOG);
-	ZSTD_CCtx_setParameter(t->compress, ZSTD_c_minMatch, ZSTD_MIN_MATCH);
 	mine = t;
 	return t;
 }
