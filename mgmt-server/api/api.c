@@ -164,6 +164,14 @@ int api_page_add(struct api_page *page, json_t *item, const char *cursor)
 	return 0;
 }
 
+int api_page_add_number(struct api_page *page, json_t *item, uint64_t number)
+{
+	char cursor[24];
+
+	snprintf(cursor, sizeof(cursor), "%llu", (unsigned long long)number);
+	return api_page_add(page, item, cursor);
+}
+
 void api_page_end(struct http_request *request, struct api_page *page, int r, struct err *err)
 {
 	if (r < 0) {
@@ -174,4 +182,12 @@ void api_page_end(struct http_request *request, struct api_page *page, int r, st
 	http_reply_json(request, 200,
 			json_pack("{so so}", "items", page->items, "next",
 				  page->more ? json_string(page->next) : json_null()));
+}
+
+void api_reply_found(struct http_request *request, json_t *object, const char *what)
+{
+	if (object)
+		http_reply_json(request, 200, object);
+	else
+		http_fail(request, 404, "there is no %s %.40s", what, http_param(request, "id"));
 }

@@ -36,9 +36,14 @@ int api_page_begin(struct http_request *request, struct api_page *page, struct j
 		   size_t n, struct err *err);
 /* Return 0, or DB_STOP when the page is full (the item was dropped). item is taken. */
 int api_page_add(struct api_page *page, json_t *item, const char *cursor);
+/* The same for items whose cursor is a number. */
+int api_page_add_number(struct api_page *page, json_t *item, uint64_t number);
 void api_page_end(struct http_request *request, struct api_page *page, int r, struct err *err);
 /* A cursor that is a number; "" is the newest. Return 0 or -EINVAL. */
 int api_page_number(const struct api_page *page, uint64_t *before, struct err *err);
+
+/* Answer with @object (taken), or 404 naming @what when it is NULL: there is none with the id of the path. */
+void api_reply_found(struct http_request *request, json_t *object, const char *what);
 
 /* ---- Handlers ---- */
 

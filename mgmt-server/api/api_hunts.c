@@ -98,11 +98,8 @@ void api_rescan_new(struct http_request *request)
 
 static int list_hunt(void *arg, const struct catalogue_hunt *h, struct err *err)
 {
-	char cursor[24];
-
 	(void)err;
-	snprintf(cursor, sizeof(cursor), "%llu", (unsigned long long)h->seq);
-	return api_page_add(arg, hunts_object(h, false), cursor);
+	return api_page_add_number(arg, hunts_object(h, false), h->seq);
 }
 
 void api_hunts(struct http_request *request)
@@ -132,10 +129,7 @@ void api_hunt(struct http_request *request)
 	json_t *object = hunts_object_of(c, http_param(request, "id"));
 
 	db_read_end(c);
-	if (object)
-		http_reply_json(request, 200, object);
-	else
-		http_fail(request, 404, "there is no hunt %.40s", http_param(request, "id"));
+	api_reply_found(request, object, "hunt");
 }
 
 void api_hunt_cancel(struct http_request *request)

@@ -14,11 +14,8 @@
 
 static int list_notice(void *arg, const struct catalogue_notice *n, struct err *err)
 {
-	char cursor[24];
-
 	(void)err;
-	snprintf(cursor, sizeof(cursor), "%llu", (unsigned long long)n->seq);
-	return api_page_add(arg, notices_object(n), cursor);
+	return api_page_add_number(arg, notices_object(n), n->seq);
 }
 
 void api_notices(struct http_request *request)
@@ -51,10 +48,7 @@ void api_notice(struct http_request *request)
 	json_t *object = notices_object_of(c, http_param(request, "id"));
 
 	db_read_end(c);
-	if (object)
-		http_reply_json(request, 200, object);
-	else
-		http_fail(request, 404, "there is no notice %.40s", http_param(request, "id"));
+	api_reply_found(request, object, "notice");
 }
 
 static int read_one(struct change *change, const char *id, const char *user, struct err *err)

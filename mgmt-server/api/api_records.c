@@ -108,11 +108,8 @@ void api_snapshot(struct http_request *request)
 
 static int list_job(void *arg, const struct catalogue_job *job, struct err *err)
 {
-	char cursor[24];
-
 	(void)err;
-	snprintf(cursor, sizeof(cursor), "%llu", (unsigned long long)job->seq);
-	return api_page_add(arg, objects_job(job), cursor);
+	return api_page_add_number(arg, objects_job(job), job->seq);
 }
 
 void api_jobs(struct http_request *request)
@@ -145,10 +142,7 @@ void api_job(struct http_request *request)
 	json_t *object = objects_job_named(c, http_param(request, "id"));
 
 	db_read_end(c);
-	if (object)
-		http_reply_json(request, 200, object);
-	else
-		http_fail(request, 404, "there is no job %.40s", http_param(request, "id"));
+	api_reply_found(request, object, "job");
 }
 
 void api_job_cancel(struct http_request *request)
