@@ -42,11 +42,8 @@ struct snapshot_listing {
 static int list_snapshot(void *arg, const struct catalogue_snapshot *s, struct err *err)
 {
 	struct snapshot_listing *l = arg;
-	char cursor[24];
-
 	(void)err;
-	snprintf(cursor, sizeof(cursor), "%llu", (unsigned long long)s->seq);
-	return api_page_add(&l->page, objects_snapshot(l->db, s), cursor);
+	return api_page_add_number(&l->page, objects_snapshot(l->db, s), s->seq);
 }
 
 void api_snapshots(struct http_request *request)
@@ -178,16 +175,13 @@ void api_events(struct http_request *request)
 
 static int list_audit(void *arg, const struct catalogue_audit *a, struct err *err)
 {
-	char cursor[24];
-
 	(void)err;
-	snprintf(cursor, sizeof(cursor), "%llu", (unsigned long long)a->seq);
-	return api_page_add(arg,
-			    json_pack("{sI so ss ss ss ss ss ss}", "seq", (json_int_t)a->seq, "at",
-				      objects_time(a->at_ms), "actor", a->actor, "address",
-				      a->address, "action", a->action, "object", a->object,
-				      "detail", a->detail, "hash", a->hash),
-			    cursor);
+	return api_page_add_number(arg,
+				   json_pack("{sI so ss ss ss ss ss ss}", "seq", (json_int_t)a->seq,
+					     "at", objects_time(a->at_ms), "actor", a->actor,
+					     "address", a->address, "action", a->action, "object",
+					     a->object, "detail", a->detail, "hash", a->hash),
+				   a->seq);
 }
 
 void api_audit(struct http_request *request)
