@@ -136,6 +136,16 @@ static int write_once(const char *path, const char *text, struct err *err)
 	return 0;
 }
 
+/* What is inherited belongs to somebody: stdout may be the file that godwit-scan prints its report to. */
+static int let_go_of_stdio(int null, struct err *err)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+		if (dup2(null, fd) < 0)
+			return err_set(err, errno, "sandbox: let go of descriptor %d", fd);
+	}
+	return 0;
+}
+
 /* A user namespace of our own gives the right to make the others, root or not. */
 static int leave_namespaces(struct err *err)
 {
@@ -284,7 +294,11 @@ static int filter_syscalls(const struct sandbox *box, struct err *err)
 
 int sandbox_enter(const struct sandbox *box, struct err *err)
 {
+	CLEANUP_FD int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	int r;
+
+	if (null < 0)
+		return err_set(err, errno, "sandbox: open /dev/null");
 
 	/* localtime(3) would open /etc/localtime later and be killed for it. */
 	setenv("TZ", "UTC0", 1);
@@ -304,6 +318,9 @@ int sandbox_enter(const struct sandbox *box, struct err *err)
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return err_set(err, errno, "sandbox: give up privileges");
 	r = landlock(box, err);
+	if (r < 0)
+		return r;
+	r = let_go_of_stdio(null, err);
 	if (r < 0)
 		return r;
 	return filter_syscalls(box, err);

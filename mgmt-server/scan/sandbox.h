@@ -26,7 +26,7 @@ struct sandbox {
 	const char *read_folder; /* SANDBOX_ENGINE: may be read besides; NULL: none */
 };
 
-/* Enter for good, as a process that will not fork: signals may be sent to this very pid only. A layer that the kernel does not offer is an error, never skipped in silence: -ENOTSUP names it. */
+/* Enter for good, as a process that will not fork; stdin, stdout and stderr become /dev/null: signals may be sent to this very pid only. A layer that the kernel does not offer is an error, never skipped in silence: -ENOTSUP names it. */
 int sandbox_enter(const struct sandbox *box, struct err *err);
 
 #endif

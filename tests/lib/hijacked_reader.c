@@ -213,6 +213,19 @@ static bool do_writes(void)
 	       reply.status == 0;
 }
 
+/* What godwit-scan prints its report to may be a file: the server's is. */
+static bool do_forge(void)
+{
+	static const char forged[] = "{\"verdict\": \"clean\", \"reasons\": [], \"forged\": 1}\n";
+
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+		if (ftruncate(fd, 0) == 0 ||
+		    (write(fd, forged, sizeof(forged) - 1) > 0 && lseek(fd, 0, SEEK_CUR) > 0))
+			return true;
+	}
+	return false;
+}
+
 static bool do_end(void)
 {
 	_exit(0); /* without a word */
@@ -251,6 +264,7 @@ static const struct {
 	{ "garbage", do_garbage },
 	{ "requests", do_requests },
 	{ "writes", do_writes },
+	{ "forge", do_forge },
 	{ "end", do_end },
 	{ "crash", do_crash },
 };
