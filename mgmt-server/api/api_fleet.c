@@ -6,6 +6,8 @@
 
 #include "common/clock.h"
 #include "mgmt-server/api/api.h"
+#include "mgmt-server/api/api_edit.h"
+#include "mgmt-server/api/api_page.h"
 #include "mgmt-server/core/failover.h"
 #include "mgmt-server/core/fleet.h"
 #include "mgmt-server/core/leases.h"
@@ -13,37 +15,25 @@
 #include "mgmt-server/core/objects.h"
 #include "mgmt-server/core/recovery.h"
 
-struct listing {
-	struct server *server;
-	struct db_conn *db;
-	struct api_page page;
-};
-
 /* ---- Endpoints ---- */
 
 static int list_endpoint(void *arg, const struct catalogue_endpoint *e, struct err *err)
 {
-	struct listing *l = arg;
+	struct api_page *page = arg;
 
 	(void)err;
-	return api_page_add(&l->page, objects_endpoint(l->server, l->db, e), e->name);
+	return api_page_add(page, objects_endpoint(page->server, page->db, e), e->name);
+}
+
+static int walk_endpoints(struct api_page *page, void *arg, struct err *err)
+{
+	(void)arg;
+	return catalogue_endpoint_each(page->db, page->after, list_endpoint, page, err);
 }
 
 void api_endpoints(struct http_request *request)
 {
-	struct listing l = { .server = http_request_app(request) };
-	struct json_field fields[2];
-	struct err err = { 0 };
-	int r = api_page_begin(request, &l.page, fields, ARRAY_LEN(fields), &err);
-
-	if (r == 0) {
-		fleet_lock(l.server->fleet);
-		l.db = db_read(l.server->db);
-		r = catalogue_endpoint_each(l.db, l.page.after, list_endpoint, &l, &err);
-		db_read_end(l.db);
-		fleet_unlock(l.server->fleet);
-	}
-	api_page_end(request, &l.page, r, &err);
+	api_page_reply(request, &(struct api_page_list){ .walk = walk_endpoints, .fleet = true });
 }
 
 /* One object by name, or 404. */
@@ -74,27 +64,21 @@ void api_endpoint(struct http_request *request)
 
 static int list_desktop(void *arg, const struct catalogue_desktop *d, struct err *err)
 {
-	struct listing *l = arg;
+	struct api_page *page = arg;
 
 	(void)err;
-	return api_page_add(&l->page, objects_desktop(l->server, l->db, d), d->name);
+	return api_page_add(page, objects_desktop(page->server, page->db, d), d->name);
+}
+
+static int walk_desktops(struct api_page *page, void *arg, struct err *err)
+{
+	(void)arg;
+	return catalogue_desktop_each(page->db, page->after, list_desktop, page, err);
 }
 
 void api_desktops(struct http_request *request)
 {
-	struct listing l = { .server = http_request_app(request) };
-	struct json_field fields[2];
-	struct err err = { 0 };
-	int r = api_page_begin(request, &l.page, fields, ARRAY_LEN(fields), &err);
-
-	if (r == 0) {
-		fleet_lock(l.server->fleet);
-		l.db = db_read(l.server->db);
-		r = catalogue_desktop_each(l.db, l.page.after, list_desktop, &l, &err);
-		db_read_end(l.db);
-		fleet_unlock(l.server->fleet);
-	}
-	api_page_end(request, &l.page, r, &err);
+	api_page_reply(request, &(struct api_page_list){ .walk = walk_desktops, .fleet = true });
 }
 
 void api_desktop(struct http_request *request)
@@ -188,8 +172,7 @@ static int make_desktop(struct change *change, const struct order *o, struct err
 void api_desktop_new(struct http_request *request)
 {
 	struct server *s = http_request_app(request);
-	CLEANUP_CHANGE struct change change = { .held = false };
-	CLEANUP(json_decref) json_t *body = NULL;
+	CLEANUP_API_EDIT struct api_edit e = { .request = request };
 	struct order o = {
 		.vcpus = 2, .memory_mib = 2048, .network = "user", .policy_name = "strict"
 	};
@@ -202,23 +185,16 @@ void api_desktop_new(struct http_request *request)
 		{ "domain", JSON_KIND_STRING, true, &o.domain },
 		{ "owner", JSON_KIND_STRING, true, &o.owner },
 	};
-	struct err err = { 0 };
-	int r = api_body(request, fields, ARRAY_LEN(fields), &body, &err);
+	int r = api_edit_body(&e, fields, ARRAY_LEN(fields));
 
 	if (r == 0)
-		r = check_order(&o, &err);
-	if (r == 0)
-		r = api_change(request, &change, &err);
-	if (r != 0) {
-		api_failed(request, r, &err);
+		r = check_order(&o, &e.err);
+	if (!api_edit_begin(&e, r))
 		return;
-	}
-	r = make_desktop(&change, &o, &err);
+	r = make_desktop(&e.change, &o, &e.err);
 	if (r == 0)
-		r = change_audit(&change, http_caller(request)->name, http_address(request),
-				 "desktop", o.name, "", &err);
-	api_finish(request, &change, r, 201,
-		   r == 0 ? objects_desktop_named(s, change.db, o.name) : NULL, &err);
+		r = api_edit_audit(&e, "desktop", o.name, "");
+	api_edit_end(&e, r, 201, r == 0 ? objects_desktop_named(s, e.change.db, o.name) : NULL);
 }
 
 /* ---- Actions ---- */
@@ -247,8 +223,7 @@ static const struct {
 	{ "unpause", "unpause", 0 },
 };
 
-static int parse_action(struct http_request *request, unsigned takes, struct action *a,
-			json_t **body, struct err *err)
+static int parse_action(struct api_edit *e, unsigned takes, struct action *a)
 {
 	const struct {
 		unsigned when;
@@ -267,7 +242,7 @@ static int parse_action(struct http_request *request, unsigned takes, struct act
 		if (takes & all[i].when)
 			fields[n++] = all[i].field;
 	}
-	return api_body(request, fields, n, body, err);
+	return api_edit_body(e, fields, n);
 }
 
 static int begin_job(struct change *change, const char *desktop, const char *kind,
@@ -292,13 +267,11 @@ static int begin_job(struct change *change, const char *desktop, const char *kin
 
 void api_desktop_action(struct http_request *request)
 {
-	CLEANUP_CHANGE struct change change = { .held = false };
-	CLEANUP(json_decref) json_t *body = NULL;
+	CLEANUP_API_EDIT struct api_edit e = { .request = request };
 	struct action a = { .memory = true, .timeout_ms = 60000 };
 	const char *name = http_param(request, "name"), *word = http_param(request, "action");
 	const char *user = http_caller(request)->name;
 	char id[CATALOGUE_ID_LEN] = "";
-	struct err err = { 0 };
 	size_t i;
 	int r;
 
@@ -308,16 +281,11 @@ void api_desktop_action(struct http_request *request)
 		http_fail(request, 404, "there is no %.200s", http_path(request));
 		return;
 	}
-	r = parse_action(request, actions[i].takes, &a, &body, &err);
-	if (r == 0)
-		r = api_change(request, &change, &err);
-	if (r != 0) {
-		api_failed(request, r, &err);
+	r = parse_action(&e, actions[i].takes, &a);
+	if (!api_edit_begin(&e, r))
 		return;
-	}
-	r = begin_job(&change, name, actions[i].kind, &a, user, id, &err);
+	r = begin_job(&e.change, name, actions[i].kind, &a, user, id, &e.err);
 	if (r == 0)
-		r = change_audit(&change, user, http_address(request), word, name, id, &err);
-	api_finish(request, &change, r, 202, r == 0 ? objects_job_named(change.db, id) : NULL,
-		   &err);
+		r = api_edit_audit(&e, word, name, id);
+	api_edit_end(&e, r, 202, r == 0 ? objects_job_named(e.change.db, id) : NULL);
 }

@@ -6,6 +6,8 @@
 
 #include "common/hex.h"
 #include "mgmt-server/api/api.h"
+#include "mgmt-server/api/api_edit.h"
+#include "mgmt-server/api/api_page.h"
 #include "mgmt-server/core/hunts.h"
 
 /* One hash a line; NULL with @err: one is none. */
@@ -34,21 +36,19 @@ static char *hashes_of(const json_t *list, struct err *err)
 	return text;
 }
 
-static int order(struct http_request *request, struct change *change, const char *kind,
-		 const char *what, char *id, struct err *err)
+static void order(struct api_edit *e, const char *kind, const char *what)
 {
-	const char *user = http_caller(request)->name;
-	int r = hunts_order(change, kind, what, user, id, err);
+	char id[CATALOGUE_ID_LEN] = "";
+	int r = hunts_order(&e->change, kind, what, http_caller(e->request)->name, id, &e->err);
 
 	if (r == 0)
-		r = change_audit(change, user, http_address(request), "hunt", id, kind, err);
-	return r;
+		r = api_edit_audit(e, "hunt", id, kind);
+	api_edit_end(e, r, 202, r == 0 ? hunts_object_of(e->change.db, id) : NULL);
 }
 
 void api_hunt_new(struct http_request *request)
 {
-	CLEANUP_CHANGE struct change change = { .held = false };
-	CLEANUP(json_decref) json_t *body = NULL;
+	CLEANUP_API_EDIT struct api_edit e = { .request = request };
 	CLEANUP_FREE char *hashes = NULL;
 	json_t *list = NULL;
 	const char *rule = NULL;
@@ -56,44 +56,27 @@ void api_hunt_new(struct http_request *request)
 		{ "sha256", JSON_KIND_ARRAY, true, &list },
 		{ "yara", JSON_KIND_STRING, true, &rule },
 	};
-	char id[CATALOGUE_ID_LEN] = "";
-	struct err err = { 0 };
-	int r = api_body(request, fields, ARRAY_LEN(fields), &body, &err);
+	int r = api_edit_body(&e, fields, ARRAY_LEN(fields));
 
 	if (r == 0 && !list == !rule)
-		r = err_say(&err, EINVAL, "either 'sha256' or 'yara' must be there");
+		r = err_say(&e.err, EINVAL, "either 'sha256' or 'yara' must be there");
 	if (r == 0 && rule && (!rule[0] || strlen(rule) > HUNTS_RULE_MAX))
-		r = err_say(&err, EINVAL, "'yara' must have 1 to %d bytes", HUNTS_RULE_MAX);
+		r = err_say(&e.err, EINVAL, "'yara' must have 1 to %d bytes", HUNTS_RULE_MAX);
 	if (r == 0 && list) {
-		hashes = hashes_of(list, &err);
+		hashes = hashes_of(list, &e.err);
 		r = hashes ? 0 : -EINVAL;
 	}
-	if (r == 0)
-		r = api_change(request, &change, &err);
-	if (r != 0) {
-		api_failed(request, r, &err);
-		return;
-	}
-	r = order(request, &change, rule ? "rule" : "hash", rule ? rule : hashes, id, &err);
-	api_finish(request, &change, r, 202, r == 0 ? hunts_object_of(change.db, id) : NULL, &err);
+	if (api_edit_begin(&e, r))
+		order(&e, rule ? "rule" : "hash", rule ? rule : hashes);
 }
 
 void api_rescan_new(struct http_request *request)
 {
-	CLEANUP_CHANGE struct change change = { .held = false };
-	CLEANUP(json_decref) json_t *body = NULL;
-	char id[CATALOGUE_ID_LEN] = "";
-	struct err err = { 0 };
-	int r = api_body(request, NULL, 0, &body, &err);
+	CLEANUP_API_EDIT struct api_edit e = { .request = request };
+	int r = api_edit_body(&e, NULL, 0);
 
-	if (r == 0)
-		r = api_change(request, &change, &err);
-	if (r != 0) {
-		api_failed(request, r, &err);
-		return;
-	}
-	r = order(request, &change, "rescan", "", id, &err);
-	api_finish(request, &change, r, 202, r == 0 ? hunts_object_of(change.db, id) : NULL, &err);
+	if (api_edit_begin(&e, r))
+		order(&e, "rescan", "");
 }
 
 static int list_hunt(void *arg, const struct catalogue_hunt *h, struct err *err)
@@ -102,52 +85,32 @@ static int list_hunt(void *arg, const struct catalogue_hunt *h, struct err *err)
 	return api_page_add_number(arg, hunts_object(h, false), h->seq);
 }
 
+static int walk_hunts(struct api_page *page, void *arg, struct err *err)
+{
+	(void)arg;
+	return catalogue_hunt_each(page->db, page->before, list_hunt, page, err);
+}
+
 void api_hunts(struct http_request *request)
 {
-	struct server *s = http_request_app(request);
-	struct json_field fields[2];
-	struct api_page page;
-	struct err err = { 0 };
-	struct db_conn *c;
-	uint64_t before = 0;
-	int r = api_page_begin(request, &page, fields, ARRAY_LEN(fields), &err);
-
-	if (r == 0)
-		r = api_page_number(&page, &before, &err);
-	if (r == 0) {
-		c = db_read(s->db);
-		r = catalogue_hunt_each(c, before, list_hunt, &page, &err);
-		db_read_end(c);
-	}
-	api_page_end(request, &page, r, &err);
+	api_page_reply(request, &(struct api_page_list){ .walk = walk_hunts });
 }
 
 void api_hunt(struct http_request *request)
 {
-	struct server *s = http_request_app(request);
-	struct db_conn *c = db_read(s->db);
-	json_t *object = hunts_object_of(c, http_param(request, "id"));
-
-	db_read_end(c);
-	api_reply_found(request, object, "hunt");
+	api_reply_object(request, "hunt", hunts_object_of);
 }
 
 void api_hunt_cancel(struct http_request *request)
 {
-	CLEANUP_CHANGE struct change change = { .held = false };
-	CLEANUP(json_decref) json_t *body = NULL;
-	const char *id = http_param(request, "id"), *user = http_caller(request)->name;
-	struct err err = { 0 };
-	int r = api_body(request, NULL, 0, &body, &err);
+	CLEANUP_API_EDIT struct api_edit e = { .request = request };
+	const char *id = http_param(request, "id");
+	int r = api_edit_body(&e, NULL, 0);
 
-	if (r == 0)
-		r = api_change(request, &change, &err);
-	if (r != 0) {
-		api_failed(request, r, &err);
+	if (!api_edit_begin(&e, r))
 		return;
-	}
-	r = hunts_cancel(&change, id, &err);
+	r = hunts_cancel(&e.change, id, &e.err);
 	if (r == 0)
-		r = change_audit(&change, user, http_address(request), "cancel", id, "hunt", &err);
-	api_finish(request, &change, r, 200, r == 0 ? hunts_object_of(change.db, id) : NULL, &err);
+		r = api_edit_audit(&e, "cancel", id, "hunt");
+	api_edit_end(&e, r, 200, r == 0 ? hunts_object_of(e.change.db, id) : NULL);
 }

@@ -6,6 +6,8 @@
 
 #include "common/clock.h"
 #include "mgmt-server/api/api.h"
+#include "mgmt-server/api/api_edit.h"
+#include "mgmt-server/api/api_page.h"
 #include "mgmt-server/core/mail.h"
 #include "mgmt-server/core/marks.h"
 #include "mgmt-server/core/notices.h"
@@ -18,37 +20,31 @@ static int list_notice(void *arg, const struct catalogue_notice *n, struct err *
 	return api_page_add_number(arg, notices_object(n), n->seq);
 }
 
+static int walk_notices(struct api_page *page, void *arg, struct err *err)
+{
+	struct catalogue_notice_filter *filter = arg;
+
+	filter->before = page->before;
+	return catalogue_notice_each(page->db, filter, list_notice, page, err);
+}
+
 void api_notices(struct http_request *request)
 {
-	struct server *s = http_request_app(request);
 	struct catalogue_notice_filter filter = { .desktop = NULL };
-	struct json_field fields[4] = {
-		[2] = { "desktop", JSON_KIND_STRING, true, &filter.desktop },
-		[3] = { "unread", JSON_KIND_BOOL, true, &filter.unread },
+	const struct json_field fields[] = {
+		{ "desktop", JSON_KIND_STRING, true, &filter.desktop },
+		{ "unread", JSON_KIND_BOOL, true, &filter.unread },
 	};
-	struct api_page page;
-	struct err err = { 0 };
-	struct db_conn *c;
-	int r = api_page_begin(request, &page, fields, ARRAY_LEN(fields), &err);
 
-	if (r == 0)
-		r = api_page_number(&page, &filter.before, &err);
-	if (r == 0) {
-		c = db_read(s->db);
-		r = catalogue_notice_each(c, &filter, list_notice, &page, &err);
-		db_read_end(c);
-	}
-	api_page_end(request, &page, r, &err);
+	api_page_reply(request, &(struct api_page_list){ .walk = walk_notices,
+							 .arg = &filter,
+							 .fields = fields,
+							 .field_count = ARRAY_LEN(fields) });
 }
 
 void api_notice(struct http_request *request)
 {
-	struct server *s = http_request_app(request);
-	struct db_conn *c = db_read(s->db);
-	json_t *object = notices_object_of(c, http_param(request, "id"));
-
-	db_read_end(c);
-	api_reply_found(request, object, "notice");
+	api_reply_object(request, "notice", notices_object_of);
 }
 
 static int read_one(struct change *change, const char *id, const char *user, struct err *err)
@@ -67,42 +63,28 @@ static int read_one(struct change *change, const char *id, const char *user, str
 
 void api_notice_read(struct http_request *request)
 {
-	CLEANUP_CHANGE struct change change = { .held = false };
-	CLEANUP(json_decref) json_t *body = NULL;
+	CLEANUP_API_EDIT struct api_edit e = { .request = request };
 	const char *id = http_param(request, "id");
-	struct err err = { 0 };
-	int r = api_body(request, NULL, 0, &body, &err);
+	int r = api_edit_body(&e, NULL, 0);
 
-	if (r == 0)
-		r = api_change(request, &change, &err);
-	if (r != 0) {
-		api_failed(request, r, &err);
+	if (!api_edit_begin(&e, r))
 		return;
-	}
-	r = read_one(&change, id, http_caller(request)->name, &err);
-	api_finish(request, &change, r, 200, r == 0 ? notices_object_of(change.db, id) : NULL,
-		   &err);
+	r = read_one(&e.change, id, http_caller(request)->name, &e.err);
+	api_edit_end(&e, r, 200, r == 0 ? notices_object_of(e.change.db, id) : NULL);
 }
 
 void api_notices_read(struct http_request *request)
 {
-	CLEANUP_CHANGE struct change change = { .held = false };
-	CLEANUP(json_decref) json_t *body = NULL;
+	CLEANUP_API_EDIT struct api_edit e = { .request = request };
 	uint64_t up_to = INT64_MAX;
 	const struct json_field fields[] = { { "up_to", JSON_KIND_UINT, true, &up_to } };
-	struct err err = { 0 };
-	int r = api_body(request, fields, ARRAY_LEN(fields), &body, &err);
+	int r = api_edit_body(&e, fields, ARRAY_LEN(fields));
 
-	if (r == 0)
-		r = api_change(request, &change, &err);
-	if (r != 0) {
-		api_failed(request, r, &err);
+	if (!api_edit_begin(&e, r))
 		return;
-	}
-	r = catalogue_notice_read_all(change.db, up_to > INT64_MAX ? INT64_MAX : up_to,
-				      http_caller(request)->name, clock_wall_ms(), &err);
-	api_finish(request, &change, r < 0 ? r : 0, 200, json_pack("{sI}", "read", (json_int_t)r),
-		   &err);
+	r = catalogue_notice_read_all(e.change.db, up_to > INT64_MAX ? INT64_MAX : up_to,
+				      http_caller(request)->name, clock_wall_ms(), &e.err);
+	api_edit_end(&e, r < 0 ? r : 0, 200, json_pack("{sI}", "read", (json_int_t)r));
 }
 
 /* ---- Owners ---- */
@@ -121,26 +103,18 @@ static int set_owner(struct change *change, const char *desktop, const char *own
 
 void api_desktop_owner(struct http_request *request)
 {
-	CLEANUP_CHANGE struct change change = { .held = false };
-	CLEANUP(json_decref) json_t *body = NULL;
+	CLEANUP_API_EDIT struct api_edit e = { .request = request };
 	struct server *s = http_request_app(request);
 	const char *name = http_param(request, "name"), *owner = "";
 	const struct json_field fields[] = { { "owner", JSON_KIND_STRING, true, &owner } };
-	struct err err = { 0 };
-	int r = api_body(request, fields, ARRAY_LEN(fields), &body, &err);
+	int r = api_edit_body(&e, fields, ARRAY_LEN(fields));
 
-	if (r == 0)
-		r = api_change(request, &change, &err);
-	if (r != 0) {
-		api_failed(request, r, &err);
+	if (!api_edit_begin(&e, r))
 		return;
-	}
-	r = set_owner(&change, name, owner, &err);
+	r = set_owner(&e.change, name, owner, &e.err);
 	if (r == 0)
-		r = change_audit(&change, http_caller(request)->name, http_address(request),
-				 "owner", name, owner, &err);
-	api_finish(request, &change, r, 200,
-		   r == 0 ? objects_desktop_named(s, change.db, name) : NULL, &err);
+		r = api_edit_audit(&e, "owner", name, owner);
+	api_edit_end(&e, r, 200, r == 0 ? objects_desktop_named(s, e.change.db, name) : NULL);
 }
 
 /* ---- Pins ---- */
@@ -149,8 +123,7 @@ static void mark(struct http_request *request,
 		 int (*act)(struct change *, const struct marks_order *, struct err *),
 		 const char *preset)
 {
-	CLEANUP_CHANGE struct change change = { .held = false };
-	CLEANUP(json_decref) json_t *body = NULL;
+	CLEANUP_API_EDIT struct api_edit e = { .request = request };
 	struct marks_order order = { .snapshot = http_param(request, "id"),
 				     .kind = MARKS_PIN,
 				     .source = "person",
@@ -160,26 +133,21 @@ static void mark(struct http_request *request,
 		{ "why", JSON_KIND_STRING, true, &order.why },
 		{ "source", JSON_KIND_STRING, true, &order.source },
 	};
-	struct err err = { 0 };
 	/* Only `unpin` names a source: what a person pins is his. */
-	int r = api_body(request, fields, act == marks_clear ? 2 : 1, &body, &err);
+	int r = api_edit_body(&e, fields, act == marks_clear ? 2 : 1);
 
 	if (r == 0 && strlen(order.why) > 200)
-		r = err_say(&err, EINVAL, "'why' must have at most 200 bytes");
+		r = err_say(&e.err, EINVAL, "'why' must have at most 200 bytes");
 	if (r == 0 && act == marks_clear &&
 	    (!strcmp(order.source, RANSOMWARE_SOURCE_BLOCK) ||
 	     !strcmp(order.source, RANSOMWARE_SOURCE_GOOD)))
-		r = err_say(&err, EEXIST,
+		r = err_say(&e.err, EEXIST,
 			    "an alarm keeps it: an administrator must acknowledge that first");
-	if (r == 0)
-		r = api_change(request, &change, &err);
-	if (r != 0) {
-		api_failed(request, r, &err);
+	if (!api_edit_begin(&e, r))
 		return;
-	}
-	r = act(&change, &order, &err);
-	api_finish(request, &change, r, 200,
-		   r == 0 ? objects_snapshot_named(change.db, order.snapshot) : NULL, &err);
+	r = act(&e.change, &order, &e.err);
+	api_edit_end(&e, r, 200,
+		     r == 0 ? objects_snapshot_named(e.change.db, order.snapshot) : NULL);
 }
 
 void api_snapshot_pin(struct http_request *request)

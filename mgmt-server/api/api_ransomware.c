@@ -1,30 +1,25 @@
 /* api_ransomware.c - POST /desktops/{name}/acknowledge. */
 #include "mgmt-server/api/api.h"
+#include "mgmt-server/api/api_edit.h"
 #include "mgmt-server/core/objects.h"
 #include "mgmt-server/core/ransomware.h"
 
 void api_desktop_acknowledge(struct http_request *request)
 {
-	CLEANUP_CHANGE struct change change = { .held = false };
-	CLEANUP(json_decref) json_t *body = NULL;
-	const char *desktop = http_param(request, "name"), *user = http_caller(request)->name;
+	CLEANUP_API_EDIT struct api_edit e = { .request = request };
+	const char *desktop = http_param(request, "name");
 	bool false_alarm = false;
 	const struct json_field fields[] = {
 		{ "false_alarm", JSON_KIND_BOOL, true, &false_alarm },
 	};
-	struct err err = { 0 };
-	int r = api_body(request, fields, ARRAY_LEN(fields), &body, &err);
+	int r = api_edit_body(&e, fields, ARRAY_LEN(fields));
 
-	if (r == 0)
-		r = api_change(request, &change, &err);
-	if (r != 0) {
-		api_failed(request, r, &err);
+	if (!api_edit_begin(&e, r))
 		return;
-	}
-	r = ransomware_acknowledge(&change, desktop, false_alarm, user, &err);
+	r = ransomware_acknowledge(&e.change, desktop, false_alarm, http_caller(request)->name,
+				   &e.err);
 	if (r == 0)
-		r = change_audit(&change, user, http_address(request), "acknowledge", desktop,
-				 false_alarm ? "a false alarm" : "", &err);
-	api_finish(request, &change, r, 200,
-		   r == 0 ? objects_desktop_named(change.server, change.db, desktop) : NULL, &err);
+		r = api_edit_audit(&e, "acknowledge", desktop, false_alarm ? "a false alarm" : "");
+	api_edit_end(&e, r, 200,
+		     r == 0 ? objects_desktop_named(e.change.server, e.change.db, desktop) : NULL);
 }

@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "mgmt-server/api/api.h"
+#include "mgmt-server/api/api_edit.h"
+#include "mgmt-server/api/api_page.h"
 #include "mgmt-server/core/events.h"
 #include "mgmt-server/core/fleet.h"
 #include "mgmt-server/core/jobs.h"
@@ -34,36 +36,30 @@ void api_server(struct http_request *request)
 
 /* ---- Snapshots ---- */
 
-struct snapshot_listing {
-	struct api_page page;
-	struct db_conn *db;
-};
-
 static int list_snapshot(void *arg, const struct catalogue_snapshot *s, struct err *err)
 {
-	struct snapshot_listing *l = arg;
+	struct api_page *page = arg;
+
 	(void)err;
-	return api_page_add_number(&l->page, objects_snapshot(l->db, s), s->seq);
+	return api_page_add_number(page, objects_snapshot(page->db, s), s->seq);
+}
+
+static int walk_snapshots(struct api_page *page, void *arg, struct err *err)
+{
+	const char *const *desktop = arg;
+
+	return catalogue_snapshot_each(page->db, *desktop, page->before, list_snapshot, page, err);
 }
 
 void api_snapshots(struct http_request *request)
 {
-	struct server *s = http_request_app(request);
 	const char *desktop = NULL;
-	struct json_field fields[3] = { [2] = { "desktop", JSON_KIND_STRING, true, &desktop } };
-	struct snapshot_listing l;
-	struct err err = { 0 };
-	uint64_t before = 0;
-	int r = api_page_begin(request, &l.page, fields, ARRAY_LEN(fields), &err);
+	const struct json_field fields[] = { { "desktop", JSON_KIND_STRING, true, &desktop } };
 
-	if (r == 0)
-		r = api_page_number(&l.page, &before, &err);
-	if (r == 0) {
-		l.db = db_read(s->db);
-		r = catalogue_snapshot_each(l.db, desktop, before, list_snapshot, &l, &err);
-		db_read_end(l.db);
-	}
-	api_page_end(request, &l.page, r, &err);
+	api_page_reply(request, &(struct api_page_list){ .walk = walk_snapshots,
+							 .arg = &desktop,
+							 .fields = fields,
+							 .field_count = ARRAY_LEN(fields) });
 }
 
 void api_snapshot(struct http_request *request)
@@ -109,59 +105,45 @@ static int list_job(void *arg, const struct catalogue_job *job, struct err *err)
 	return api_page_add_number(arg, objects_job(job), job->seq);
 }
 
+static int walk_jobs(struct api_page *page, void *arg, struct err *err)
+{
+	struct catalogue_job_filter *filter = arg;
+
+	filter->before = page->before;
+	return catalogue_job_each(page->db, filter, list_job, page, err);
+}
+
 void api_jobs(struct http_request *request)
 {
-	struct server *s = http_request_app(request);
 	struct catalogue_job_filter filter = { .desktop = NULL };
-	struct json_field fields[4] = {
-		[2] = { "desktop", JSON_KIND_STRING, true, &filter.desktop },
-		[3] = { "state", JSON_KIND_STRING, true, &filter.state },
+	const struct json_field fields[] = {
+		{ "desktop", JSON_KIND_STRING, true, &filter.desktop },
+		{ "state", JSON_KIND_STRING, true, &filter.state },
 	};
-	struct api_page page;
-	struct err err = { 0 };
-	struct db_conn *c;
-	int r = api_page_begin(request, &page, fields, ARRAY_LEN(fields), &err);
 
-	if (r == 0)
-		r = api_page_number(&page, &filter.before, &err);
-	if (r == 0) {
-		c = db_read(s->db);
-		r = catalogue_job_each(c, &filter, list_job, &page, &err);
-		db_read_end(c);
-	}
-	api_page_end(request, &page, r, &err);
+	api_page_reply(request, &(struct api_page_list){ .walk = walk_jobs,
+							 .arg = &filter,
+							 .fields = fields,
+							 .field_count = ARRAY_LEN(fields) });
 }
 
 void api_job(struct http_request *request)
 {
-	struct server *s = http_request_app(request);
-	struct db_conn *c = db_read(s->db);
-	json_t *object = objects_job_named(c, http_param(request, "id"));
-
-	db_read_end(c);
-	api_reply_found(request, object, "job");
+	api_reply_object(request, "job", objects_job_named);
 }
 
 void api_job_cancel(struct http_request *request)
 {
-	CLEANUP_CHANGE struct change change = { .held = false };
-	CLEANUP(json_decref) json_t *body = NULL;
+	CLEANUP_API_EDIT struct api_edit e = { .request = request };
 	const char *id = http_param(request, "id");
-	struct err err = { 0 };
-	int r = api_body(request, NULL, 0, &body, &err);
+	int r = api_edit_body(&e, NULL, 0);
 
-	if (r == 0)
-		r = api_change(request, &change, &err);
-	if (r != 0) {
-		api_failed(request, r, &err);
+	if (!api_edit_begin(&e, r))
 		return;
-	}
-	r = jobs_cancel(&change, id, &err);
+	r = jobs_cancel(&e.change, id, &e.err);
 	if (r == 0)
-		r = change_audit(&change, http_caller(request)->name, http_address(request),
-				 "cancel", id, "", &err);
-	api_finish(request, &change, r, 202, r == 0 ? objects_job_named(change.db, id) : NULL,
-		   &err);
+		r = api_edit_audit(&e, "cancel", id, "");
+	api_edit_end(&e, r, 202, r == 0 ? objects_job_named(e.change.db, id) : NULL);
 }
 
 /* ---- Events and audit ---- */
@@ -184,24 +166,15 @@ static int list_audit(void *arg, const struct catalogue_audit *a, struct err *er
 				   a->seq);
 }
 
+static int walk_audit(struct api_page *page, void *arg, struct err *err)
+{
+	(void)arg;
+	return catalogue_audit_each(page->db, page->before, list_audit, page, err);
+}
+
 void api_audit(struct http_request *request)
 {
-	struct server *s = http_request_app(request);
-	struct json_field fields[2];
-	struct api_page page;
-	struct err err = { 0 };
-	struct db_conn *c;
-	uint64_t before = 0;
-	int r = api_page_begin(request, &page, fields, ARRAY_LEN(fields), &err);
-
-	if (r == 0)
-		r = api_page_number(&page, &before, &err);
-	if (r == 0) {
-		c = db_read(s->db);
-		r = catalogue_audit_each(c, before, list_audit, &page, &err);
-		db_read_end(c);
-	}
-	api_page_end(request, &page, r, &err);
+	api_page_reply(request, &(struct api_page_list){ .walk = walk_audit });
 }
 
 /* ---- The store ---- */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "mgmt-server/api/api.h"
+#include "mgmt-server/core/change.h"
 #include "mgmt-server/core/signatures.h"
 
 void api_signatures(struct http_request *request)

@@ -9,6 +9,7 @@
 #include "common/hex.h"
 #include "common/log.h"
 #include "mgmt-server/api/api.h"
+#include "mgmt-server/api/api_edit.h"
 #include "mgmt-server/api/enrol_server.h"
 #include "mgmt-server/core/auth.h"
 #include "mgmt-server/core/change.h"
@@ -19,39 +20,32 @@ enum { SECRET_BYTES = 16, TTL_MAX_S = 30 * 24 * 3600 };
 void enrol_server_token(struct http_request *request)
 {
 	struct server *s = http_request_app(request);
-	CLEANUP_CHANGE struct change change = { .held = false };
-	CLEANUP(json_decref) json_t *body = NULL;
+	CLEANUP_API_EDIT struct api_edit e = { .request = request };
 	uint64_t ttl_s = 3600, now = clock_wall_ms();
-	const char *endpoint = NULL, *user = http_caller(request)->name;
+	const char *endpoint = NULL;
 	const struct json_field fields[] = {
 		{ "ttl_s", JSON_KIND_UINT, true, &ttl_s },
 		{ "endpoint", JSON_KIND_STRING, true, &endpoint },
 	};
 	char secret[2 * SECRET_BYTES + 1], hash[CATALOGUE_HASH_LEN], token[160];
-	struct err err = { 0 };
-	int r = api_body(request, fields, ARRAY_LEN(fields), &body, &err);
+	int r = api_edit_body(&e, fields, ARRAY_LEN(fields));
 
 	if (r == 0 && (ttl_s == 0 || ttl_s > TTL_MAX_S))
-		r = err_say(&err, EINVAL, "'ttl_s' must be 1 to %d", TTL_MAX_S);
+		r = err_say(&e.err, EINVAL, "'ttl_s' must be 1 to %d", TTL_MAX_S);
 	if (r == 0 && endpoint && !manifest_desktop_valid(endpoint))
-		r = err_say(&err, EINVAL, "'endpoint' is no name: a-z 0-9 -, at most 63");
-	if (r == 0)
-		r = api_change(request, &change, &err);
-	if (r != 0) {
-		api_failed(request, r, &err);
+		r = err_say(&e.err, EINVAL, "'endpoint' is no name: a-z 0-9 -, at most 63");
+	if (!api_edit_begin(&e, r))
 		return;
-	}
 	hex_random(secret, SECRET_BYTES);
 	auth_digest(secret, strlen(secret), hash);
 	snprintf(token, sizeof(token), "gw1-%s-%s", secret, s->ca_fingerprint);
-	r = catalogue_token_add(change.db, hash, endpoint, user, now, now + ttl_s * 1000, &err);
+	r = catalogue_token_add(e.change.db, hash, endpoint, http_caller(request)->name, now,
+				now + ttl_s * 1000, &e.err);
 	if (r == 0)
-		r = change_audit(&change, user, http_address(request), "endpoint token",
-				 endpoint ? endpoint : "", "", &err);
-	api_finish(
-		request, &change, r, 201,
-		json_pack("{ss so}", "token", token, "expires", objects_time(now + ttl_s * 1000)),
-		&err);
+		r = api_edit_audit(&e, "endpoint token", endpoint ? endpoint : "", "");
+	api_edit_end(
+		&e, r, 201,
+		json_pack("{ss so}", "token", token, "expires", objects_time(now + ttl_s * 1000)));
 }
 
 struct enrolment {
