@@ -12,7 +12,12 @@
 #include "common/log.h"
 #include "common/unix_socket.h"
 
-enum { CALL_TIMEOUT_MS = 30 * 1000, RECONNECT_MS = 250, ERRNO_MAX = 200 };
+enum {
+	CALL_TIMEOUT_MS = 30 * 1000,
+	RECONNECT_MS = 250,
+	ERRNO_MAX = 200,
+	GREETING_ID = 0, /* calls have ids from 1 on */
+};
 
 /* A call that waits. It lives on its caller's stack and is in the list exactly while nobody has answered it. */
 struct waiting {
@@ -37,7 +42,8 @@ struct hypervisor_client {
 
 	pthread_mutex_t lock; /* all below */
 	pthread_cond_t changed;
-	int fd; /* -1: not connected */
+	int fd;       /* -1: not connected */
+	bool greeted; /* somebody answers there */
 	bool stop;
 	json_int_t last_id;
 	uint64_t connections;
@@ -48,6 +54,18 @@ struct hypervisor_client {
 	pthread_mutex_t listen_lock; /* held while listeners run */
 	struct hypervisor_listener *listeners;
 };
+
+static char *request_text(const char *op, const char *desktop, json_t *args, json_int_t id)
+{
+	CLEANUP(json_decref) json_t *request = NULL;
+
+	request = args ? json_copy(args) : json_object();
+	if (!request || json_object_set_new(request, "id", json_integer(id)) < 0 ||
+	    json_object_set_new(request, "op", json_string(op)) < 0 ||
+	    (desktop && json_object_set_new(request, "desktop", json_string(desktop)) < 0))
+		return NULL;
+	return json_text(request);
+}
 
 /* ---- The reader --------------------------------------------------------------------------------------------- */
 
@@ -91,11 +109,30 @@ static void undo_late(struct hypervisor_client *c, json_int_t id, bool ok)
 	late_free(late);
 }
 
+/*
+ * A hypervisor that was killed still takes connections while its last thread goes, so only an answer shows that one is
+ * there. Calls wait for it.
+ */
+static void greeted(struct hypervisor_client *c)
+{
+	log_info("connected to the hypervisor socket=%s", c->path);
+	pthread_mutex_lock(&c->lock);
+	c->greeted = true;
+	c->connections++;
+	pthread_cond_broadcast(&c->changed);
+	pthread_mutex_unlock(&c->lock);
+	tell_listeners(c, "reconnected", NULL);
+}
+
 static void answer(struct hypervisor_client *c, json_t *reply, int *fd)
 {
 	const json_t *id = json_object_get(reply, "id");
 	struct waiting **at, *w;
 
+	if (json_is_integer(id) && json_integer_value(id) == GREETING_ID) {
+		greeted(c);
+		return;
+	}
 	pthread_mutex_lock(&c->lock);
 	for (at = &c->waiting;
 	     *at && !(json_is_integer(id) && (*at)->id == json_integer_value(id));)
@@ -134,14 +171,16 @@ static int take_line(struct hypervisor_client *c, const char *line, int *fd, str
 	return 0;
 }
 
-/* Read until the connection ends, for whatever reason. */
+/* Greet and read until the connection ends, for whatever reason. */
 static void read_connection(struct hypervisor_client *c, int fd)
 {
 	struct unix_socket_lines lines = { .fd = fd };
+	CLEANUP_FREE char *greeting = request_text("hello", NULL, NULL, GREETING_ID);
 	struct err err = { 0 };
-	int r;
+	int r = greeting ? unix_socket_send_line(fd, greeting, NULL, 0, &err)
+			 : err_set(&err, ENOMEM, "greet the hypervisor");
 
-	do {
+	while (r == 0) {
 		int fds[UNIX_SOCKET_FDS_MAX];
 		size_t n = 0, i;
 		char *line;
@@ -152,9 +191,9 @@ static void read_connection(struct hypervisor_client *c, int fd)
 		r = take_line(c, line, n > 0 ? &fds[0] : &(int){ -1 }, &err);
 		for (i = 0; i < n; i++)
 			base_close(fds[i]);
-	} while (r == 0);
+	}
 	unix_socket_lines_deinit(&lines);
-	if (r < 0)
+	if (r < 0 && r != -EPIPE)
 		log_warning("connection to the hypervisor lost: %s", err_text(&err));
 }
 
@@ -168,7 +207,7 @@ static void set_connection(struct hypervisor_client *c, int fd)
 	else if (c->stop) /* whoever stops us saw the connection before this one */
 		shutdown(fd, SHUT_RDWR);
 	c->fd = fd;
-	c->connections += fd >= 0;
+	c->greeted = false;
 	while (fd < 0 && c->late) {
 		struct late *late = c->late;
 
@@ -213,10 +252,8 @@ static void *reader(void *arg)
 			complained = true;
 			pause_before_reconnect(c);
 		} else {
-			log_info("connected to the hypervisor socket=%s", c->path);
 			complained = false;
 			set_connection(c, fd);
-			tell_listeners(c, "reconnected", NULL);
 			read_connection(c, fd);
 			set_connection(c, -1);
 		}
@@ -240,18 +277,6 @@ static void monotonic_deadline(struct timespec *ts, uint64_t timeout_ms)
 	}
 }
 
-static char *request_text(const char *op, const char *desktop, json_t *args, json_int_t id)
-{
-	CLEANUP(json_decref) json_t *request = NULL;
-
-	request = args ? json_copy(args) : json_object();
-	if (!request || json_object_set_new(request, "id", json_integer(id)) < 0 ||
-	    json_object_set_new(request, "op", json_string(op)) < 0 ||
-	    (desktop && json_object_set_new(request, "desktop", json_string(desktop)) < 0))
-		return NULL;
-	return json_text(request);
-}
-
 /* The lock is held. Out of memory: then a capture stays open until this connection ends. */
 static void expect_late(struct hypervisor_client *c, const struct hypervisor_call *call,
 			json_int_t id)
@@ -271,32 +296,44 @@ static void expect_late(struct hypervisor_client *c, const struct hypervisor_cal
 		free(late);
 }
 
+/* Over whatever connection there is or comes, until @end. The lock is held. */
+static int send_request(struct hypervisor_client *c, const char *text, const struct timespec *end,
+			struct err *err)
+{
+	for (;;) {
+		int r = 0;
+
+		while (!c->greeted && !c->stop && r == 0)
+			r = pthread_cond_timedwait(&c->changed, &c->lock, end);
+		if (!c->greeted)
+			return err_say(err, ENOTCONN, "no hypervisor answers on %s", c->path);
+		r = unix_socket_send_line(c->fd, text, NULL, 0, err);
+		if (r != -EPIPE)
+			return r;
+		/* It is gone, and did not get this line; our reader is about to hear of it. */
+		c->greeted = false;
+	}
+}
+
 /* Send and wait. The lock is held. */
 static int exchange(struct hypervisor_client *c, const struct hypervisor_call *call,
-		    struct waiting *w, struct err *err)
+		    const struct timespec *deadline, struct waiting *w, struct err *err)
 {
 	CLEANUP_FREE char *text = NULL;
 	struct waiting **at;
-	struct timespec end;
-	int r = 0;
+	int r;
 
-	monotonic_deadline(&end, call->timeout_ms ? call->timeout_ms : CALL_TIMEOUT_MS);
-	while (c->fd < 0 && !c->stop && r == 0)
-		r = pthread_cond_timedwait(&c->changed, &c->lock, &end);
-	if (c->fd < 0)
-		return err_say(err, ENOTCONN, "no hypervisor listens on %s", c->path);
-
-	w->id = ++c->last_id;
+	*w = (struct waiting){ .id = ++c->last_id, .fd = -1 };
 	text = request_text(call->op, call->desktop, call->args, w->id);
 	if (!text)
 		return err_set(err, ENOMEM, "ask the hypervisor");
-	r = unix_socket_send_line(c->fd, text, NULL, 0, err);
+	r = send_request(c, text, deadline, err);
 	if (r < 0)
-		return r == -EPIPE ? -ECONNRESET : r;
+		return r;
 	w->next = c->waiting;
 	c->waiting = w;
 	for (r = 0; !w->over && r == 0;)
-		r = pthread_cond_timedwait(&c->changed, &c->lock, &end);
+		r = pthread_cond_timedwait(&c->changed, &c->lock, deadline);
 	if (!w->over) {
 		for (at = &c->waiting; *at != w;)
 			at = &(*at)->next;
@@ -346,13 +383,17 @@ static int take_reply(json_t *reply, json_t **ok, struct err *err)
 int hypervisor_client_call(struct hypervisor_client *c, const struct hypervisor_call *call,
 			   struct err *err)
 {
-	struct waiting w = { .fd = -1 };
+	struct timespec deadline;
+	struct waiting w;
 	int r;
 
 	if (call->fd)
 		*call->fd = -1;
+	monotonic_deadline(&deadline, call->timeout_ms ? call->timeout_ms : CALL_TIMEOUT_MS);
 	pthread_mutex_lock(&c->lock);
-	r = exchange(c, call, &w, err);
+	do
+		r = exchange(c, call, &deadline, &w, err);
+	while (r == -ECONNRESET && call->again);
 	pthread_mutex_unlock(&c->lock);
 	if (r == 0)
 		r = take_reply(w.reply, call->reply, err);

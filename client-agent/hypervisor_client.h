@@ -1,8 +1,8 @@
 /* hypervisor_client.h - the agent's end of the hypervisor's socket: requests, replies, descriptors, events.
  *
  * One connection, one reader thread; requests of any thread are in flight at once. When the hypervisor goes away, calls
- * that wait for a reply fail with -ECONNRESET and the reader connects anew for ever; a new call waits for that until its
- * time is over. Events wake listeners; after a reconnection all of them hear the event "reconnected".
+ * that wait for a reply fail with -ECONNRESET and the reader connects anew for ever; a new call, and one that may be sent
+ * again, waits for that until its time is over. Events wake listeners; after a reconnection all of them hear the event "reconnected".
  * Source: docs/protocol.md, "Hypervisor socket".
  */
 #ifndef GODWIT_CLIENT_AGENT_HYPERVISOR_CLIENT_H
@@ -26,6 +26,7 @@ struct hypervisor_call {
 	const char *desktop; /* NULL: an op without one */
 	json_t *args;        /* further arguments, borrowed; may be NULL */
 	uint64_t timeout_ms; /* 0: 30 s */
+	bool again; /* done twice is as good as once: sent again when the connection breaks */
 	const char *
 		undo; /* NULL or an op on the desktop: asked for if the ok comes after the time limit */
 	json_t *undo_args; /* its further arguments, borrowed; may be NULL */
@@ -36,7 +37,7 @@ struct hypervisor_call {
 /**
  * hypervisor_client_call(client, call, err):
  * Return 0; the error that the hypervisor named, its text behind "hypervisor, OP DESKTOP:"; -ECONNRESET when the
- * connection broke (the op may have been done or not); -ETIMEDOUT; -ENOTCONN when nobody listens.
+ * connection broke (the op may have been done or not); -ETIMEDOUT; -ENOTCONN when nobody answers there.
  */
 int hypervisor_client_call(struct hypervisor_client *client, const struct hypervisor_call *call,
 			   struct err *err);

@@ -108,7 +108,8 @@ int hypervisor_status_get(struct hypervisor_client *client, const char *desktop,
 
 	r = hypervisor_client_call(
 		client,
-		&(struct hypervisor_call){ .op = "status", .desktop = desktop, .reply = &reply },
+		&(struct hypervisor_call){
+			.op = "status", .desktop = desktop, .again = true, .reply = &reply },
 		err);
 	return r < 0 ? r : hypervisor_status_parse(reply, out, err);
 }
@@ -124,8 +125,9 @@ int hypervisor_status_list(struct hypervisor_client *client, struct hypervisor_s
 	size_t i, n;
 	int r;
 
-	r = hypervisor_client_call(client,
-				   &(struct hypervisor_call){ .op = "list", .reply = &reply }, err);
+	r = hypervisor_client_call(
+		client, &(struct hypervisor_call){ .op = "list", .again = true, .reply = &reply },
+		err);
 	if (r == 0)
 		r = json_fields(reply, fields, ARRAY_LEN(fields), "the list of desktops", err);
 	if (r < 0)
@@ -164,7 +166,8 @@ int hypervisor_status_hello(struct hypervisor_client *client, struct hypervisor_
 	int r;
 
 	r = hypervisor_client_call(
-		client, &(struct hypervisor_call){ .op = "hello", .reply = &reply }, err);
+		client, &(struct hypervisor_call){ .op = "hello", .again = true, .reply = &reply },
+		err);
 	if (r == 0)
 		r = json_fields(reply, fields, ARRAY_LEN(fields), "the hypervisor's hello", err);
 	if (r == 0)

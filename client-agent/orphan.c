@@ -347,9 +347,9 @@ static int save_all(struct agent *agent, struct err *err)
 	int r, failed = 0;
 	size_t i;
 
-	r = hypervisor_client_call(agent->hypervisor,
-				   &(struct hypervisor_call){ .op = "orphans", .reply = &reply },
-				   err);
+	r = hypervisor_client_call(
+		agent->hypervisor,
+		&(struct hypervisor_call){ .op = "orphans", .again = true, .reply = &reply }, err);
 	if (r == 0)
 		r = json_fields(reply, fields, ARRAY_LEN(fields), "the list of orphans", err);
 	if (r < 0)

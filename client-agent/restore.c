@@ -355,9 +355,11 @@ static int fill_when_due(struct restore *s, const struct hypervisor_status *stat
 	    now < s->running_at_ms + delay || now < s->fill_at_ms)
 		return 0;
 	s->fill_at_ms = now + FILL_AGAIN_MS;
-	return hypervisor_client_call(
-		s->job->agent->hypervisor,
-		&(struct hypervisor_call){ .op = "fill", .desktop = s->job->desktop }, err);
+	return hypervisor_client_call(s->job->agent->hypervisor,
+				      &(struct hypervisor_call){ .op = "fill",
+								 .desktop = s->job->desktop,
+								 .again = true },
+				      err);
 }
 
 enum {

@@ -21,7 +21,7 @@ static int one_op(struct work_job *job, const char *op, struct err *err)
 			       job->desktop, (uintmax_t)status.epoch, (uintmax_t)job->epoch);
 	return hypervisor_client_call(
 		job->agent->hypervisor,
-		&(struct hypervisor_call){ .op = op, .desktop = job->desktop }, err);
+		&(struct hypervisor_call){ .op = op, .desktop = job->desktop, .again = true }, err);
 }
 
 int work_simple_pause(struct work_job *job, struct err *err)

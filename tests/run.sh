@@ -24,8 +24,9 @@ run_one() {
 	awk -v status="$status" -v name="$name" -v count="$log_dir/$name.count" -v seconds=$((SECONDS - started)) '
 		# "not ok … # SKIP" is how cmocka 1.1.5 says it.
 		/^(not )?ok .*# *[Ss][Kk][Ii][Pp]/ { skipped++; reason[skipped] = $0; next }
-		/^ok /                      { passed++ }
-		/^not ok /                  { failed++; print "FAILED " name ": " $0 }
+		/^ok /                      { passed++; why = 0 }
+		/^not ok /                  { failed++; print "FAILED " name ": " $0; why = 8 }
+		/^#/ && why                 { why--; print "  " $0 }
 		/^1\.\.[0-9]+/              { split($1, plan, "\\.\\."); planned += plan[2]; has_plan = 1 }
 		END {
 			ran = passed + failed + skipped
