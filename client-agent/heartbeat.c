@@ -336,6 +336,7 @@ static void *put_aside(void *arg)
 			  err_text(&failed), stale->desktop);
 	pthread_mutex_lock(&h->lock);
 	stale->used = false;
+	pthread_cond_broadcast(&h->changed);
 	pthread_mutex_unlock(&h->lock);
 	return NULL;
 }
@@ -537,4 +538,21 @@ void heartbeat_stop(struct heartbeat *h)
 	http_client_free(
 		h->http); /* the rest stays: jobs may still wait for it until the process ends */
 	h->http = NULL;
+}
+
+void heartbeat_free(struct heartbeat *h)
+{
+	size_t i;
+
+	if (!h)
+		return;
+	pthread_mutex_lock(&h->lock);
+	for (i = 0; i < STALES_MAX; i++) {
+		while (h->stales[i].used)
+			pthread_cond_wait(&h->changed, &h->lock);
+	}
+	pthread_mutex_unlock(&h->lock);
+	pthread_cond_destroy(&h->changed);
+	pthread_mutex_destroy(&h->lock);
+	free(h);
 }

@@ -34,6 +34,9 @@ int heartbeat_confirm(struct heartbeat *heartbeat, const char *desktop, uint64_t
 /* Also sets agent->heartbeat. */
 int heartbeat_start(struct heartbeat **out, struct agent *agent, struct err *err);
 void heartbeat_stop(struct heartbeat *heartbeat); /* agent->stop is set already */
+/* After heartbeat_stop() and the end of everybody who may call heartbeat_confirm(); waits for stale desktops that are being
+ * put aside. The agent never does: its process ends. */
+void heartbeat_free(struct heartbeat *heartbeat);
 DEFINE_CLEANUP(struct heartbeat *, heartbeat_stop);
 
 #endif

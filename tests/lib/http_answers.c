@@ -70,6 +70,12 @@ static bool answer_later(const struct tls_server_request *r)
 			      : answer_hello(r);
 }
 
+/* The second answer asks for more patience than anybody has. */
+static bool answer_much_later(const struct tls_server_request *r)
+{
+	return tls_server_reply(r, 503, r->number == 1 ? NULL : "Retry-After: 3600\r\n", "oops", 4);
+}
+
 static bool answer_drop(const struct tls_server_request *r)
 {
 	(void)r;
@@ -98,7 +104,7 @@ static bool answer_trickle(const struct tls_server_request *r)
 	bool ok = tls_server_write(r, "HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n", 39);
 
 	for (int i = 0; ok && i < 12; i++) {
-		clock_sleep_ms(150);
+		clock_sleep_ms(250);
 		ok = tls_server_write(r, "x", 1);
 	}
 	return ok;
@@ -123,6 +129,7 @@ static const struct {
 	{ "/problem", answer_problem },
 	{ "/busy-twice", answer_busy_twice },
 	{ "/later", answer_later },
+	{ "/much-later", answer_much_later },
 	{ "/stall", tls_server_stall },
 	{ "/drop", answer_drop },
 	{ "/drop-once", answer_drop_once },

@@ -76,8 +76,8 @@ static void test_clock_goes_forward(void **state)
 
 	(void)state;
 	clock_sleep_ms(30);
-	assert_in_range(clock_now_ms() - ms, 30, 5000);
-	assert_in_range(clock_now_us() - us, 30000, 5000000);
+	assert_in_range(clock_now_ms() - ms, 30, 60000);
+	assert_in_range(clock_now_us() - us, 30000, 60000000);
 	assert_true(wall > 1700000000000);
 	clock_sleep_ms(0);
 }

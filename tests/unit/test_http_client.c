@@ -289,21 +289,32 @@ static void test_http_client_waits_as_long_as_the_server_asks(void **state)
 static void test_http_client_gives_up_at_the_deadline(void **state)
 {
 	CLEANUP(http_client_free) struct http_client *client = plain_client();
-	struct http_request request = { .path = "/status/503",
+	struct http_request request = { .path = "/much-later",
 					.repeatable = true,
-					.deadline_ms = 1000 };
+					.deadline_ms = 60000 };
+	struct http_response response CLEANUP_HTTP_RESPONSE = { 0 };
 	uint64_t began = clock_now_ms();
+	struct err err = { 0 };
+	int r;
 
 	(void)state;
 	assert_int_equal(expect(client, &request, 0, NULL), 503); /* the last answer it had */
-	assert_in_range(tls_server_requests(server, "/status/503"), 2, 8);
-	assert_true(clock_now_ms() - began < 20000);
+	assert_int_equal(tls_server_requests(server, "/much-later"), 2);
+	assert_true(clock_now_ms() - began < 60000);
 
+	/* What happened last: the connection was lost again, or that try was cut off. */
 	request.path = "/drop";
-	expect(client, &request, -ECONNRESET, "tried ");
+	request.deadline_ms = 3000;
+	r = http_client_call(client, &request, &response, &err);
+	assert_true(r == -ECONNRESET || r == -ETIMEDOUT);
+	assert_non_null(strstr(err_text(&err), "tried "));
+
 	request.path = "/stall";
+	request.deadline_ms = 1000;
 	expect(client, &request, -ETIMEDOUT, "not finished in time");
+	expect(client, &(struct http_request){ .path = "/hello" }, 0, NULL); /* connected again */
 	request.repeatable = false;
+	request.deadline_ms = 2000;
 	expect(client, &request, -ETIMEDOUT, "may have been carried out");
 }
 
@@ -327,7 +338,7 @@ static void test_http_client_waits_for_a_server_that_is_not_up_yet(void **state)
 	client = client_with((struct http_client_options){ .base_url = own_url });
 	expect(client, &(struct http_request){ .path = "/hello" }, -ECONNREFUSED, own_url);
 	expect(client,
-	       &(struct http_request){ .path = "/hello", .repeatable = true, .deadline_ms = 1500 },
+	       &(struct http_request){ .path = "/hello", .repeatable = true, .deadline_ms = 3000 },
 	       -ECONNREFUSED, "tried ");
 	assert_int_equal(pthread_create(&thread, NULL, listen_soon, &fd), 0);
 	assert_int_equal(expect(client,
@@ -356,13 +367,13 @@ static void test_http_client_stall_timeout_counts_silence_only(void **state)
 {
 	CLEANUP(http_client_free)
 	struct http_client *client =
-		client_with((struct http_client_options){ .stall_timeout_ms = 1000 });
+		client_with((struct http_client_options){ .stall_timeout_ms = 2000 });
 	uint64_t began = clock_now_ms();
 
 	(void)state;
 	expect(client, &(struct http_request){ .path = "/stall" }, -ETIMEDOUT, "no byte moved for");
-	assert_in_range(clock_now_ms() - began, 1000, 20000);
-	/* 1.8 s, but never a second of nothing */
+	assert_in_range(clock_now_ms() - began, 2000, 60000);
+	/* 3 s, but never two of nothing */
 	assert_int_equal(expect(client, &(struct http_request){ .path = "/trickle" }, 0, NULL),
 			 200);
 }
@@ -382,7 +393,7 @@ static void test_http_client_connect_timeout_includes_the_handshake(void **state
 		(struct http_client_options){ .base_url = own_url, .connect_timeout_ms = 400 });
 	began = clock_now_ms();
 	expect(client, &(struct http_request){ .path = "/hello" }, -ETIMEDOUT, own_url);
-	assert_in_range(clock_now_ms() - began, 300, 20000);
+	assert_in_range(clock_now_ms() - began, 300, 60000);
 	http_client_free(client);
 }
 
@@ -412,7 +423,7 @@ static void test_http_client_can_be_cancelled(void **state)
 
 		assert_int_equal(pthread_create(&thread, NULL, cancel_soon, &cancel), 0);
 		expect(client, &request, -ECANCELED, "cancelled");
-		assert_in_range(clock_now_ms() - began, 300, 20000);
+		assert_in_range(clock_now_ms() - began, 300, 60000);
 		pthread_join(thread, NULL);
 	}
 	/* The client is as good as before. */

@@ -30,6 +30,7 @@ struct peer {
 	int fd;
 	pthread_t thread;
 	bool got_fd;
+	atomic_bool got_late;
 };
 
 static void say(int fd, const char *line)
@@ -56,6 +57,7 @@ static bool act(struct peer *p, const char *name, json_int_t id, json_int_t *lat
 		return false;
 	if (strcmp(name, "late") == 0) {
 		*late = id;
+		p->got_late = true;
 		return true;
 	}
 	if (strcmp(name, "silent") == 0)
@@ -195,7 +197,8 @@ static void test_qmp_replies_in_any_order(void **unused)
 
 	(void)unused;
 	assert_int_equal(pthread_create(&other, NULL, run_late, qmp), 0);
-	usleep(50000);
+	while (!p.got_late)
+		usleep(1000);
 	assert_int_equal(qmp_run(qmp, "good", NULL, NULL, NULL), 0);
 	pthread_join(other, &late);
 	assert_null(late);
@@ -235,7 +238,7 @@ static void test_qmp_post(void **unused)
 						      .arguments = json_pack("{s:i}", "x", 1) };
 		assert_int_equal(qmp_post(qmp, commands, n, &batch, &err), 0);
 		wake = (struct pollfd){ .fd = batch.wake_fd, .events = POLLIN };
-		assert_int_equal(poll(&wake, 1, batches[i].want == -ETIMEDOUT ? 100 : 5000),
+		assert_int_equal(poll(&wake, 1, batches[i].want == -ETIMEDOUT ? 100 : 60000),
 				 batches[i].want == -ETIMEDOUT ? 0 : 1);
 		r = qmp_collect(qmp, &batch, 200, &err);
 		if (r != batches[i].want ||

@@ -28,6 +28,7 @@ static struct {
 	size_t kept_count;
 	unsigned in_flight, most_in_flight, uploads;
 	unsigned delay_ms;
+	unsigned meet;         /* requests with chunks are answered when so many are under way */
 	unsigned fail_uploads; /* so many answers are 503 first */
 	int commit_status;     /* 0: 201 */
 	const char *commit_body;
@@ -141,6 +142,23 @@ static bool dispatch(const struct tls_server_request *r)
 	return tls_server_reply(r, 404, NULL, "", 0);
 }
 
+/* Wait until model.meet requests are under way. That they come one by one must not take for ever. */
+static void meet(void)
+{
+	uint64_t until = clock_now_ms() + 60000;
+	bool met = false;
+
+	while (!met) {
+		pthread_mutex_lock(&model.lock);
+		if (clock_now_ms() >= until)
+			model.meet = 0;
+		met = model.most_in_flight >= model.meet;
+		pthread_mutex_unlock(&model.lock);
+		if (!met)
+			clock_sleep_ms(5);
+	}
+}
+
 static bool answer(const struct tls_server_request *r)
 {
 	unsigned delay;
@@ -152,6 +170,8 @@ static bool answer(const struct tls_server_request *r)
 	delay = model.delay_ms;
 	pthread_mutex_unlock(&model.lock);
 	clock_sleep_ms(delay);
+	if (strstr(r->path, "/chunks"))
+		meet();
 	go_on = dispatch(r);
 	pthread_mutex_lock(&model.lock);
 	model.in_flight--;
@@ -200,6 +220,7 @@ static int reset(void **state)
 	while (model.kept_count > 0)
 		free((void *)model.kept[--model.kept_count].data);
 	model.most_in_flight = model.uploads = model.delay_ms = model.fail_uploads = 0;
+	model.meet = 0;
 	model.commit_status = model.query_extra = 0;
 	model.commit_body = stored_manifest;
 	model.spoil = NULL;
@@ -295,7 +316,7 @@ static void test_store_client_upload_is_pipelined(void **state)
 	size_t i;
 
 	(void)state;
-	model.delay_ms = 50;
+	model.meet = 3;
 	make_manifest(&m);
 	assert_int_equal(put_all(session, &err), 0);
 	assert_int_equal(store_client_session_commit(session, &m, &err), 0);
@@ -450,7 +471,7 @@ static void test_store_client_download_is_pipelined(void **state)
 
 	(void)state;
 	keep_all();
-	model.delay_ms = 50;
+	model.meet = 3;
 	memset(seen, 0, sizeof(seen));
 	assert_int_equal(source.get(source.ctx, ids, CHUNKS, check_arrived, NULL, &err), 0);
 	for (i = 0; i < CHUNKS; i++)

@@ -13,7 +13,7 @@
 #include "common/clock.h"
 #include "common/task.h"
 
-static atomic_uint ran;
+static atomic_uint ran, at_gate;
 static atomic_bool gate; /* tasks of wait_for_gate go on when it is true */
 
 static int count(void *arg, struct err *err)
@@ -27,6 +27,7 @@ static int count(void *arg, struct err *err)
 
 static int wait_for_gate(void *arg, struct err *err)
 {
+	at_gate++;
 	while (!gate)
 		clock_sleep_ms(1);
 	return count(arg, err);
@@ -45,7 +46,7 @@ static struct task_pool *pool_of(unsigned threads, size_t queue)
 
 	if (task_pool_new(&pool, threads, queue, &err) < 0)
 		fail_msg("%s", err_text(&err));
-	ran = 0;
+	ran = at_gate = 0;
 	gate = false;
 	return pool;
 }
@@ -185,7 +186,8 @@ static void test_task_free_drops_what_waits(void **state)
 	(void)state;
 	for (int i = 0; i < 5; i++)
 		assert_int_equal(task_pool_submit(pool, wait_for_gate, NULL), 0);
-	clock_sleep_ms(50);
+	while (at_gate == 0)
+		clock_sleep_ms(1);
 	gate = true;
 	task_pool_free(pool);
 	assert_in_range(ran, 1, 5);
