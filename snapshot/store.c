@@ -329,8 +329,8 @@ static void commit_lock_init(pthread_rwlock_t *lock)
 	pthread_rwlockattr_destroy(&attributes);
 }
 
-int store_open(struct store **out, const char *path, const char *key_path, enum store_mode mode,
-	       struct err *err)
+static int open_watched(struct store **out, const char *path, const char *key_path,
+			enum store_mode mode, struct volume_progress *progress, struct err *err)
 {
 	CLEANUP(store_close) struct store *store = calloc(1, sizeof(*store));
 	int r;
@@ -339,6 +339,7 @@ int store_open(struct store **out, const char *path, const char *key_path, enum 
 		return err_set(err, ENOMEM, "open store %s", path);
 	store->lock_fd = -1;
 	store->mode = mode;
+	store->opening = progress;
 	clock_wall_cautious_ms(); /* from here on the clock may jump ahead without ending anybody's no-delete window */
 	pthread_mutex_init(&store->lock, NULL);
 	pthread_mutex_init(&store->sync_lock, NULL);
@@ -358,8 +359,15 @@ int store_open(struct store **out, const char *path, const char *key_path, enum 
 	if (r < 0)
 		return r;
 	store->opened = true;
+	store->opening = NULL;
 	*out = TAKE(store);
 	return 0;
+}
+
+int store_open(struct store **out, const char *path, const char *key_path, enum store_mode mode,
+	       struct err *err)
+{
+	return open_watched(out, path, key_path, mode, NULL, err);
 }
 
 void store_close(struct store *store)
@@ -431,7 +439,8 @@ static int config_recover(const char *path, const char *key_path, struct err *er
 	return r;
 }
 
-int store_reindex(const char *path, const char *key_path, struct err *err)
+int store_reindex(const char *path, const char *key_path, struct volume_progress *progress,
+		  struct err *err)
 {
 	CLEANUP_FREE char *default_path = default_key_path(path);
 	CLEANUP_FREE char *file = io_printf("%s/store.json", path);
@@ -456,6 +465,6 @@ int store_reindex(const char *path, const char *key_path, struct err *err)
 		return err_set(err, errno, "delete %s", state);
 	if (unlink(refs) < 0 && errno != ENOENT)
 		return err_set(err, errno, "delete %s", refs);
-	r = store_open(&store, path, key_path, STORE_WRITE, err);
+	r = open_watched(&store, path, key_path, STORE_WRITE, progress, err);
 	return r < 0 ? r : store_state_save(store, err);
 }

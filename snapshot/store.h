@@ -12,6 +12,7 @@
 
 struct store;
 struct store_session;
+struct volume_progress;
 
 /**
  * store_init(path, key_path, err):
@@ -34,10 +35,15 @@ DEFINE_CLEANUP(struct store *, store_close);
 uint64_t store_no_delete_ms(const struct store *store);
 
 /**
- * store_reindex(path, key_path, err):
+ * store_reindex(path, key_path, progress, err):
  * Throw away everything that is derived and make it again from the packs: the index, and store.json if that is missing.
+ *
+ * progress  counts a pack's whole size once its footer was read; no rate; may be NULL
+ *
+ * Return 0; -ECANCELED: whoever opens the store next makes again what is missing; or -errno.
  */
-int store_reindex(const char *path, const char *key_path, struct err *err);
+int store_reindex(const char *path, const char *key_path, struct volume_progress *progress,
+		  struct err *err);
 
 /* Reads verified plaintext of any chunk in the store. */
 struct chunk_source store_source(struct store *store);

@@ -124,8 +124,9 @@ static const struct {
 	{ "export", "no file was made" },
 	{ "gc", "the store is as good as before; the next gc goes on" },
 	{ "mirror", "whole packs stay; the next run goes on from there" },
-	{ "verify",
-	  "nothing was changed; with --budget the next run begins with what was not reached" },
+	{ "verify", "packs that were repaired stay so; with --budget the next run begins with what "
+		    "was not reached" },
+	{ "reindex", "whatever opens the store next makes again what is missing" },
 	{ "repair", "what was repaired stays; the next run goes on" },
 };
 

@@ -344,14 +344,19 @@ int store_cli_prune_gc(int argc, char **argv)
 int store_cli_prune_reindex(int argc, char **argv)
 {
 	CLEANUP(store_close) struct store *store = NULL;
+	struct volume_progress progress = { 0 };
 	uint64_t began = clock_now_ms();
 	struct store_stat stat;
 	struct err err = { 0 };
 	struct store_cli cli;
+	int r;
 
 	if (!store_cli_parse(&cli, argc, argv, NULL, NULL, NULL) || !store_cli_operands(&cli, 0, 0))
 		return STORE_CLI_USAGE;
-	if (store_reindex(cli.store_path, cli.key_path, &err) < 0)
+	store_cli_progress_begin("reindex", &progress);
+	r = store_reindex(cli.store_path, cli.key_path, &progress, &err);
+	store_cli_progress_end();
+	if (r < 0)
 		return store_cli_fail(&cli, &err);
 	if (store_cli_open(&cli, STORE_READ, &store))
 		return STORE_CLI_FAILED;

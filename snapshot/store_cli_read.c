@@ -261,10 +261,16 @@ static int verify_answer(struct verify *v, uint64_t damaged)
 
 static int verify_run(struct verify *v, struct store *store, uint64_t *damaged, struct err *err)
 {
+	const struct store_mirror_repair repair = { .store = store,
+						    .mirror = v->mirror,
+						    .progress = v->order.progress,
+						    .repaired = verify_repaired,
+						    .arg = v };
 	int r = 0;
 
+	v->order.progress->bytes_per_second = v->order.bytes_per_second;
 	if (v->mirror)
-		r = store_mirror_repair(store, v->mirror, verify_repaired, v, err);
+		r = store_mirror_repair(&repair, err);
 	return r < 0 ? r : store_verify(store, &v->order, damaged, err);
 }
 

@@ -17,6 +17,7 @@
 #include "common/io.h"
 #include "snapshot/store_staged.h"
 #include "snapshot/store_state.h"
+#include "snapshot/volume.h"
 
 enum { DELETED_MAX = 1 << 30 };
 enum { LOOKS = 8 }; /* at a folder that changes all the time; then what was seen must do */
@@ -220,6 +221,39 @@ static size_t match_rows(struct store *store, const struct pack_name *names, siz
 	return missing;
 }
 
+/* How large the file of a pack is; 0: it is gone. */
+static uint64_t file_size(const struct store *store, const struct pack_name *name)
+{
+	CLEANUP_FREE char *path = store_table_path(store, name);
+	struct stat st;
+
+	return path && stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
+}
+
+/* Packs that have no row yet, while somebody watches. */
+static int load_unknown(struct store *store, const struct pack_name *names, const bool *known,
+			size_t n, bool *vanished, struct err *err)
+{
+	struct volume_progress *watched = store->opening;
+	int r = 0;
+
+	for (size_t i = 0; watched && i < n; i++)
+		if (!known[i])
+			atomic_fetch_add(&watched->total_bytes, file_size(store, &names[i]));
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		if (watched && atomic_load(&watched->cancel))
+			return err_say(err, ECANCELED, "cancelled");
+		if (known[i])
+			continue;
+		r = pack_load(store, &names[i], vanished, err);
+		if (r == 0 && store->mode == STORE_WRITE)
+			r = store_state_maybe_flush(store, err);
+		if (watched)
+			atomic_fetch_add(&watched->done_bytes, file_size(store, &names[i]));
+	}
+	return r;
+}
+
 /* One look at the folder. *again: it changed meanwhile. */
 static int look(struct store *store, enum store_pack_state vanished, size_t *missing, bool *again,
 		struct err *err)
@@ -240,12 +274,7 @@ static int look(struct store *store, enum store_pack_state vanished, size_t *mis
 	if (!known)
 		return err_set(err, ENOMEM, "list packs");
 	*missing += match_rows(store, names, n, vanished, known);
-	for (size_t i = 0; r == 0 && i < n; i++) {
-		if (!known[i])
-			r = pack_load(store, &names[i], &fresh, err);
-		if (r == 0 && store->mode == STORE_WRITE)
-			r = store_state_maybe_flush(store, err);
-	}
+	r = load_unknown(store, names, known, n, &fresh, err);
 	*again = fresh || stat(store->packs_path, &after) < 0 ||
 		 before.st_mtim.tv_sec != after.st_mtim.tv_sec ||
 		 before.st_mtim.tv_nsec != after.st_mtim.tv_nsec;

@@ -70,6 +70,7 @@ struct store {
 	uint64_t
 		no_delete_ms; /* snapshots and packs younger than this are not deleted; 0: no window */
 	int lock_fd;
+	struct volume_progress *opening; /* while the store is opened by reading footers; NULL */
 	struct store_index *index;
 	const struct store_key *index_key; /* tags are made with */
 	pthread_mutex_t flush_lock;        /* one flush of the index at a time */

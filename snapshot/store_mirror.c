@@ -14,6 +14,7 @@
 #include "common/io.h"
 #include "snapshot/store_internal.h"
 #include "snapshot/store_staged.h"
+#include "snapshot/volume.h"
 
 enum { COPY_BYTES = 1 << 20, CONFIG_MAX = 64 << 10, COPY_TRIES = 4 };
 
@@ -150,8 +151,9 @@ static int copy_bytes(struct mirror *m, const char *from, const char *to, struct
 	return 0;
 }
 
-/* Is every record of the pack what it should be? Return 0, -EBADMSG or -errno. */
-static int pack_check(struct store *store, const char *path, struct err *err)
+/* Is every record of the pack what it should be? progress: may be NULL. Return 0, -EBADMSG, -ECANCELED or -errno. */
+static int pack_check(struct store *store, const char *path, struct volume_progress *progress,
+		      struct err *err)
 {
 	CLEANUP_FREE uint8_t *buf = malloc(2 * CHUNK_MAX + PACK_RECORD_EXTRA);
 	CLEANUP(pack_unref) struct pack *pack = NULL;
@@ -161,11 +163,16 @@ static int pack_check(struct store *store, const char *path, struct err *err)
 	for (uint32_t i = 0; r == 0 && i < pack->count; i++) {
 		struct chunk_encoded chunk;
 
+		volume_progress_pace(progress, pack_record_len(&pack->entries[i]));
+		if (progress && atomic_load(&progress->cancel))
+			return err_say(err, ECANCELED, "cancelled");
 		r = pack_read(pack, i, buf, &chunk, err);
 		if (r == 0)
 			r = chunk_decode(&chunk, buf + CHUNK_MAX + PACK_RECORD_EXTRA, err);
 		if (r == CHUNK_CORRUPT)
 			r = -EBADMSG;
+		if (progress)
+			atomic_fetch_add(&progress->done_bytes, pack_record_len(&pack->entries[i]));
 	}
 	return r;
 }
@@ -181,7 +188,7 @@ static int stage(struct mirror *m, const struct pack_name *name, struct err *err
 	if (!from || !part || !whole)
 		return err_set(err, ENOMEM, "copy a pack");
 	if (access(whole, F_OK) == 0) { /* by a run that was interrupted */
-		r = pack_check(m->store, whole, err);
+		r = pack_check(m->store, whole, NULL, err);
 		if (r != -EBADMSG)
 			return r;
 		if (unlink(whole) < 0)
@@ -191,7 +198,7 @@ static int stage(struct mirror *m, const struct pack_name *name, struct err *err
 		return -ENOENT;
 	r = copy_bytes(m, from, part, err);
 	if (r == 0)
-		r = pack_check(m->store, part, err);
+		r = pack_check(m->store, part, NULL, err);
 	if (r == 0 && rename(part, whole) < 0)
 		r = err_set(err, errno, "rename %s", part);
 	if (r < 0)
@@ -393,24 +400,38 @@ int store_mirror(struct store *store, const struct store_mirror *order,
 
 /* ---- Repairing ---------------------------------------------------------------------------------------------- */
 
+/* What is going to be read of a file, @times over. */
+static void expect(struct volume_progress *progress, const char *path, unsigned times)
+{
+	struct stat st;
+
+	if (progress && stat(path, &st) == 0)
+		atomic_fetch_add(&progress->total_bytes, times * (uint64_t)st.st_size);
+}
+
 /* Copy the mirror's pack in place of the damaged one, if it is sound. */
 static int replace(struct store *store, const struct pack_name *name, const char *from,
-		   struct err *err)
+		   struct volume_progress *progress, struct err *err)
 {
-	struct store_mirror order = { .dest = store->path };
+	struct store_mirror order = { .dest = store->path,
+				      .bytes_per_second = progress ? progress->bytes_per_second : 0,
+				      .progress = progress };
 	struct store_mirror_result result = { 0 };
-	struct mirror m = { .store = store, .order = &order, .result = &result };
+	struct mirror m = {
+		.store = store, .order = &order, .result = &result, .began_ms = clock_now_ms()
+	};
 	CLEANUP_FREE char *temp = pack_file(store->temp_path, name, "repair");
 	CLEANUP_FREE char *to = store_table_path(store, name);
 	int r;
 
 	if (!temp || !to)
 		return err_set(err, ENOMEM, "repair");
-	r = pack_check(store, from, err);
+	expect(progress, from, 3);
+	r = pack_check(store, from, progress, err);
 	if (r == 0)
 		r = copy_bytes(&m, from, temp, err);
 	if (r == 0)
-		r = pack_check(store, temp, err);
+		r = pack_check(store, temp, progress, err);
 	if (r == 0 && rename(temp, to) < 0)
 		r = err_set(err, errno, "rename %s", temp);
 	if (r < 0) {
@@ -420,46 +441,73 @@ static int replace(struct store *store, const struct pack_name *name, const char
 	return io_sync_folder(store->packs_path, err);
 }
 
-int store_mirror_repair(struct store *store, const char *mirror,
-			void (*repaired)(void *arg, const char *text), void *arg, struct err *err)
+/* Is the store's own file missing, or can it not be read? Return 1: yes; 0: no; -ECANCELED. */
+static int needs_replacing(struct store *store, const char *own, struct volume_progress *progress)
 {
-	CLEANUP_FREE char *packs = io_printf("%s/packs", mirror);
-	size_t n = 0;
+	struct err why = { 0 };
+	int r;
+
+	if (access(own, F_OK) != 0)
+		return 1;
+	r = pack_check(store, own, progress, &why);
+	return r == -ECANCELED ? r : r == -EBADMSG || r == -EIO;
+}
+
+/* Replace one pack if the mirror has it and that is needed. */
+static int repair_pack(const struct store_mirror_repair *order, const char *packs,
+		       const struct pack_name *name, struct err *err)
+{
+	CLEANUP_FREE char *own = store_table_path(order->store, name);
+	CLEANUP_FREE char *other = pack_file(packs, name, "pack");
+	char text[ERR_TEXT_MAX + 128], name_text[PACK_NAME_TEXT_LEN];
+	struct err why = { 0 };
+	int r;
+
+	if (!own || !other)
+		return err_set(err, ENOMEM, "repair");
+	if (access(other, F_OK) != 0)
+		return 0;
+	r = needs_replacing(order->store, own, order->progress);
+	if (r == 1)
+		r = replace(order->store, name, other, order->progress, &why);
+	else if (r == 0)
+		return 0;
+	if (r == -ECANCELED)
+		return err_say(err, ECANCELED, "cancelled");
+	if (r == 0)
+		r = store_folder_reload_pack(order->store, name, &why);
+	pack_name_text(name, name_text);
+	snprintf(text, sizeof(text), "pack %s: %s%s", name_text,
+		 r == 0 ? "repaired from the mirror" : "could not be repaired: ",
+		 r == 0 ? "" : err_text(&why));
+	if (order->repaired)
+		order->repaired(order->arg, text);
+	if (r < 0 && r != -EBADMSG) /* that: the mirror's is damaged, too; go on with the others */
+		*err = why;
+	return r == -EBADMSG ? 0 : r;
+}
+
+int store_mirror_repair(const struct store_mirror_repair *order, struct err *err)
+{
+	CLEANUP_FREE char *packs = io_printf("%s/packs", order->mirror);
 	CLEANUP_FREE struct pack_name *names = NULL;
-	int r = store_check_writable(store, err);
+	size_t n = 0;
+	int r = store_check_writable(order->store, err);
 
 	if (r < 0)
 		return r;
 	if (!packs || access(packs, R_OK | X_OK) != 0)
-		return err_set(err, packs ? errno : ENOMEM, "read mirror %s", mirror);
-	names = names_in_state(store, STORE_PACK_LIVE, STORE_PACK_DAMAGED, &n);
+		return err_set(err, packs ? errno : ENOMEM, "read mirror %s", order->mirror);
+	names = names_in_state(order->store, STORE_PACK_LIVE, STORE_PACK_DAMAGED, &n);
 	if (!names)
 		return err_set(err, ENOMEM, "repair");
-	for (size_t i = 0; r == 0 && i < n; i++) {
-		CLEANUP_FREE char *own = store_table_path(store, &names[i]);
-		CLEANUP_FREE char *other = pack_file(packs, &names[i], "pack");
-		char text[ERR_TEXT_MAX + 128], name[PACK_NAME_TEXT_LEN];
-		struct err why = { 0 };
+	for (size_t i = 0; order->progress && i < n; i++) {
+		CLEANUP_FREE char *own = store_table_path(order->store, &names[i]);
 
-		if (!own || !other)
-			return err_set(err, ENOMEM, "repair");
-		if (access(other, F_OK) != 0)
-			continue;
-		if (access(own, F_OK) == 0 && pack_check(store, own, &why) != -EBADMSG)
-			continue;
-		pack_name_text(&names[i], name);
-		r = replace(store, &names[i], other, &why);
-		if (r == 0)
-			r = store_folder_reload_pack(store, &names[i], &why);
-		snprintf(text, sizeof(text), "pack %s: %s%s", name,
-			 r == 0 ? "repaired from the mirror" : "could not be repaired: ",
-			 r == 0 ? "" : err_text(&why));
-		if (repaired)
-			repaired(arg, text);
-		if (r == -EBADMSG)
-			r = 0; /* the mirror's is damaged, too: go on with the others */
-		else if (r < 0)
-			*err = why;
+		if (own)
+			expect(order->progress, own, 1);
 	}
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = repair_pack(order, packs, &names[i], err);
 	return r;
 }

@@ -24,15 +24,21 @@ struct store_mirror_result {
 int store_mirror(struct store *store, const struct store_mirror *order,
 		 struct store_mirror_result *result, struct err *err);
 
+struct store_mirror_repair {
+	struct store *store;
+	const char *mirror;               /* its folder */
+	struct volume_progress *progress; /* its rate holds for all that is read; may be NULL */
+	/* Called with a line for each pack; may be NULL. */
+	void (*repaired)(void *arg, const char *text);
+	void *arg;
+};
 /**
- * store_mirror_repair(store, mirror, repaired, err):
- * Replace packs of @store that cannot be read, or are missing, by the mirror's. Every record of a pack is checked down to
+ * store_mirror_repair(order, err):
+ * Replace packs of the store that cannot be read, or are missing, by the mirror's. Every record of a pack is checked down to
  * its hash, in the store to find damage and in the mirror before it is used.
  *
- * mirror    the mirror's folder
- * repaired  called with a line for each pack; may be NULL
+ * Return 0; -ECANCELED: what was replaced until then is; or -errno.
  */
-int store_mirror_repair(struct store *store, const char *mirror,
-			void (*repaired)(void *arg, const char *text), void *arg, struct err *err);
+int store_mirror_repair(const struct store_mirror_repair *order, struct err *err);
 
 #endif

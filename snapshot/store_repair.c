@@ -415,10 +415,16 @@ static int from_mirrors(struct repair *r, struct err *err)
 {
 	int status = 0;
 
-	for (size_t i = 0; status == 0 && i < r->order->store_count; i++)
+	for (size_t i = 0; status == 0 && i < r->order->store_count; i++) {
+		const struct store_mirror_repair whole = { .store = r->store,
+							   .mirror = r->order->store_paths[i],
+							   .progress = r->order->progress,
+							   .repaired = r->order->repaired,
+							   .arg = r->order->arg };
+
 		if (memcmp(r->order->stores[i]->id, r->store->id, sizeof(r->store->id)) == 0)
-			status = store_mirror_repair(r->store, r->order->store_paths[i],
-						     r->order->repaired, r->order->arg, err);
+			status = store_mirror_repair(&whole, err);
+	}
 	return status;
 }
 

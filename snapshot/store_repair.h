@@ -18,8 +18,8 @@ struct store_repair {
 	size_t store_count;
 	const char *const *images;
 	size_t image_count;
-	struct volume_progress
-		*progress; /* of reading the store's own packs; its rate holds; may be NULL */
+	struct volume_progress *
+		progress; /* of reading packs, the store's own and a mirror's; its rate holds; may be NULL */
 	/* A line for what was repaired, and one for each thing that is lost: desktop, snapshot, volume, bytes. */
 	void (*repaired)(void *arg, const char *text);
 	void (*lost)(void *arg, const char *text);

@@ -139,9 +139,15 @@ static int run_verify(struct upkeep_task *t, json_t **result, struct err *err)
 
 	hurt = json_array_size(found);
 	if (r == 0 && hurt > 0 && s->config.store_mirror[0]) {
+		const struct store_mirror_repair order = { .store = s->store,
+							   .mirror = s->config.store_mirror,
+							   .progress = &t->progress,
+							   .repaired = count_repaired,
+							   .arg = &repaired };
+
+		t->progress.bytes_per_second = s->config.store_verify_rate;
 		pthread_mutex_lock(&t->upkeep->order);
-		r = store_mirror_repair(s->store, s->config.store_mirror, count_repaired, &repaired,
-					err);
+		r = store_mirror_repair(&order, err);
 		pthread_mutex_unlock(&t->upkeep->order);
 		if (r < 0) { /* what was found still counts */
 			log_error("repair from the mirror: %s", err_text(err));

@@ -45,6 +45,7 @@ interrupt mirror 1 'ls m/incoming/*.part' "$build/bin/godwit-store" mirror s m -
 check "... the next run completes it" store mirror s m
 check "... and the mirror is sound" store verify m --key s.key
 
+interrupt repair 2 true "$build/bin/godwit-store" repair s --from m --rate 500K
 interrupt verify 2 true "$build/bin/godwit-store" verify s --rate 500K
 
 # Kept by the whole command, not by each of its threads; only a lower bound, as the machine may be busy.

@@ -490,6 +490,37 @@ static void test_store_survives_a_lost_or_damaged_index(void **state)
 	free(b);
 }
 
+static void test_store_reindex_shows_progress_and_can_be_cancelled(void **state)
+{
+	struct volume_progress cancelled = { .cancel = true }, progress = { 0 };
+	struct store *store = open_store(STORE_WRITE);
+	uint8_t *a = content(1), *b = content(2);
+	struct err err = { 0 };
+	struct store_stat stat;
+	struct manifest m;
+
+	(void)state;
+	put(store, a, &m, NULL);
+	put(store, b, &m, NULL);
+	assert_int_equal(store_stat(store, &stat, &err), 0);
+	store_close(store);
+	assert_int_equal(store_reindex(path, NULL, &cancelled, &err), -ECANCELED);
+	assert_int_equal(cancelled.done_bytes, 0);
+	/* Nothing is lost by that: who opens it reads the footers. */
+	store = open_store(STORE_READ);
+	assert_int_equal(snapshots(store), 2);
+	store_close(store);
+	if (store_reindex(path, NULL, &progress, &err) < 0)
+		fail_msg("%s", err_text(&err));
+	assert_int_equal(progress.total_bytes, stat.pack_bytes);
+	assert_int_equal(progress.done_bytes, stat.pack_bytes);
+	store = open_store(STORE_READ);
+	check_content(store, m.id, b);
+	store_close(store);
+	free(a);
+	free(b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -514,6 +545,8 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(test_store_verify_names_what_is_hurt, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(
+			test_store_reindex_shows_progress_and_can_be_cancelled, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/io.h"
 #include "snapshot/store.h"
 #include "snapshot/store_key.h"
@@ -238,12 +239,21 @@ static uint64_t verify(const char *where, const char *name, bool *named)
 	return damaged;
 }
 
-static void repair(void)
+static int repair_with(struct volume_progress *progress)
 {
 	struct store *store = open_store(path, STORE_WRITE);
+	const struct store_mirror_repair order = { .store = store,
+						   .mirror = mirror,
+						   .progress = progress };
+	int r = store_mirror_repair(&order, &err);
 
-	must(store_mirror_repair(store, mirror, NULL, NULL, &err));
 	store_close(store);
+	return r;
+}
+
+static void repair(void)
+{
+	must(repair_with(NULL));
 }
 
 static void lose_index(const char *where)
@@ -507,6 +517,32 @@ static void test_store_damage_of_a_run_stops_no_merge(void **state)
 	store_close(store);
 }
 
+/* The rate holds for everything that is read, of both stores; only a lower bound, as the machine may be busy. */
+static void test_store_damage_repair_keeps_rate_and_cancel(void **state)
+{
+	struct volume_progress cancelled = { .cancel = true },
+			       slow = { .bytes_per_second = 2 << 20 };
+	const struct noise noise = { 1, 3 * CHUNK_GRID_DISK };
+	char id[MANIFEST_ID_LEN], packs[PACKS_MAX][300];
+	uint64_t began_ms, size;
+	bool named;
+
+	(void)state;
+	put(noise, id);
+	copy_to_mirror();
+	assert_int_equal(packs_of(path, packs), 1);
+	size = (uint64_t)size_of(packs[0]);
+	flip(packs[0], (off_t)size - 5000, 1); /* in the last chunk */
+	assert_int_equal(repair_with(&cancelled), -ECANCELED);
+	assert_int_not_equal(verify(path, "", &named), 0);
+	began_ms = clock_now_ms();
+	must(repair_with(&slow));
+	/* Its own, the mirror's to check it, to copy it, and the copy; the last of each may not be waited for. */
+	assert_true(clock_now_ms() - began_ms >= 3 * size * 1000 / slow.bytes_per_second);
+	assert_true(slow.done_bytes > 3 * size && slow.done_bytes <= slow.total_bytes);
+	assert_int_equal(verify(path, "", &named), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -525,6 +561,8 @@ int main(void)
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(test_store_damage_of_a_run_stops_no_merge, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(test_store_damage_repair_keeps_rate_and_cancel,
+						setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

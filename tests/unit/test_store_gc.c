@@ -189,7 +189,7 @@ static void test_store_gc_gives_space_back(void **state)
 	store = open_store();
 	collect(store, 50);
 	store_close(store);
-	assert_int_equal(store_reindex(path, NULL, &err), 0);
+	assert_int_equal(store_reindex(path, NULL, NULL, &err), 0);
 	store = open_store();
 	assert_int_equal(store_manifest(store, a, &(struct manifest){ 0 }, &err), STORE_ABSENT);
 	check(store, &d2, b);
@@ -421,7 +421,7 @@ static void test_store_gc_random_life(void **state)
 				store_close(store);
 				refs_mistreat();
 				if (rand() % 2)
-					assert_int_equal(store_reindex(path, NULL, &err), 0);
+					assert_int_equal(store_reindex(path, NULL, NULL, &err), 0);
 				store = open_store();
 				counts_check(store, (unsigned)(rand() % 100));
 			}
