@@ -1,4 +1,4 @@
-/* request.h - the inside of a request, shared by http.c (which speaks to libmicrohttpd) and reply.c (which does not).
+/* request.h - the inside of a request, shared by exchange.c (which speaks to libmicrohttpd) and reply.c (which does not).
  *
  * Who may touch it: the I/O thread until `phase` is PHASE_RUNNING; then whoever holds the request until he replies;
  * after that the I/O thread again. A stream's part is guarded by `lock`.
@@ -66,9 +66,9 @@ struct http_request {
 	struct http_stream_state s;
 };
 
-/* http.c: the reply is complete. Called by reply.c once per request. */
+/* exchange.c: the reply is complete. Called by reply.c once per request. */
 void http_request_replied(struct http_request *request);
-/* http.c: go on with a suspended stream. */
+/* exchange.c: go on with a suspended stream. */
 void http_request_resume(struct http_request *request);
 /* http.c: a place on a worker, a timer. */
 void http_submit(struct http *http, bool bulk, int (*fn)(void *arg, struct err *err), void *arg);
