@@ -11,7 +11,7 @@ SCAN_RUN_LIB := content_cache signature_set scan_content scan_partition scan_rea
 	scan_state scan_index scan_index_commit
 SCAN_RUN_LIB += file_measure watch_reader watch_files watch_blocks
 $(eval $(call library,scan-run,$(SCAN_RUN_LIB:%=$(scan)/%.c) $(wildcard mgmt-server/catalogue/db*.c),sqlite3 jansson))
-$(eval $(call library,scan-ext,$(addprefix $(scan)/,reader_ext.c ext_volume.c ext_journal.c ext_journal_sums.c),ext2fs com_err))
+$(eval $(call library,scan-ext,$(addprefix $(scan)/,reader_ext.c ext_volume.c ext_io.c ext_journal.c ext_journal_sums.c),ext2fs com_err))
 $(eval $(call library,scan-ntfs,$(scan)/ntfs_mft.c,))
 $(eval $(call library,scan-parts,$(addprefix $(scan)/,reader_parts.c part_probe.c),blkid))
 $(eval $(call library,scan-ram,$(addprefix $(scan)/,reader_ram.c ram_tables.c ram_runs.c),))
