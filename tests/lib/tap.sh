@@ -33,7 +33,7 @@
 #   spawn NAME COMMAND...           start in the background: pid in $spawned, both outputs in $TAP_DIR/NAME.log
 #   log_of NAME                     the path of that log; its end is shown when a check fails
 #   adopt PID                       kill this one too at the end (for what was started behind our back)
-#   stop PID [SIGNAL [SECONDS]]     signal (TERM) and wait (10 s) until it is gone; 1 if it is still there
+#   stop PID [SIGNAL [SECONDS]]     signal (TERM) and wait (60 s) until it is gone; 1 if it is still there
 #   alive PID                       is it running (a zombie is not)?
 #   free_port                       print a TCP port of 127.0.0.1 that nobody uses and this run has not handed out yet
 #   port_open PORT                  does somebody accept connections there?
@@ -183,7 +183,7 @@ tap_gone() {
 
 stop() {
 	kill -"${2:-TERM}" "$1" 2>/dev/null
-	wait_for "${3:-10}" tap_gone "$1"
+	wait_for "${3:-60}" tap_gone "$1"
 }
 
 free_port() {

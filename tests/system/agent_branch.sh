@@ -18,20 +18,20 @@ good=$(latest)
 check "the marker is written anew" appliance_tell a anna 'mark only on a'
 check "a file is written" appliance_tell a anna 'fill 8' 'ok fill mib=8 '
 check "a crashes" appliance_endpoint_crash a
-check "b takes over" appliance_wait 60 appliance_is b .endpoint desktop show anna
-check "... and runs it" appliance_wait 60 appliance_is running .state desktop show anna
+check "b takes over" appliance_wait 120 appliance_is b .endpoint desktop show anna
+check "... and runs it" appliance_wait 120 appliance_is running .state desktop show anna
 check "with the snapshot's marker" appliance_tell b anna read 'ok read in the snapshot'
 
 check "a comes back" appliance_endpoint_start a
 branch() { appliance_field '[.[] | select(.branch)][0].snapshot // [.[] | select(.branch)][0].id // empty' snapshot list --desktop anna; }
 has_branch() { [ -n "$(branch)" ]; }
-check "what it wrote becomes a branch" appliance_wait 60 has_branch
+check "what it wrote becomes a branch" appliance_wait 120 has_branch
 saved=$(branch)
 is "$(appliance_field .parent snapshot show "$saved")" "$good" "... of the snapshot it began from"
 is "$(latest)" "$good" "... and not the newest good one"
 check "b runs on" appliance_counts b anna
 nothing_left() { ! compgen -G "$appliance_dir/a/hypervisor/orphans/*"; }
-check "then the disks leave a" appliance_wait 60 nothing_left
+check "then the disks leave a" appliance_wait 120 nothing_left
 stored=$(appliance_field .new_bytes snapshot show "$saved")
 diag "the branch's new bytes: $stored"
 check "only what differs was uploaded" test "$stored" -lt $((40 << 20))

@@ -12,6 +12,7 @@ fi
 . "$(dirname "$0")/../lib/appliance.sh"
 
 appliance_init "$1" "$TAP_DIR/g"
+LEASE_TTL=60s
 GUEST_LOAD='mem=24 hot=8 report_ms=200'
 mkdir -p "$appliance_dir/a" "$TAP_DIR/fleece"
 check "a small file system is mounted" mount -t tmpfs -o size=1M tmpfs "$TAP_DIR/fleece"
@@ -30,8 +31,11 @@ captures() { grep -qs 'kind=capture' "$appliance_dir/log/a-agent.log"; }
 ended() { [[ $(appliance_field .state job show "$job") =~ done|failed|cancelled ]]; }
 job=$(appliance_field .id desktop snapshot anna --no-wait)
 check "it begins" appliance_wait 60 captures
-# While the server stands still the capture stays open: nothing of the disk has been read yet.
+# While the server stands still the capture stays open: nothing of the disk has been read yet. The guest has to write after the
+# captured instant, not before it: that is when its export appears.
 kill -STOP "$appliance_server"
+export_is_there() { nbdinfo --size "nbd+unix:///disk0?socket=$appliance_dir/a/hypervisor/desktops/anna/nbd.sock" >/dev/null 2>&1; }
+check "the instant is taken" appliance_wait 120 export_is_there
 check "the guest writes more than the fleece can keep" appliance_tell a anna 'fill 16' 'ok fill mib=16 '
 kill -CONT "$appliance_server"
 check "the job ends" appliance_wait 120 ended

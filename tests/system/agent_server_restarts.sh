@@ -7,6 +7,7 @@
 . "$(dirname "$0")/../lib/appliance.sh"
 
 appliance_init "$1" "$TAP_DIR/g"
+LEASE_TTL=60s
 GUEST_LOAD='mem=64 hot=8 report_ms=200'
 check "a server and an endpoint come up" appliance_up a
 check "an image is imported" appliance_import anna 192M --lease-policy offline-ok

@@ -8,7 +8,7 @@
 
 appliance_init "$1" "$TAP_DIR/g"
 GUEST_LOAD='mem=24 hot=8 report_ms=200'
-LEASE_TTL=6s
+LEASE_TTL=12s
 begin appliance_up a b
 check "a strict desktop is imported" appliance_import anna 128M --lease-policy strict
 begin appliance_boots a anna

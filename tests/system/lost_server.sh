@@ -7,6 +7,7 @@
 . "$(dirname "$0")/../lib/appliance.sh"
 
 appliance_init "$1" "$TAP_DIR/g"
+LEASE_TTL=8s
 begin appliance_up a
 check "a strict desktop is imported" appliance_import strict 160M --lease-policy strict
 check "one that may be offline is imported" appliance_import laptop 160M --lease-policy offline-ok
@@ -19,15 +20,11 @@ strict=$(appliance_console a strict)
 run=$(appliance_load run "$strict")
 
 check "the server is stopped" appliance_server_stop
-stands_still() {
-	local n
-	n=$(appliance_load n "$strict")
-	sleep 1.5
-	[ "$(appliance_load n "$strict")" = "$n" ]
-}
-check "the strict desktop stands still soon" appliance_wait 60 stands_still
+fenced() { grep -q 'desktop is fenced.* desktop=strict ' "$appliance_dir/log/a-hypervisor.log"; }
+check "the strict desktop is fenced soon" appliance_wait 60 fenced
+n=$(appliance_load n "$strict")
 check "the other one counts" appliance_counts a laptop 8
-check "the strict one still stands" stands_still
+is "$(appliance_load n "$strict")" "$n" "the strict one stands still meanwhile"
 check "the server comes back" appliance_server_start
 check "the strict desktop goes on" appliance_counts a strict
 check "the other one, too" appliance_counts a laptop

@@ -8,6 +8,7 @@
 need debugfs jq
 
 appliance_init "$1" "$TAP_DIR/m"
+LEASE_TTL=60s
 GUEST_LOAD='mem=24 hot=8 report_ms=200'
 mkdir "$TAP_DIR/sig"
 # The EICAR test file, put together here so that this script is not one.

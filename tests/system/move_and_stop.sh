@@ -6,6 +6,7 @@
 . "$(dirname "$0")/../lib/appliance.sh"
 
 appliance_init "$1" "$TAP_DIR/g"
+LEASE_TTL=60s
 begin appliance_desktop anna a b
 check "a marker is written" appliance_tell a anna 'mark on a'
 run=$(appliance_load run "$(appliance_console a anna)")

@@ -8,6 +8,7 @@
 . "$(dirname "$0")/../lib/appliance.sh"
 
 appliance_init "$1" "$TAP_DIR/g"
+LEASE_TTL=15s # longer than a hypervisor takes to come back
 mkdir "$TAP_DIR/sig"
 printf 'Test.Marker:0:*:%s\n' "$(printf 'a-virus-that-is-none' | od -An -v -tx1 | tr -d ' \n')" >"$TAP_DIR/sig/test.ndb"
 

@@ -22,8 +22,8 @@ mounted() { # mounted IMAGE COMMAND...
 	local image=$1 status
 	shift
 	case $image in
-	*.ntfs) wait_for 10 ntfs-3g "$PWD/$image" mnt 2>/dev/null || return ;;
-	*) wait_for 10 mount -o loop "$image" mnt 2>/dev/null || return ;; # others may take the free loop device first
+	*.ntfs) wait_for 60 ntfs-3g "$PWD/$image" mnt 2>/dev/null || return ;;
+	*) wait_for 60 mount -o loop "$image" mnt 2>/dev/null || return ;; # others may take the free loop device first
 	esac
 	"$@"
 	status=$?

@@ -7,7 +7,7 @@
 . "$(dirname "$0")/../lib/appliance.sh"
 
 appliance_init "$1" "$TAP_DIR/g"
-LEASE_TTL=15s
+LEASE_TTL=60s
 GUEST_LOAD='mem=80 hot=8 rate=200'
 begin appliance_server_start '[limits]' 'download_bytes_per_s = 6M'
 begin appliance_login

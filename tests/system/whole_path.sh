@@ -71,7 +71,7 @@ is "$(field .parent snapshot show "$third")" "$second" "... as a child of what b
 
 check "a comes back" appliance_endpoint_start a
 has_branch() { [ "$(field '[.[] | select(.branch)] | length' snapshot list --desktop anna)" = 1 ]; }
-check "what it wrote after the last snapshot becomes a branch" appliance_wait 60 has_branch
+check "what it wrote after the last snapshot becomes a branch" appliance_wait 120 has_branch
 is "$(latest)" "$third" "... and never the newest good snapshot"
 check "b's desktop runs on" appliance_counts b anna
 is "$(appliance_qemu a anna)" "" "and none runs on a"

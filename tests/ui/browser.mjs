@@ -16,7 +16,8 @@ export async function launch() {
  * The server's certificate comes from its own CA, which no browser knows; the certificate itself is tested elsewhere.
  */
 export async function openPage(browser, url, options = {}) {
-	const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 1280, height: 800 }, ...options });
+	// Without motion: a colour half-way to another one is no colour of the page.
+	const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 1280, height: 800 }, reducedMotion: "reduce", ...options });
 	await context.grantPermissions(["clipboard-read", "clipboard-write"], { origin: url });
 	const page = await context.newPage();
 	const misdeeds = [];
@@ -30,6 +31,35 @@ export async function openPage(browser, url, options = {}) {
 			misdeeds.push(`a request to ${request.url()}`);
 	});
 	return { page, misdeeds, context };
+}
+
+/** From now on remember what elements of SELECTOR said, also those that are gone before anybody looks. */
+export const watchWords = (page, selector) => page.evaluate((which) => {
+	const last = new WeakMap();
+	window.said = [];
+	const look = () => {
+		for (const element of document.querySelectorAll(which)) {
+			if (last.get(element) !== element.textContent)
+				window.said.push(element.textContent);
+			last.set(element, element.textContent);
+		}
+	};
+	new MutationObserver(look).observe(document.body, { childList: true, subtree: true, characterData: true });
+	look();
+}, selector);
+
+export const forgetWords = (page) => page.evaluate(() => { window.said = []; });
+
+/** Until one of them has said TEXT, since the last forgetWords(). */
+export async function hearWords(page, text, timeoutMs) {
+	for (const end = Date.now() + timeoutMs; ;) {
+		const said = await page.evaluate(() => window.said);
+		if (said.some((words) => words.includes(text)))
+			return;
+		if (Date.now() > end)
+			throw new Error(`nothing said “${text}” within ${timeoutMs} ms, but: ${said.join(" / ")}`);
+		await new Promise((wake) => { setTimeout(wake, 100); });
+	}
 }
 
 /** The current view as a picture, for people. */
