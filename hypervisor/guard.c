@@ -30,6 +30,7 @@ enum {
 	GRACE_MS = 100,  /* a living hypervisor stops its desktops itself, and more gently */
 	ANSWER_MS = 800, /* with the grace less than any sensible [lease] margin of a server */
 	AGAIN_MS = 1000, /* how often a guest that stands is looked at */
+	LOOK_MS = 1000,  /* … and the lease: a renewal can end it earlier, too */
 	THAW_MS = 100,   /* how often for a renewal while QEMU is stopped by signal */
 };
 
@@ -190,6 +191,11 @@ static bool lives_until(struct guard *g, uint64_t deadline_ms)
 	return !(polls[0].revents & POLLIN);
 }
 
+static uint64_t min_ms(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 static void watch(struct guard *g)
 {
 	uint64_t next;
@@ -200,9 +206,10 @@ static void watch(struct guard *g)
 		uint64_t now = clock_now_ms();
 
 		lease_guard_load(&lease, "lease", g->boot_id, NULL);
-		if (!lease.strict || lease.deadline_ms + GRACE_MS > now) {
+		if (!lease.strict || lease.deadline_ms > now - GRACE_MS) {
 			let_go(g);
-			next = lease.strict ? lease.deadline_ms + GRACE_MS : UINT64_MAX;
+			next = lease.strict ? min_ms(lease.deadline_ms, now + LOOK_MS) + GRACE_MS
+					    : UINT64_MAX;
 		} else {
 			fence(g);
 			next = now + (g->frozen ? THAW_MS : AGAIN_MS);

@@ -36,11 +36,9 @@ printf '[qemu]\nbinray = x\n' >"$TAP_DIR/bad.conf"
 run "$build/bin/godwit-hypervisor" --state "$TAP_DIR/other" --config "$TAP_DIR/bad.conf"
 like "$errors" 'bad.conf:2' "a bad configuration line is named"
 
-# ---- a start that cannot work leaves nothing
-: >"$TAP_DIR/anna.sock.none"
-ask "$(start_json anna "$TAP_DIR/small.raw")"
-like "$(field .error.text)" 'start desktop anna.*(disk0.nbd|connect)' "a start without its NBD server says why"
-check_not "... and leaves no folder" test -e "$state/desktops/anna"
+# ---- a start that cannot work leaves nothing; it waits for its NBD server for half a minute, while the test goes on
+spawn nobody "$hvctl" "$state/hypervisor.sock" "$(start_json nobody "$TAP_DIR/small.raw")"
+nobody=$spawned
 
 # ---- start
 serve anna "$TAP_DIR/small.raw"
@@ -59,6 +57,10 @@ ask '{"op":"status","desktop":"anna"}'
 is "$(field .state)" running "it is running"
 like "$(field .first_output_ms)" '^[0-9]+$' "the first output was seen"
 diag "first output after $(field .first_output_ms) ms"
+
+check "a start without its NBD server ends" wait_for 120 tap_gone "$nobody"
+like "$(jq -r .error.text "$(log_of nobody)")" 'start desktop nobody.*(disk0.nbd|connect)' "... and says why"
+check_not "... and leaves no folder" test -e "$state/desktops/nobody"
 
 # ---- pause
 ask '{"op":"pause","desktop":"anna"}'
