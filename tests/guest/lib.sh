@@ -55,11 +55,19 @@ kernel_package() {
 		awk '/Depends: linux-image-/ { print $2; exit }'
 }
 
+# apt takes seconds to answer, and says the same until its lists are other ones.
 kernel_version() {
-	local package
+	local said=$guest_cache/kernel.version package
+	if [ -s "$said" ] && [ "$said" -nt /var/lib/apt/lists ]; then
+		cat "$said"
+		return
+	fi
 	package=$(kernel_package)
 	[ -n "$package" ] || die "apt knows no linux-image-cloud-amd64; run 'apt-get update'"
-	echo "$package $(apt-cache show --no-all-versions "$package" | sed -n 's/^Version: //p')"
+	mkdir -p "$guest_cache"
+	echo "$package $(apt-cache show --no-all-versions "$package" | sed -n 's/^Version: //p')" >"$said.$BASHPID"
+	mv "$said.$BASHPID" "$said"
+	cat "$said"
 }
 
 # unpack_kernel FOLDER: Debian's cloud kernel, unpacked and not installed.
