@@ -64,27 +64,70 @@ static int damaged(const struct wish *w, struct err *err, const char *why)
 		       w->entry->offset, id, why);
 }
 
-/* buf: the span's bytes. raw: uint8_t[CHUNK_MAX]. */
+/* At most two records of a span, with all wishes for each: they are hashed together. */
+struct pair {
+	struct chunk_encoded chunk[2];
+	const struct wish *wish[2]; /* the first one for each */
+	size_t count, wishes;
+};
+
+static int pair_parse(struct pair *pair, const struct wish *wishes, size_t n, uint8_t *first_record,
+		      uint32_t first_offset, struct err *err)
+{
+	size_t i;
+
+	pair->count = 0;
+	for (i = 0; i < n; i++) {
+		const struct wish *w = &wishes[i];
+		int r;
+
+		if (i && same_record(w, &wishes[i - 1]))
+			continue;
+		if (pair->count == 2)
+			break;
+		r = pack_record_parse(w->place->pack, w->entry,
+				      first_record + (w->entry->offset - first_offset),
+				      &pair->chunk[pair->count], err);
+		if (r < 0)
+			return r;
+		pair->wish[pair->count++] = w;
+	}
+	pair->wishes = i;
+	return 0;
+}
+
+static int pair_decode(const struct pair *pair, uint8_t *const raw[2], struct err *err)
+{
+	size_t bad = 0;
+	int r = pair->count == 2 ? chunk_decode_pair(pair->chunk, raw, &bad, err)
+				 : chunk_decode(&pair->chunk[0], raw[0], err);
+
+	return r == CHUNK_CORRUPT
+		       ? damaged(pair->wish[bad], err, "its content does not match its id")
+		       : r;
+}
+
+/* buf: the span's bytes. raw: uint8_t[2 * CHUNK_MAX]. */
 static int span_hand_over(const struct wish *wishes, size_t n, uint8_t *buf, uint8_t *raw,
 			  chunk_arrived *fn, void *arg, struct err *err)
 {
-	for (size_t i = 0; i < n; i++) {
-		const struct wish *w = &wishes[i];
-		uint8_t *record = buf + (w->entry->offset - wishes[0].entry->offset);
-		struct chunk_encoded chunk;
-		int r;
+	uint8_t *const rooms[2] = { raw, raw + CHUNK_MAX };
+	struct pair pair;
 
-		if (i == 0 || !same_record(w, &wishes[i - 1])) {
-			r = pack_record_parse(w->place->pack, w->entry, record, &chunk, err);
-			if (r < 0)
-				return r;
-			r = chunk_decode(&chunk, raw, err);
-			if (r == CHUNK_CORRUPT)
-				return damaged(w, err, "its content does not match its id");
-			if (r < 0)
-				return r;
+	for (size_t i = 0; i < n; i += pair.wishes) {
+		int r = pair_parse(&pair, wishes + i, n - i,
+				   buf + (wishes[i].entry->offset - wishes[0].entry->offset),
+				   wishes[i].entry->offset, err);
+
+		if (r < 0)
+			return r;
+		r = pair_decode(&pair, rooms, err);
+		for (size_t k = 0; r == 0 && k < pair.wishes; k++) {
+			const struct wish *w = &wishes[i + k];
+			size_t which = pair.count == 2 && w >= pair.wish[1];
+
+			r = fn(arg, w->i, rooms[which], w->entry->raw_len, err);
 		}
-		r = fn(arg, w->i, raw, w->entry->raw_len, err);
 		if (r < 0)
 			return r;
 	}
@@ -94,7 +137,7 @@ static int span_hand_over(const struct wish *wishes, size_t n, uint8_t *buf, uin
 static int wishes_read(const struct wish *wishes, size_t n, chunk_arrived *fn, void *arg,
 		       struct err *err)
 {
-	CLEANUP_FREE uint8_t *buf = malloc(SPAN_MAX + CHUNK_MAX);
+	CLEANUP_FREE uint8_t *buf = malloc(SPAN_MAX + 2 * CHUNK_MAX);
 	int r;
 
 	if (!buf)

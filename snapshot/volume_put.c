@@ -177,12 +177,28 @@ static int known_zero(struct worker *w, uint64_t offset, size_t len, bool *zero,
 	return 0;
 }
 
-static void batch_add(struct batch *batch, const struct chunk_id *id, const uint8_t *raw,
-		      size_t len)
+/* The ids of blocks [first, first + n), which lie at w->raw, into w->ids from @at on; what is not the old volume's into @batch. */
+static void blocks_hash(struct worker *w, uint64_t first, size_t n, size_t at, struct batch *batch)
 {
-	batch->ids[batch->count] = *id;
-	batch->raw[batch->count] = raw;
-	batch->len[batch->count++] = len;
+	const struct volume_tree *tree = &w->put->tree;
+	size_t place[BATCH_MAX], count = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		batch->raw[count] = w->raw + i * tree->grid;
+		batch->len[count] = volume_tree_block_len(tree, first + i);
+		place[count] = at + i;
+		count += !chunk_is_zero(batch->raw[count], batch->len[count]);
+	}
+	chunk_ids_of(batch->raw, batch->len, count, batch->ids);
+	batch->count = 0;
+	for (size_t i = 0; i < count; i++) {
+		w->ids[place[i]] = batch->ids[i];
+		if (w->put->old_reader && chunk_id_equal(&batch->ids[i], &w->old_ids[place[i]]))
+			continue;
+		batch->ids[batch->count] = batch->ids[i];
+		batch->raw[batch->count] = batch->raw[i];
+		batch->len[batch->count++] = batch->len[i];
+	}
 }
 
 /* Read blocks [first, first + n) of the volume, all of them data, and hand over what is new. */
@@ -194,7 +210,7 @@ static int blocks_put(struct worker *w, uint64_t first, size_t n, uint64_t unit_
 	uint64_t offset = first * put->tree.grid;
 	size_t len =
 		(size_t)(n - 1) * put->tree.grid + volume_tree_block_len(&put->tree, first + n - 1);
-	struct batch batch = { 0 };
+	struct batch batch;
 	int r;
 
 	volume_progress_pace(put->order->progress, len);
@@ -202,18 +218,7 @@ static int blocks_put(struct worker *w, uint64_t first, size_t n, uint64_t unit_
 	if (r < 0)
 		return r;
 	atomic_fetch_add(&put->read_bytes, len);
-	for (size_t i = 0; i < n; i++) {
-		const uint8_t *raw = w->raw + i * put->tree.grid;
-		size_t block_len = volume_tree_block_len(&put->tree, first + i);
-		struct chunk_id *id = &w->ids[first - unit_first + i];
-
-		if (chunk_is_zero(raw, block_len))
-			continue;
-		chunk_id_of(raw, block_len, id);
-		if (put->old_reader && chunk_id_equal(id, &w->old_ids[first - unit_first + i]))
-			continue;
-		batch_add(&batch, id, raw, block_len);
-	}
+	blocks_hash(w, first, n, (size_t)(first - unit_first), &batch);
 	progress_add(put, len);
 	return batch_hand_over(put, &batch, w->encoded, err);
 }

@@ -106,6 +106,30 @@ static const struct {
 	{ "huge plaintext", 0, -1, CHUNK_MAX, 0 },
 };
 
+/* A damaged chunk is told from its good neighbour, before it or behind it. */
+static void decode_pairs(const char *name, const struct chunk_encoded *damaged)
+{
+	static uint8_t raw[65536], buf[65536], back[2][CHUNK_MAX + 65536];
+	uint8_t *const to[2] = { back[0], back[1] };
+	struct chunk_encoded good, pair[2];
+	struct err err = { 0 };
+	size_t bad = 2;
+
+	fill(raw, sizeof(raw), 0);
+	chunk_id_of(raw, sizeof(raw), &good.id);
+	chunk_encode(CHUNK_CODEC_ZSTD, raw, sizeof(raw), buf, &good, &err);
+	for (size_t at = 0; at < 2; at++) {
+		pair[at] = *damaged;
+		pair[!at] = good;
+		if (chunk_decode_pair(pair, to, &bad, &err) != CHUNK_CORRUPT || bad != at)
+			fail_msg("%s, place %zu: not refused or the wrong one named", name, at);
+	}
+	pair[0] = pair[1] = good;
+	assert_int_equal(chunk_decode_pair(pair, to, &bad, &err), 0);
+	assert_memory_equal(back[0], raw, sizeof(raw));
+	assert_memory_equal(back[1], raw, sizeof(raw));
+}
+
 static void test_chunk_decode_refuses_damage(void **state)
 {
 	static uint8_t raw[65536], buf[65536], back[CHUNK_MAX + 65536];
@@ -126,6 +150,7 @@ static void test_chunk_decode_refuses_damage(void **state)
 		if (chunk_decode(&e, back, &err) != CHUNK_CORRUPT)
 			fail_msg("%s: not refused", damage_cases[i].name);
 		assert_string_not_equal(err_text(&err), "");
+		decode_pairs(damage_cases[i].name, &e);
 	}
 }
 
