@@ -242,8 +242,8 @@ static void remove_rules(const char *folder)
 	rmdir(folder);
 }
 
-static int hunt_rules(struct ask *a, struct scan_state *state, json_t *all, json_t *hits,
-		      uint64_t *more, struct err *err)
+static int hunt_rules(struct ask *a, struct scan_state *state, json_t *all,
+		      struct scan_hunt_hits *hits, struct err *err)
 {
 	char folder[] = "/tmp/godwit-hunt.XXXXXX";
 	struct scan_rescan_result result;
@@ -259,7 +259,7 @@ static int hunt_rules(struct ask *a, struct scan_state *state, json_t *all, json
 		r = run_set(a, state, a->store, folder, true, &result, err);
 	remove_rules(folder);
 	if (r == 0)
-		r = scan_hunt_set(state, result.set, hits, more, err);
+		r = scan_hunt_set(state, result.set, hits, err);
 	if (r < 0)
 		return r;
 	counts = sums(a, &result);
@@ -290,27 +290,27 @@ static void print_hits(const json_t *hits, uint64_t more)
 
 static int hunt(struct ask *a, struct scan_state *state, struct err *err)
 {
-	CLEANUP(json_decref) json_t *hits = json_array();
+	CLEANUP(json_decref) json_t *items = json_array();
 	CLEANUP(json_decref) json_t *all = json_object();
-	uint64_t more = 0;
+	struct scan_hunt_hits hits = { .items = items };
 	int r = a->list ? add_list(a, err) : 0, end = EXIT_OK;
 
 	if (r == 0 && !a->hash_count == !a->yara)
 		return usage("hunt takes --sha256 HASH, --list FILE or --yara FILE", NULL);
 	for (size_t i = 0; r == 0 && i < a->hash_count; i++)
-		r = scan_hunt_hash(state, a->hashes[i], hits, &more, err);
+		r = scan_hunt_hash(state, a->hashes[i], &hits, err);
 	if (r == 0 && a->yara)
-		r = end = hunt_rules(a, state, all, hits, &more, err);
+		r = end = hunt_rules(a, state, all, &hits, err);
 	if (r < 0)
 		return r;
 	if (a->json) {
-		json_object_set(all, "hits", hits);
-		json_object_set_new(all, "more_hits", json_integer((json_int_t)more));
+		json_object_set(all, "hits", items);
+		json_object_set_new(all, "more_hits", json_integer((json_int_t)hits.more));
 		print_line(all);
 	} else {
-		print_hits(hits, more);
+		print_hits(items, hits.more);
 	}
-	return json_array_size(hits) ? EXIT_FOUND : end;
+	return json_array_size(items) ? EXIT_FOUND : end;
 }
 
 static const struct command {

@@ -8,7 +8,13 @@
 #include "common/json.h"
 #include "mgmt-server/scan/scan_report.h"
 
-enum { FINDINGS_MAX = 1000, REASONS_MAX = 100, PLACES_MAX = 100000, ID_MAX = 64 };
+enum {
+	FINDINGS_MAX = 1000,
+	REASONS_MAX = 100,
+	PLACES_MAX = 100000,
+	PLACES_BYTES_MAX = 64 << 20, /* of names */
+	ID_MAX = 64,
+};
 
 static void set_text(json_t *object, const char *key, const char *bytes)
 {
@@ -17,13 +23,20 @@ static void set_text(json_t *object, const char *key, const char *bytes)
 	json_object_set_new(object, key, text ? json_string(text) : json_null());
 }
 
+static size_t bytes_of(const json_t *value)
+{
+	CLEANUP_FREE char *text = json_text(value);
+
+	return text ? strlen(text) : 0;
+}
+
 /* ---- hits ---- */
 
 struct hits {
 	struct scan_state *state;
-	json_t *items;
-	uint64_t *more;
+	struct scan_hunt_hits *out;
 	json_t *found; /* hits whose snapshots are not looked up yet */
+	size_t found_bytes;
 };
 
 static int place_found(void *arg, const struct db_row *row, struct err *err)
@@ -32,8 +45,9 @@ static int place_found(void *arg, const struct db_row *row, struct err *err)
 	json_t *hit;
 
 	(void)err;
-	if (json_array_size(h->found) >= PLACES_MAX) {
-		(*h->more)++;
+	h->found_bytes += strlen(db_column_text(row, 3)) + strlen(db_column_text(row, 4));
+	if (json_array_size(h->found) >= PLACES_MAX || h->found_bytes > PLACES_BYTES_MAX) {
+		h->out->more++;
 		return 0;
 	}
 	hit = json_object();
@@ -73,6 +87,19 @@ static uint64_t take_number(json_t *hit, const char *key)
 	return number;
 }
 
+static void add_hit(struct scan_hunt_hits *out, json_t *hit)
+{
+	size_t bytes = bytes_of(hit);
+
+	if (json_array_size(out->items) >= SCAN_HUNT_HITS_MAX ||
+	    out->bytes + bytes > SCAN_HUNT_HITS_BYTES_MAX) {
+		out->more++;
+		return;
+	}
+	out->bytes += bytes;
+	json_array_append(out->items, hit);
+}
+
 /* Which snapshots? A place that is in none any more is no hit. */
 static int add_snapshots(struct db_conn *c, struct hits *h, json_t *hit, struct err *err)
 {
@@ -89,17 +116,13 @@ static int add_snapshots(struct db_conn *c, struct hits *h, json_t *hit, struct 
 	count = json_array_size(list);
 	if (r < 0 || !count)
 		return r < 0 ? r : 0;
-	if (json_array_size(h->items) >= SCAN_HUNT_HITS_MAX) {
-		(*h->more)++;
-		return 0;
-	}
 	json_object_set_new(hit, "snapshot_count", json_integer((json_int_t)count));
 	json_object_set(hit, "first", json_array_get(list, 0));
 	json_object_set(hit, "last", json_array_get(list, count - 1));
 	while (json_array_size(list) > SCAN_HUNT_SNAPSHOTS_MAX)
 		json_array_remove(list, json_array_size(list) - 1);
 	json_object_set(hit, "snapshots", list);
-	json_array_append(h->items, hit);
+	add_hit(h->out, hit);
 	return 0;
 }
 
@@ -129,10 +152,10 @@ static int hunt(struct hits *h, const char *sql, const struct db_value *values, 
 	return r < 0 ? r : 0;
 }
 
-int scan_hunt_hash(struct scan_state *state, const char *sha256, json_t *hits, uint64_t *more,
+int scan_hunt_hash(struct scan_state *state, const char *sha256, struct scan_hunt_hits *hits,
 		   struct err *err)
 {
-	struct hits h = { .state = state, .items = hits, .more = more };
+	struct hits h = { .state = state, .out = hits };
 
 	return hunt(&h,
 		    "SELECT " PLACE_COLUMNS "NULL" PLACE_TABLES
@@ -140,10 +163,10 @@ int scan_hunt_hash(struct scan_state *state, const char *sha256, json_t *hits, u
 		    DB_VALUES(db_t(sha256)), err);
 }
 
-int scan_hunt_set(struct scan_state *state, uint64_t set, json_t *hits, uint64_t *more,
+int scan_hunt_set(struct scan_state *state, uint64_t set, struct scan_hunt_hits *hits,
 		  struct err *err)
 {
-	struct hits h = { .state = state, .items = hits, .more = more };
+	struct hits h = { .state = state, .out = hits };
 
 	return hunt(
 		&h,
@@ -246,12 +269,36 @@ static int judge(struct db_conn *c, uint64_t set, json_t *item, struct err *err)
 	return r < 0 ? r : 0;
 }
 
+static void keep_first(json_t *item, const char *list, const char *more)
+{
+	json_t *items = json_object_get(item, list);
+	size_t count = json_array_size(items);
+
+	while (json_array_size(items) > 1)
+		json_array_remove(items, json_array_size(items) - 1);
+	if (count > 1)
+		json_object_set_new(item, more,
+				    json_integer(json_integer_value(json_object_get(item, more)) +
+						 (json_int_t)count - 1));
+}
+
+static void fit(json_t *item, size_t *left)
+{
+	size_t bytes = bytes_of(item);
+
+	if (bytes > *left) {
+		keep_first(item, "findings", "more_findings");
+		keep_first(item, "reasons", "more_reasons");
+	}
+	*left -= bytes > *left ? *left : bytes;
+}
+
 int scan_hunt_verdicts(struct scan_state *state, uint64_t set, json_t *verdicts, struct err *err)
 {
 	struct db_conn *c = db_read(scan_state_db(state));
 	struct judging judging = { verdicts };
 	json_t *item;
-	size_t i;
+	size_t i, left = SCAN_HUNT_VERDICTS_BYTES_MAX;
 	int r = db_each(c, snapshot_seen, &judging,
 			"SELECT id, desktop, seq, files, bytes, reasons, more_reasons, memory FROM "
 			"snapshots "
@@ -261,6 +308,7 @@ int scan_hunt_verdicts(struct scan_state *state, uint64_t set, json_t *verdicts,
 	json_array_foreach (verdicts, i, item) {
 		if (r >= 0)
 			r = judge(c, set, item, err);
+		fit(item, &left);
 	}
 	db_read_end(c);
 	return r < 0 ? r : 0;

@@ -69,6 +69,19 @@ is "$(field .verdict)" clean "... and the other one is not"
 api GET "/api/v1/notices?desktop=two"
 is "$(field '.items | length > 0')" true "... and there is a notice"
 
+# More hits than a report may have bytes: 4,500 of 4 KB each.
+name=$(printf 'd%.0s' {1..250})
+mkdir deep && (cd deep && for _ in {1..15}; do mkdir "$name" && cd "$name"; done && for i in {1..4500}; do echo many >"$i"; done) 2>errors.log
+truncate -s 48M deep.img && mkfs.ext4 -q -N 6000 -d deep deep.img && rm -r deep
+check "import a disk of long paths" "$godwit" desktop import deep deep.img --quiet
+api GET "/api/v1/snapshots?desktop=deep"
+run "$godwit" snapshot scan "$(field '.items[0].id')" --quiet
+like "$output" "clean" "... which is clean"
+run "$godwit" hunt --sha256 "$(echo many | sha256sum | cut -d' ' -f1)" --output json
+is "$(jq -r '"\(.state) \((.result.hits | length) + .result.more_hits) \(.result.more_hits > 0)"' <<<"$output")" "done 4500 true" "a hunt that finds too much to tell: hits, and the number of the others"
+between() { [ "$1" -gt "$2" ] && [ "$1" -lt "$3" ]; }
+check "... in bounds (${#output} bytes)" between "${#output}" $((14 << 20)) $((24 << 20))
+
 stop_server KILL
 rm -rf server/scan
 check "without its state the server starts, after kill -9" start_server "${config[@]}"
