@@ -52,3 +52,11 @@ int content_hash(int fd, uint64_t size, uint8_t sha256[32])
 	}
 	return EVP_DigestFinal_ex(ctx, sha256, NULL) ? 0 : -EIO;
 }
+
+void content_hash_of_memory(uint8_t sha256[32])
+{
+	static const char mark[32] = "godwit-scan: a piece of memory";
+
+	for (size_t i = 0; i < sizeof(mark); i++)
+		sha256[i] ^= (uint8_t)mark[i];
+}

@@ -10,4 +10,8 @@
 /* Return 0, -EFBIG beyond CONTENT_HASH_MAX, or -errno. */
 int content_hash(int fd, uint64_t size, uint8_t sha256[32]);
 
+/* Only patterns are looked for in memory, so a verdict from there says nothing of a file with the same bytes: it goes by another hash.
+ * Done twice it is the content's own again. */
+void content_hash_of_memory(uint8_t sha256[32]);
+
 #endif

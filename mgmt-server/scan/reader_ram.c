@@ -58,6 +58,12 @@ static int incomplete(struct memory *m, uint64_t address, const char *what, stru
 	return reader_incomplete(m->reader, text, err);
 }
 
+/* Of a rescan only some pieces are wanted. */
+static bool is_wanted(const struct memory *m, uint64_t address)
+{
+	return reader_need(m->reader, address, NULL) != READER_NEED_NOTHING;
+}
+
 static int begin_content(struct memory *m, uint64_t address, uint64_t len, struct err *err)
 {
 	char path[32], stream[32] = "";
@@ -75,8 +81,11 @@ static int begin_content(struct memory *m, uint64_t address, uint64_t len, struc
 static int give(struct memory *m, const uint8_t *bytes, uint64_t address, uint64_t len,
 		struct err *err)
 {
-	int r = begin_content(m, address, len, err);
+	int r;
 
+	if (!is_wanted(m, address))
+		return 0;
+	r = begin_content(m, address, len, err);
 	for (uint64_t at = 0; r == 0 && at < len; at += PAGE) {
 		uint64_t n = len - at < PAGE ? len - at : PAGE;
 
@@ -201,6 +210,8 @@ static int give_run(void *arg, uint64_t virtual, const uint64_t *pages, size_t c
 	if (m->together_pages > TOGETHER_MAX * m->used_pages + RAM_RUNS_LONGEST)
 		return err_say(err, EDQUOT, "its page tables map more than %d times what is there",
 			       TOGETHER_MAX);
+	if (!is_wanted(m, virtual))
+		return 0;
 	r = begin_content(m, virtual, count * PAGE, err);
 	for (size_t i = 0; r == 0 && i < count; i++) {
 		uint64_t left = m->size - pages[i];

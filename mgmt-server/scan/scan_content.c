@@ -100,11 +100,8 @@ static void report_reply(const struct scan_content *c, const struct engine_reply
 	if (reply->verdict == ENGINE_UNFINISHED)
 		scan_unfinished(s, "unfinished: %s %s %s%s%s: %s", c->volume, c->partition, c->path,
 				c->stream[0] ? ":" : "", c->stream, reply->text);
-	if (reply->verdict == ENGINE_INFECTED) {
+	if (reply->verdict == ENGINE_INFECTED)
 		report_finding(s, &finding);
-		if (c->memory && s->index)
-			scan_index_memory_finding(s->index, c->volume, c->path, reply->text);
-	}
 }
 
 void scan_content_same(struct scan *s, const char *volume, const char *partition,
@@ -186,28 +183,14 @@ static void scan_windows(const struct scan_content *c, struct engine_client *eng
 	}
 }
 
-/* Only patterns are looked for in memory, so a verdict from there says nothing of a file with the same bytes. */
-static void key_of_memory(uint8_t key[CONTENT_CACHE_SHA256_LEN], const uint8_t *sha256)
-{
-	static const char mark[CONTENT_CACHE_SHA256_LEN] = "godwit-scan: a piece of memory";
-
-	for (size_t i = 0; i < sizeof(mark); i++)
-		key[i] = (uint8_t)(sha256[i] ^ (uint8_t)mark[i]);
-}
-
-static void scan_bytes(const struct scan_content *c, const uint8_t *sha256)
+/* @key: what its verdict goes by; NULL: it could not be hashed. */
+static void scan_bytes(const struct scan_content *c, const uint8_t *key)
 {
 	struct scan *s = c->scan;
 	struct engine_client *engine;
 	struct engine_reply reply = { 0 };
-	uint8_t key[CONTENT_CACHE_SHA256_LEN];
 
-	if (c->memory && sha256) {
-		key_of_memory(key, sha256);
-		sha256 = key;
-	}
-
-	if (sha256 && content_cache_find(s->cache, sha256, c->size, &reply)) {
+	if (key && content_cache_find(s->cache, key, c->size, &reply)) {
 		report_reply(c, &reply);
 		return;
 	}
@@ -220,8 +203,8 @@ static void scan_bytes(const struct scan_content *c, const uint8_t *sha256)
 		scan_windows(c, engine, &reply);
 	else
 		engine_client_scan(engine, c->fd, c->size, &reply);
-	if (sha256)
-		content_cache_add(s->cache, sha256, c->size, &reply);
+	if (key)
+		content_cache_add(s->cache, key, c->size, &reply);
 	pthread_mutex_lock(&s->lock);
 	s->result->scanned_contents++;
 	pthread_mutex_unlock(&s->lock);
@@ -229,21 +212,21 @@ static void scan_bytes(const struct scan_content *c, const uint8_t *sha256)
 }
 
 /* What cannot be remembered is a place that is read again, and one that no hunt finds: the reasons must say so. */
-static void remember(const struct scan_content *c, const struct scan_file *file)
+static void remember(const struct scan_content *c, const uint8_t *key)
 {
 	int r = 0;
 
 	if (!c->part || c->flags & READER_DELETED)
 		return;
-	if (file->has_sha256)
+	if (key)
 		r = scan_index_seen(c->part, &(struct scan_index_file){
 						     .inode = c->inode,
 						     .size = c->size,
 						     .path = c->path,
 						     .stream = c->stream,
-						     .sha256 = file->sha256,
+						     .sha256 = key,
 						     .digest = c->has_digest ? c->digest : NULL });
-	if (r == 0 && (!file->has_sha256 || c->flags & (READER_UNREADABLE | READER_TRUNCATED)))
+	if (r == 0 && (!key || c->flags & (READER_UNREADABLE | READER_TRUNCATED)))
 		r = scan_index_problem(c->part, c->inode);
 	if (r < 0)
 		scan_incomplete(c->scan, "unfinished: %s %s %s: not enough memory to remember it",
@@ -263,6 +246,7 @@ int scan_content_task(void *arg, struct err *err)
 				  .flags = c->flags,
 				  .memory = c->memory };
 	bool cancelled = s->order->cancel && atomic_load(s->order->cancel);
+	uint8_t key[CONTENT_CACHE_SHA256_LEN];
 	int r = 0;
 
 	(void)err;
@@ -274,10 +258,13 @@ int scan_content_task(void *arg, struct err *err)
 					"unfinished: %s %s %s: its %llu bytes were not hashed: %s",
 					c->volume, c->partition, c->path,
 					(unsigned long long)c->size, strerror(-r));
+		memcpy(key, file.sha256, sizeof(key));
+		if (c->memory)
+			content_hash_of_memory(key);
 		scan_file_seen(s, &file);
-		remember(c, &file);
+		remember(c, r == 0 ? key : NULL);
 		if (s->order->signatures && c->size)
-			scan_bytes(c, file.has_sha256 ? file.sha256 : NULL);
+			scan_bytes(c, r == 0 ? key : NULL);
 	}
 	if (cancelled)
 		scan_unfinished(s, "cancelled");

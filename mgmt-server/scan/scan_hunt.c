@@ -5,7 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/hex.h"
 #include "common/json.h"
+#include "mgmt-server/scan/content_hash.h"
+#include "mgmt-server/scan/scan_index.h"
 #include "mgmt-server/scan/scan_report.h"
 
 enum {
@@ -39,6 +42,20 @@ struct hits {
 	size_t found_bytes;
 };
 
+static void set_sha256(json_t *hit, const struct db_row *row)
+{
+	uint8_t sha256[SCAN_STATE_SHA256_LEN];
+	char text[2 * SCAN_STATE_SHA256_LEN + 1];
+
+	snprintf(text, sizeof(text), "%s", db_column_text(row, 5));
+	if (!strcmp(db_column_text(row, 11), SCAN_INDEX_MEMORY) &&
+	    hex_decode(text, sha256, sizeof(sha256)) == 0) {
+		content_hash_of_memory(sha256);
+		hex_encode(sha256, sizeof(sha256), text);
+	}
+	json_object_set_new(hit, "sha256", json_string(text));
+}
+
 static int place_found(void *arg, const struct db_row *row, struct err *err)
 {
 	struct hits *h = arg;
@@ -56,12 +73,12 @@ static int place_found(void *arg, const struct db_row *row, struct err *err)
 	set_text(hit, "partition", db_column_text(row, 2));
 	set_text(hit, "path", db_column_text(row, 3));
 	set_text(hit, "stream", db_column_text(row, 4));
-	json_object_set_new(hit, "sha256", json_string(db_column_text(row, 5)));
+	set_sha256(hit, row);
 	json_object_set_new(hit, "size", json_integer((json_int_t)db_column_int(row, 6)));
 	json_object_set_new(hit, "signature",
 			    db_column_null(row, 7) ? json_null()
 						   : json_string(db_column_text(row, 7)));
-	/* Numbers of our own, for the second step. */
+	/* Of our own, for the second step. */
 	json_object_set_new(hit, "_desktop", json_integer((json_int_t)db_column_int(row, 8)));
 	json_object_set_new(hit, "_first", json_integer((json_int_t)db_column_int(row, 9)));
 	json_object_set_new(hit, "_last", json_integer((json_int_t)db_column_int(row, 10)));
@@ -128,7 +145,8 @@ static int add_snapshots(struct db_conn *c, struct hits *h, json_t *hit, struct 
 
 #define PLACE_COLUMNS "d.name, q.volume, q.name, p.path, p.stream, c.sha256, c.size, "
 #define PLACE_TABLES                                                                               \
-	", d.id, p.first, COALESCE(p.last, d.seq) FROM places p JOIN contents c ON c.id = "        \
+	", d.id, p.first, COALESCE(p.last, d.seq), q.type FROM places p JOIN contents c ON c.id "  \
+	"= "                                                                                       \
 	"p.content "                                                                               \
 	"JOIN partitions q ON q.id = p.partition_id JOIN desktops d ON d.id = q.desktop "
 
@@ -231,12 +249,11 @@ static int snapshot_seen(void *arg, const struct db_row *row, struct err *err)
 {
 	struct judging *j = arg;
 	json_t *item = json_pack(
-		"{ss sI sI sI sI so sI so}", "snapshot", db_column_text(row, 0), "_desktop",
+		"{ss sI sI sI sI so sI s[]}", "snapshot", db_column_text(row, 0), "_desktop",
 		(json_int_t)db_column_int(row, 1), "_seq", (json_int_t)db_column_int(row, 2),
 		"files", (json_int_t)db_column_int(row, 3), "bytes",
 		(json_int_t)db_column_int(row, 4), "reasons", parsed(db_column_text(row, 5)),
-		"more_reasons", (json_int_t)db_column_int(row, 6), "findings",
-		parsed(db_column_text(row, 7)));
+		"more_reasons", (json_int_t)db_column_int(row, 6), "findings");
 
 	return item && json_array_append_new(j->list, item) == 0
 		       ? 0
@@ -299,11 +316,11 @@ int scan_hunt_verdicts(struct scan_state *state, uint64_t set, json_t *verdicts,
 	struct judging judging = { verdicts };
 	json_t *item;
 	size_t i, left = SCAN_HUNT_VERDICTS_BYTES_MAX;
-	int r = db_each(c, snapshot_seen, &judging,
-			"SELECT id, desktop, seq, files, bytes, reasons, more_reasons, memory FROM "
-			"snapshots "
-			"ORDER BY id",
-			DB_NO_VALUES, err);
+	int r = db_each(
+		c, snapshot_seen, &judging,
+		"SELECT id, desktop, seq, files, bytes, reasons, more_reasons FROM snapshots "
+		"ORDER BY id",
+		DB_NO_VALUES, err);
 
 	json_array_foreach (verdicts, i, item) {
 		if (r >= 0)
@@ -362,9 +379,8 @@ int scan_hunt_files(struct scan_state *state, const char *snapshot, struct err *
 			"JOIN partitions q ON q.id = p.partition_id JOIN contents c ON c.id = "
 			"p.content "
 			"WHERE q.desktop = $1 AND p.first <= $2 AND (p.last IS NULL OR p.last >= "
-			"$2) "
-			"ORDER BY q.volume, q.name, p.path, p.stream",
-			DB_VALUES(db_i(w.desktop), db_i(w.seq)), err);
+			"$2) AND q.type <> $3 ORDER BY q.volume, q.name, p.path, p.stream",
+			DB_VALUES(db_i(w.desktop), db_i(w.seq), db_t(SCAN_INDEX_MEMORY)), err);
 	db_read_end(c);
 	return r < 0 ? r : 0;
 }

@@ -42,7 +42,6 @@ void scan_index_end(struct scan_index *x)
 		free(volume);
 	}
 	json_decref(x->reasons);
-	json_decref(x->memory);
 	pthread_mutex_destroy(&x->lock);
 	free(x);
 }
@@ -69,8 +68,7 @@ int scan_index_begin(struct scan_index **out, const struct scan_index_order *ord
 	pthread_mutex_init(&x->lock, NULL);
 	x->order = *order;
 	x->reasons = json_array();
-	x->memory = json_array();
-	if (!x->reasons || !x->memory)
+	if (!x->reasons)
 		return err_set(err, ENOMEM, "begin to index a snapshot");
 	c = db_read(scan_state_db(order->state));
 	r = db_each(c, take_desktop, x, "SELECT id, seq, head FROM desktops WHERE name = $1",
@@ -85,11 +83,6 @@ int scan_index_begin(struct scan_index **out, const struct scan_index_order *ord
 const char *scan_index_head(const struct scan_index *x)
 {
 	return x->head;
-}
-
-bool scan_index_only(const struct scan_index *x)
-{
-	return x->order.wanted != NULL;
 }
 
 bool scan_index_wants(const struct scan_index_part *part, uint64_t inode)
@@ -396,18 +389,6 @@ int scan_index_reason(struct scan_index *x, const char *text)
 	if (json_array_size(x->reasons) >= SCAN_INDEX_REASONS_MAX ||
 	    json_array_append_new(x->reasons, json_string(text)) < 0)
 		x->more_reasons++; /* also when it is not text */
-	pthread_mutex_unlock(&x->lock);
-	return 0;
-}
-
-int scan_index_memory_finding(struct scan_index *x, const char *volume, const char *path,
-			      const char *signature)
-{
-	pthread_mutex_lock(&x->lock);
-	if (json_array_size(x->memory) < SCAN_INDEX_REASONS_MAX)
-		json_array_append_new(x->memory, json_pack("{ss ss ss ss ss}", "volume", volume,
-							   "partition", "", "path", path, "stream",
-							   "", "signature", signature));
 	pthread_mutex_unlock(&x->lock);
 	return 0;
 }

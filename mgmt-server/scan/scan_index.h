@@ -37,9 +37,6 @@ DEFINE_CLEANUP(struct scan_index *, scan_index_end);
 /* The snapshot whose places are open; "": there is none yet. */
 const char *scan_index_head(const struct scan_index *index);
 
-/* Is it only looked for some contents? */
-bool scan_index_only(const struct scan_index *index);
-
 /* What differs of a volume from that snapshot; the extents are copied. Without this all of it does. */
 int scan_index_changed(struct scan_index *index, const char *volume,
 		       const struct volume_extent *extents, size_t count, struct err *err);
@@ -56,6 +53,7 @@ struct scan_index_partition {
  * Return 0, SCAN_INDEX_NOT_WANTED, or -errno.
  */
 enum { SCAN_INDEX_NOT_WANTED = 1 };
+#define SCAN_INDEX_MEMORY "memory" /* the type of what is no partition: its contents are no files */
 int scan_index_part(struct scan_index *index, const struct scan_index_partition *partition,
 		    struct scan_index_part **out, struct err *err);
 
@@ -81,10 +79,6 @@ int scan_index_seen(struct scan_index_part *part, const struct scan_index_file *
 int scan_index_problem(struct scan_index_part *part, uint64_t inode);
 /* Why the snapshot is not clean whatever the signatures say. */
 int scan_index_reason(struct scan_index *index, const char *text);
-
-/* Found in the machine's memory, which no place stands for: it stays with the snapshot. */
-int scan_index_memory_finding(struct scan_index *index, const char *volume, const char *path,
-			      const char *signature);
 
 typedef void scan_index_same_fn(void *arg, const struct scan_index_file *file);
 /**

@@ -187,10 +187,9 @@ static int enter_snapshot(struct commit *c, const struct scan_index_sums *sums)
 {
 	struct scan_index *x = c->index;
 	CLEANUP_FREE char *reasons = json_text(x->reasons);
-	CLEANUP_FREE char *memory = json_text(x->memory);
 	int r;
 
-	if (!reasons || !memory)
+	if (!reasons)
 		return err_set(c->err, ENOMEM, "index a snapshot");
 	r = db_run(c->db, "DELETE FROM snapshots WHERE id = $1", DB_VALUES(db_t(x->order.snapshot)),
 		   c->err);
@@ -198,10 +197,10 @@ static int enter_snapshot(struct commit *c, const struct scan_index_sums *sums)
 		r = db_run(
 			c->db,
 			"INSERT INTO snapshots (id, desktop, seq, created, files, bytes, reasons, "
-			"more_reasons, memory) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+			"more_reasons) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
 			DB_VALUES(db_t(x->order.snapshot), db_i(x->desktop), db_i(c->seq),
 				  db_i(x->order.created_ms), db_i(sums->files), db_i(sums->bytes),
-				  db_t(reasons), db_i(x->more_reasons), db_t(memory)),
+				  db_t(reasons), db_i(x->more_reasons)),
 			c->err);
 	if (r >= 0)
 		r = db_run(c->db, "UPDATE desktops SET seq = $1, head = $2 WHERE id = $3",

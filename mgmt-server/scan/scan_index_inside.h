@@ -57,7 +57,6 @@ struct scan_index {
 	struct scan_index_part *parts;
 	struct scan_index_volume *volumes;
 	json_t *reasons;
-	json_t *memory; /* findings in it */
 	uint64_t more_reasons;
 };
 

@@ -270,10 +270,19 @@ static int scan_partition(struct scan *s, const struct scan_volume *v,
 
 static int scan_memory(struct scan *s, const struct scan_volume *v, struct err *err)
 {
+	const struct scan_index_partition whole = {
+		.volume = v->name, .name = "", .type = SCAN_INDEX_MEMORY, .length = v->input.size
+	};
+	struct scan_index_part *part = NULL;
+	int r = s->index ? scan_index_part(s->index, &whole, &part, err) : 0;
+
+	if (r)
+		return r < 0 ? r : 0;
 	return scan_reader_run(&(struct scan_reader){ .scan = s,
 						      .volume = v,
 						      .program = "godwit-scan-ram",
 						      .partition = "",
+						      .part = part,
 						      .length = v->input.size,
 						      .memory = true },
 			       err);
@@ -290,8 +299,6 @@ static int scan_volume(struct scan *s, const struct scan_volume *v, struct err *
 		scan_incomplete(s, "truncated: %s has no bytes", v->name);
 		return 0;
 	}
-	if (v->memory && s->index && scan_index_only(s->index))
-		return 0; /* its pieces are nowhere remembered */
 	if (v->memory)
 		return scan_memory(s, v, err);
 	r = scan_reader_run(&(struct scan_reader){ .scan = s,

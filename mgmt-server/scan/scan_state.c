@@ -46,6 +46,10 @@ static const struct db_migration migrations[] = {
 	  "CREATE INDEX verdicts_bad ON verdicts (set_id, content) WHERE verdict <> 0;"
 	  "CREATE INDEX places_content ON places (content);"
 	  "CREATE INDEX places_open ON places (partition_id, inode) WHERE last IS NULL;" },
+	/* What was found in memory was kept with its snapshot alone, and no rescan could tell it better: those are to be scanned anew. */
+	{ 2, "memory has places",
+	  "DELETE FROM places; DELETE FROM snapshots; DELETE FROM partitions; DELETE FROM "
+	  "desktops; ALTER TABLE snapshots DROP COLUMN memory;" },
 };
 
 struct scan_state {

@@ -32,6 +32,18 @@ path=$(appliance_field '.scan.findings[] | select(.volume == "memory") | .path +
 like "$path" '^memory:0x[0-9a-f]* cr3=0x[0-9a-f]*$' "the API says at which address of which process ($path)"
 is "$(appliance_field '[.scan.findings[] | select(.volume != "memory")] | length' snapshot show "$snapshot")" 0 "the disk does not have it"
 
+# Other signatures: memory is one more place of contents.
+mv "$TAP_DIR/sig/test.ndb" "$TAP_DIR/held.ndb" && cp "$TAP_DIR/other/test.ndb" "$TAP_DIR/sig/never.ndb"
+check "other signatures over what was scanned" appliance_cli snapshot rescan
+is "$(appliance_field '[.scan.findings, .scan.reasons | length] | join(" ")' snapshot show "$snapshot")" "0 1" "... find nothing, and miss nothing but a partition that nobody knows"
+mv "$TAP_DIR/held.ndb" "$TAP_DIR/sig/test.ndb"
+run appliance_cli snapshot rescan --output json
+like "$(jq -r '.result.scanned_contents' <<<"$output")" '^[1-9][0-9]*$' "with both its memory's contents are scanned again"
+is "$(appliance_field '[.verdict] + [.scan.findings[] | select(.volume == "memory") | .path + " " + .stream] | .[0:2] | join(" ")' snapshot show "$snapshot")" "infected $path" "... and it is infected, at the same address"
+echo 'rule Held { strings: $a = "godwit holds page 00003" condition: $a }' >"$TAP_DIR/held.yar"
+run appliance_cli hunt --yara "$TAP_DIR/held.yar" --output json
+like "$(jq -r '[.result.hits[] | select(.volume == "memory") | .desktop + " " + .path + " " + .stream] | join(",")' <<<"$output")" "anna $path" "a hunt by a rule finds it in memory, too"
+
 # Without a server: memory as a file. Physically the text is in pieces, so only a process has it whole.
 server=$appliance_dir/server/state
 check "its memory as a file" "$store" get "$server/store" "$snapshot" ram/pc.ram "$TAP_DIR/ram" --key "$server/store.key"
