@@ -5,10 +5,14 @@
 #   SCAN_FILES     small files of the incremental part (default 70000)
 #   SCAN_DESKTOPS  of the fleet (default 20)
 #   SCAN_MIB       of this machine's /usr on each of them (default 200)
+#   SCAN_OWN       per cent of the bytes that only one desktop has, a fleet for each number (default "1 2 3 5")
+#
+# The fleet's limit is 1.2 x the first desktop's scan + SCAN_DESKTOPS x the walk. The walk is the scan of a desktop all of whose
+# contents are known: every byte out of the store and hashed, nothing to scan, everything entered into the state.
 set -euo pipefail
 build=$(realpath "${1:-build/release}")
 scan=$build/bin/godwit-scan store=$build/bin/godwit-store
-: "${SCAN_FILES:=70000}" "${SCAN_DESKTOPS:=20}" "${SCAN_MIB:=200}"
+: "${SCAN_FILES:=70000}" "${SCAN_DESKTOPS:=20}" "${SCAN_MIB:=200}" "${SCAN_OWN:=1 2 3 5}"
 dir=$(mktemp -d "${TMPDIR:-/tmp}/godwit-bench-fleet.XXXXXX")
 trap 'mountpoint -q "$dir/mnt" && umount "$dir/mnt"; rm -rf "$dir"' EXIT
 cd "$dir"
@@ -85,31 +89,38 @@ find /usr -xdev -type f -size -20M -printf '%s %p\n' | LC_ALL=C sort -k2 | awk -
 	{ seen++ } seen % 11 == 0 { sum += $1; if (sum > limit) exit; sub(/^[0-9]+ /, ""); print }' | cpio -pdml --quiet tree 2>/dev/null || true
 mkdir -p tree/home
 mib=$(du -sm --apparent-size tree | cut -f1)
-one='' sum=0 walk=0 contents=0
-for ((d = 1; d <= SCAN_DESKTOPS; d++)); do
+put_desktop() { # NAME PERCENT: a disk with the tree, and files of random bytes that nobody else has
+	local i
 	rm -rf tree/home/*
-	for ((i = 0; i < 40; i++)); do head -c $((mib << 8)) /dev/urandom >"tree/home/$i"; done # 1 % that nobody else has
+	for ((i = 0; i < 40 * $2; i++)); do head -c $((mib << 8)) /dev/urandom >"tree/home/$i"; done
 	rm -f desktop.img && truncate -s "$((mib + mib / 4 + 150))M" desktop.img
 	mkfs.ext4 -q -d tree desktop.img
-	put "desktop$d" desktop.img
-	scan_it state-fleet
-	sum=$(awk "BEGIN { print $sum + $cpu }")
-	contents=$((contents + $(jq .scanned_contents said)))
-	if [ "$d" = 1 ]; then
-		one=$cpu
-		row "fleet: desktop 1 of $SCAN_DESKTOPS, $mib MiB" "$(scanned)"
-		# Every byte out of the store, hashed, and nothing to scan: what remains of a scan whose contents are all known.
-		put twin desktop.img
+	put "$1" desktop.img
+}
+fleet() { # PERCENT
+	local own=$1 one=0 sum=0 walk=0 contents=0 d
+	rm -rf state-fleet st && "$store" init st >/dev/null
+	for ((d = 1; d <= SCAN_DESKTOPS; d++)); do
+		put_desktop "desktop$d" "$own"
 		scan_it state-fleet
-		walk=$cpu
-		row "fleet: the walk (read and hash everything, a twin)" "$(scanned)"
-	elif [ "$d" = 2 ]; then
-		row "fleet: desktop 2" "$(scanned)"
-	fi
-done
-cpu=$sum
-row "fleet: all $SCAN_DESKTOPS" "$contents contents scanned"
-awk "BEGIN { printf \"all / (1.2 x one + $SCAN_DESKTOPS x the walk): %.2f (at most 1)\n\", $sum / (1.2 * $one + $SCAN_DESKTOPS * $walk) }"
+		sum=$(awk "BEGIN { print $sum + $cpu }")
+		contents=$((contents + $(jq .scanned_contents said)))
+		if [ "$d" = 1 ]; then
+			one=$cpu
+			row "fleet, $own %: desktop 1 of $SCAN_DESKTOPS, $mib MiB" "$(scanned)"
+			put twin desktop.img
+			scan_it state-fleet
+			walk=$cpu
+			row "fleet, $own %: the walk (a twin)" "$(scanned)"
+		elif [ "$d" = 2 ]; then
+			row "fleet, $own %: desktop 2" "$(scanned)"
+		fi
+	done
+	cpu=$sum
+	row "fleet, $own %: all $SCAN_DESKTOPS" "$contents contents scanned"
+	awk "BEGIN { printf \"fleet, $own %%: all / (1.2 x one + $SCAN_DESKTOPS x the walk): %.2f (at most 1)\\n\", $sum / (1.2 * $one + $SCAN_DESKTOPS * $walk) }"
+}
+for own in $SCAN_OWN; do fleet "$own"; done
 
 printf 'Test.New:0:0:%s\n' "$(printf 'not to be found' | od -An -v -tx1 | tr -d ' \n')" >sig/new.ndb
 cpu "$scan" rescan st --state state-fleet --signatures sig
