@@ -79,7 +79,7 @@ check-system: tests
 
 # The offline scanner at length: more hostile volumes than `make test` has time for.
 check-scan: tests scan-vm
-	@SCAN_LONG=1 ONLY='scan_*' tests/run.sh $(O) system
+	@SCAN_LONG=1 LIMIT_S=7200 ONLY='scan_*' tests/run.sh $(O) system
 
 # One run of everything, so that one closing line counts it all. ASan and clang builds must exist before it starts.
 test: setup

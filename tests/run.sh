@@ -6,7 +6,8 @@
 #   system   every tests/system/*.sh, tests/ui/*.sh (TAP on stdout)
 #
 # A test program prints TAP. What it prints is kept in BUILD/tests/log/; a failing program's log is shown. The last
-# line is "N passed, N failed, N skipped"; the exit status is 1 if anything failed. ONLY=PATTERN runs matching names.
+# line is "N passed, N failed, N skipped"; the exit status is 1 if anything failed. ONLY=PATTERN runs matching names. A system test
+# may take LIMIT_S seconds (default 900).
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 build=$1
@@ -67,7 +68,7 @@ run_system() {
 	export -f run_one
 	for script in tests/system/*.sh tests/ui/*.sh; do
 		[ -x "$script" ] && [[ $(basename "$script" .sh) == ${ONLY:-*} ]] && printf '%s %s\n' "$(basename "$script" .sh)" "$script"
-	done | xargs -r -P "$(nproc)" -L 1 bash -c 'run_one "$1" 900 "$2" "$0"' "$build"
+	done | xargs -r -P "$(nproc)" -L 1 bash -c 'run_one "$1" "${LIMIT_S:-900}" "$2" "$0"' "$build"
 }
 
 export log_dir

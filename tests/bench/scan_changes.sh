@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # tests/bench/scan_changes.sh BUILD: what the watch for ransomware costs for each incremental: CPU seconds of `godwit-scan
-# changes` over many small files, when little changed, when nothing that is random did, and after an attack.
+# changes` over many small files on ext4 and on NTFS, when texts were edited, when random bytes came, and after an attack.
+# Needs root, loop devices and FUSE.
 #
 #   SCAN_FILES   small files (default 70000)
 set -euo pipefail
@@ -19,30 +20,42 @@ for i in range(int(sys.argv[1])):
     with open("tree/%03d/%d.txt" % (i // 1000, i), "w") as f:
         f.write("line %d of a file that somebody wrote\n" % i * (10 + i % 200))
 END
-truncate -s $((SCAN_FILES * 12 / 1000 + 200))M disk
-mkfs.ext4 -q -F -N $((SCAN_FILES + 10000)) -d tree disk
 "$build/bin/godwit-store" init st >/dev/null
-put() { "$build/bin/godwit-store" put st --desktop d --volume disk0=disk ${1:+--parent "$1"} --output json | jq -r .snapshot; }
-base=$(put "")
+put() { "$build/bin/godwit-store" put st --desktop "$fs" --volume disk0=disk ${1:+--parent "$1"} --output json | jq -r .snapshot; }
 measure() {
 	local TIMEFORMAT='%U %S' snapshot cpu
 	snapshot=$(put "$base")
 	cpu=$({ time "$build/bin/godwit-scan" changes st "$snapshot" >out; } 2>&1 | awk '{ print $1 + $2 }')
-	echo "$1: $cpu CPU-s; $(jq -r '"\(.changed_bytes / 1048576 | floor) MiB changed, \(.files) files walked, \(.changed_files) looked at, \(.encrypted_wholly + .encrypted_partly) encrypted"' out)"
+	echo "$fs: $1: $cpu CPU-s; $(jq -r '"\(.changed_bytes / 1048576 | floor) MiB changed, \(.files) files walked, \(.changed_files) looked at, \(.encrypted_wholly + .encrypted_partly) encrypted"' out)"
 }
-cp disk keep
-mount -o loop disk mnt
-for i in {1..44}; do echo "an edit" >>"mnt/000/$((i * 20)).txt"; done
-umount mnt
-measure "44 texts edited"
-mount -o loop disk mnt
-head -c 20M /dev/urandom >mnt/new.bin
-umount mnt
-measure "and 20 MiB of random bytes"
-cp keep disk
-mount -o loop disk mnt
-find mnt/00* -name '*.txt' | while read -r file; do
-	openssl enc -aes-256-ctr -nosalt -pass pass:x -pbkdf2 -iter 1 -in "$file" -out "$file.locked" 2>/dev/null && rm "$file"
+make_disk() {
+	rm -f disk keep && truncate -s $((SCAN_FILES * 12 / 1000 + 200))M disk
+	if [ "$fs" = ext4 ]; then
+		mkfs.ext4 -q -F -N $((SCAN_FILES + 10000)) -d tree disk
+	else
+		mkntfs -q -F -s 512 -p 0 disk >/dev/null 2>&1
+		open_disk && cp -r tree/. mnt/ && umount mnt
+	fi
+}
+open_disk() { if [ "$fs" = ext4 ]; then mount -o loop disk mnt; else ntfs-3g disk mnt; fi; }
+
+for fs in ext4 ntfs; do
+	make_disk
+	base=$(put "")
+	cp --sparse=always disk keep
+	open_disk
+	for i in {1..44}; do echo "an edit" >>"mnt/000/$((i * 20)).txt"; done
+	umount mnt
+	measure "44 texts edited"
+	open_disk
+	head -c 20M /dev/urandom >mnt/new.bin
+	umount mnt
+	measure "and 20 MiB of random bytes"
+	mv keep disk
+	open_disk
+	find mnt/00* -name '*.txt' | while read -r file; do
+		openssl enc -aes-256-ctr -nosalt -pass pass:x -pbkdf2 -iter 1 -in "$file" -out "$file.locked" 2>/dev/null && rm "$file"
+	done
+	umount mnt
+	measure "up to 10,000 files encrypted"
 done
-umount mnt
-measure "up to 10,000 files encrypted"
