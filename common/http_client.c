@@ -231,6 +231,12 @@ static bool make_headers(const struct http_client *client, const struct http_req
 	/* Without "Expect:" libcurl would wait for a "100 Continue" before it sends a larger body. */
 	if (!line || !add_header(headers, "Expect:") || !add_header(headers, line))
 		return false;
+	if (request->key) {
+		CLEANUP_FREE char *key = io_printf("Idempotency-Key: %s", request->key);
+
+		if (!key || !add_header(headers, key))
+			return false;
+	}
 	return !client->authorization || add_header(headers, client->authorization);
 }
 
@@ -242,6 +248,9 @@ static int check_request(const struct http_request *request, struct err *err)
 			       request->path);
 	if (request->body_type && strpbrk(request->body_type, "\r\n"))
 		return err_say(err, EINVAL, "request %s: the body's type has a line break in it",
+			       request->path);
+	if (request->key && has_controls(request->key))
+		return err_say(err, EINVAL, "request %s: the key has spaces or control characters",
 			       request->path);
 	return 0;
 }

@@ -47,6 +47,7 @@ struct http_request {
 	const void *body;
 	size_t body_len;
 	const char *body_type; /* NULL: application/json */
+	const char *key;       /* sent as Idempotency-Key, with every try; NULL: none */
 	bool repeatable;
 	uint64_t deadline_ms;      /* for the request with all its retries, from now; 0: 60 s */
 	size_t response_max;       /* more bytes than that fail with -EMSGSIZE; 0: 16 MiB */

@@ -57,8 +57,9 @@ static int request(struct cli_server *server, const struct cli_call *call, json_
 		cli_options_body(call->command->options, call->values, call->command->option_count);
 
 	if (!path || !body)
-		return err_set(err, ENOMEM, "%s %s", call->command->method, call->command->path);
-	return cli_server_json(server, call->command->method, path, body, reply, err);
+		return err_set(err, ENOMEM, "POST %s", call->command->path);
+	return call->command->once ? cli_server_json(server, "POST", path, body, reply, err)
+				   : cli_server_change(server, path, body, reply, err);
 }
 
 int cli_action_job(struct cli_call *call, struct err *err)
@@ -181,7 +182,7 @@ int cli_action_create(struct cli_call *call, struct err *err)
 	r = cli_server_open(&server, err);
 	if (r < 0)
 		return r;
-	r = cli_server_json(&server, "POST", call->command->path, body, &reply, err);
+	r = cli_server_change(&server, call->command->path, body, &reply, err);
 	cli_server_close(&server);
 	if (r < 0)
 		return r;
@@ -251,7 +252,7 @@ int cli_action_read(struct cli_call *call, struct err *err)
 	r = cli_server_open(&server, err);
 	if (r < 0)
 		return r;
-	r = cli_server_json(&server, "POST", path, body, &reply, err);
+	r = cli_server_change(&server, path, body, &reply, err);
 	cli_server_close(&server);
 	return r < 0 || call->output != CLI_OUTPUT_JSON ? r : cli_query_print_json(reply, err);
 }

@@ -302,7 +302,7 @@ static const struct cli_option endpoint_options[] = { TO_ENDPOINT };
 #define OPTIONS(table)     .options = table, .option_count = ARRAY_LEN(table)
 #define LIST(path_, view_) .run = cli_query_list, .path = path_, .view = &view_
 #define SHOW(path_, view_) .run = cli_query_show, .path = path_, .view = &view_
-#define JOB(path_)         .run = cli_action_job, .method = "POST", .path = path_, .starts_job = true
+#define JOB(path_)         .run = cli_action_job, .path = path_, .starts_job = true
 
 /* ---- The commands ---- */
 
@@ -320,7 +320,8 @@ const struct cli_command cli_commands[] = {
 	  SHOW("/api/v1/endpoints/%s", endpoint_record_view) },
 	{ "endpoint", "token", NULL, "make a token that enrols one endpoint",
 	  "The token alone goes to stdout. It can be used once.", OPTIONS(token_options),
-	  .run = cli_action_token, .method = "POST", .path = "/api/v1/endpoint-tokens" },
+	  .run = cli_action_token, .path = "/api/v1/endpoint-tokens",
+	  .once = true /* a secret is no answer to keep */ },
 
 	{ "desktop", "list", NULL, "all desktops", OPTIONS(limit_options),
 	  LIST("/api/v1/desktops", desktop_list_view) },
@@ -332,7 +333,7 @@ const struct cli_command cli_commands[] = {
 	  "sent. If it is interrupted, the same command again goes on from where it was.",
 	  OPTIONS(import_options), .run = cli_import_run },
 	{ "desktop", "owner", "DESKTOP", "say whose it is: notices about it are mailed to him", OPTIONS(owner_options),
-	  .run = cli_action_show, .method = "POST", .path = "/api/v1/desktops/%s/owner", .view = &desktop_record_view },
+	  .run = cli_action_show, .path = "/api/v1/desktops/%s/owner", .view = &desktop_record_view },
 	{ "desktop", "start", "DESKTOP", "boot it from its newest snapshot", OPTIONS(start_options),
 	  JOB("/api/v1/desktops/%s/start") },
 	{ "desktop", "stop", "DESKTOP", "shut it down and keep its disks", OPTIONS(stop_options),
@@ -352,14 +353,14 @@ const struct cli_command cli_commands[] = {
 	{ "desktop", "acknowledge", "DESKTOP", "end its ransomware alarm",
 	  "Until then nothing of the desktop is deleted. The last good snapshot stays pinned afterwards, unless\n"
 	  "it was a false alarm.",
-	  OPTIONS(acknowledge_options), .run = cli_action_show, .method = "POST",
+	  OPTIONS(acknowledge_options), .run = cli_action_show,
 	  .path = "/api/v1/desktops/%s/acknowledge", .view = &desktop_record_view },
 	{ "desktop", "quarantine", "DESKTOP", "cut it off its network, wherever it runs",
 	  "It runs on, and stays cut off when it is moved, resumed or failed over, until somebody releases it.",
-	  OPTIONS(quarantine_options), .run = cli_action_show, .method = "POST",
+	  OPTIONS(quarantine_options), .run = cli_action_show,
 	  .path = "/api/v1/desktops/%s/quarantine", .view = &desktop_record_view },
 	{ "desktop", "release", "DESKTOP", "give a quarantined desktop its network back", OPTIONS(quarantine_options),
-	  .run = cli_action_show, .method = "POST", .path = "/api/v1/desktops/%s/release", .view = &desktop_record_view },
+	  .run = cli_action_show, .path = "/api/v1/desktops/%s/release", .view = &desktop_record_view },
 	{ "desktop", "failover", "DESKTOP", "take it from a silent endpoint and resume it elsewhere",
 	  "What the silent endpoint did since the last snapshot is not lost: it comes back as a branch when the\n"
 	  "endpoint does.",
@@ -372,7 +373,7 @@ const struct cli_command cli_commands[] = {
 	{ "snapshot", "scan", "SNAPSHOT", "look for viruses in its disks",
 	  "Nothing is started or mounted. Status 0 only if it is clean: every file of every disk was looked at\n"
 	  "and nothing was found. An infected snapshot is not chosen by failover, start or resume any more.",
-	  .run = cli_action_scan, .method = "POST", .path = "/api/v1/snapshots/%s/scan", .starts_job = true },
+	  .run = cli_action_scan, .path = "/api/v1/snapshots/%s/scan", .starts_job = true },
 
 	{ "snapshot", "mend", "SNAPSHOT", "put the last clean version of an infected file back, in a new snapshot",
 	  "The snapshot itself and the desktop that runs stay as they are. The new one has disks only: memory of that\n"
@@ -383,11 +384,11 @@ const struct cli_command cli_commands[] = {
 	  "Each different content is scanned once, wherever it lies; every snapshot's verdict follows.",
 	  .run = cli_hunt_rescan, .path = "/api/v1/rescans" },
 	{ "snapshot", "pin", "SNAPSHOT", "keep it: no retention rule and no command deletes it", OPTIONS(pin_options),
-	  .run = cli_action_show, .method = "POST", .path = "/api/v1/snapshots/%s/pin", .view = &snapshot_record_view },
+	  .run = cli_action_show, .path = "/api/v1/snapshots/%s/pin", .view = &snapshot_record_view },
 	{ "snapshot", "unpin", "SNAPSHOT", "take a pin back",
 	  "What others pinned stays pinned: snapshot show says who and why. The server pins the last clean\n"
 	  "snapshot of a desktop that has an infected one, as source scan.",
-	  OPTIONS(unpin_options), .run = cli_action_show, .method = "POST",
+	  OPTIONS(unpin_options), .run = cli_action_show,
 	  .path = "/api/v1/snapshots/%s/unpin", .view = &snapshot_record_view },
 
 	{ "hunt", NULL, NULL, "which desktops held a content, when and where",
@@ -400,7 +401,7 @@ const struct cli_command cli_commands[] = {
 	{ "notice", "show", "NOTICE", "one notice with its details",
 	  SHOW("/api/v1/notices/%s", notice_record_view) },
 	{ "notice", "read", "NOTICE|all", "mark it, or all of them, as read",
-	  .run = cli_action_read, .method = "POST" },
+	  .run = cli_action_read },
 
 	{ "signatures", "show", NULL, "the virus signatures that scans use, and how old they are",
 	  SHOW("/api/v1/signatures", signatures_record_view) },
@@ -423,6 +424,7 @@ const struct cli_command cli_commands[] = {
 	{ "store", "status", NULL, "how the store is kept sound: checks, damage, mirror",
 	  SHOW("/api/v1/store", store_record_view) },
 	{ "store", "run", "TASK", "do it now: verify, gc, mirror, catalogue-copy, catalogue-check",
-	  .run = cli_action_show, .method = "POST", .path = "/api/v1/store/%s", .view = &store_record_view },
+	  .run = cli_action_show, .path = "/api/v1/store/%s", .once = true,
+	  .view = &store_record_view },
 };
 const size_t cli_commands_count = ARRAY_LEN(cli_commands);

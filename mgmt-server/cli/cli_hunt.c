@@ -159,7 +159,7 @@ static int ask(struct cli_server *server, const struct cli_call *call, const jso
 {
 	CLEANUP(json_decref) json_t *hunt = NULL;
 	CLEANUP(json_decref) json_t *end = NULL;
-	int r = cli_server_json(server, "POST", call->command->path, body, &hunt, err);
+	int r = cli_server_change(server, call->command->path, body, &hunt, err);
 
 	if (r == 0)
 		r = wait_for(server, text_of(hunt, "id"), &end, err);

@@ -87,7 +87,7 @@ static int make_desktop(struct import *import, struct err *err)
 
 	if (!body || json_object_set_new(body, "name", json_string(import->name)) < 0)
 		return err_set(err, ENOMEM, "import %s", import->name);
-	r = cli_server_json(&import->server, "POST", "/api/v1/desktops", body, &desktop, err);
+	r = cli_server_change(&import->server, "/api/v1/desktops", body, &desktop, err);
 	if (r == -EEXIST)
 		r = take_over(import, &desktop, err);
 	if (r < 0)

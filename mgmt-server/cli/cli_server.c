@@ -6,9 +6,15 @@
 #include <string.h>
 #include <openssl/x509.h>
 
+#include "common/hex.h"
 #include "common/io.h"
 
-enum { RESPONSE_MAX = 64 << 20, SYSTEM_CA_MAX = 16 << 20, REQUEST_DEADLINE_MS = 30000 };
+enum {
+	RESPONSE_MAX = 64 << 20,
+	SYSTEM_CA_MAX = 16 << 20,
+	REQUEST_DEADLINE_MS = 30000,
+	KEY_BYTES = 16
+};
 
 atomic_bool cli_server_interrupted;
 
@@ -118,32 +124,27 @@ static int refused(const struct cli_server *server, const struct http_response *
 	return r;
 }
 
-int cli_server_json(struct cli_server *server, const char *method, const char *path,
-		    const json_t *body, json_t **reply, struct err *err)
+static int exchange(struct cli_server *server, struct http_request *request, const json_t *body,
+		    json_t **reply, struct err *err)
 {
 	CLEANUP_FREE char *text = body ? json_text(body) : NULL;
 	struct http_response response = { .body = NULL };
-	struct http_request request = {
-		.method = method,
-		.path = path,
-		.body = text,
-		.body_len = text ? strlen(text) : 0,
-		.repeatable = strcmp(method, "GET") == 0,
-		.deadline_ms = REQUEST_DEADLINE_MS,
-		.response_max = RESPONSE_MAX,
-		.cancel = &cli_server_interrupted,
-	};
 	int r;
 
 	if (reply)
 		*reply = NULL;
 	if (body && !text)
-		return err_set(err, ENOMEM, "%s %s", method, path);
-	r = http_client_call(server->http, &request, &response, err);
+		return err_set(err, ENOMEM, "%s %s", request->method, request->path);
+	request->body = text;
+	request->body_len = text ? strlen(text) : 0;
+	request->deadline_ms = REQUEST_DEADLINE_MS;
+	request->response_max = RESPONSE_MAX;
+	request->cancel = &cli_server_interrupted;
+	r = http_client_call(server->http, request, &response, err);
 	if (r == 0) {
-		CLEANUP_FREE char *what = io_printf("%s %s", method, path);
+		CLEANUP_FREE char *what = io_printf("%s %s", request->method, request->path);
 
-		r = http_response_check(&response, what ? what : path, err);
+		r = http_response_check(&response, what ? what : request->path, err);
 		if (r < 0)
 			r = refused(server, &response, r, err);
 		else if (reply && response.body_len > 0)
@@ -152,6 +153,28 @@ int cli_server_json(struct cli_server *server, const char *method, const char *p
 	}
 	http_response_deinit(&response);
 	return r;
+}
+
+int cli_server_json(struct cli_server *server, const char *method, const char *path,
+		    const json_t *body, json_t **reply, struct err *err)
+{
+	struct http_request request = { .method = method,
+					.path = path,
+					.repeatable = strcmp(method, "GET") == 0 };
+
+	return exchange(server, &request, body, reply, err);
+}
+
+int cli_server_change(struct cli_server *server, const char *path, const json_t *body,
+		      json_t **reply, struct err *err)
+{
+	char key[2 * KEY_BYTES + 1];
+	struct http_request request = {
+		.method = "POST", .path = path, .key = key, .repeatable = true
+	};
+
+	hex_random(key, KEY_BYTES);
+	return exchange(server, &request, body, reply, err);
 }
 
 char *cli_server_path(const char *format, const char *word)

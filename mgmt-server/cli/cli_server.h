@@ -37,6 +37,10 @@ int cli_server_client(struct http_client **out, const struct cli_login *login, s
 /* One exchange as http_client_json does it, but Ctrl-C ends it; GET is repeated when the connection fails. */
 int cli_server_json(struct cli_server *server, const char *method, const char *path,
 		    const json_t *body, json_t **reply, struct err *err);
+/* POST a change that the server does once however often it hears of it: under a key of its own (docs/api.md,
+ * "Repeating"), so it is repeated when the connection fails. */
+int cli_server_change(struct cli_server *server, const char *path, const json_t *body,
+		      json_t **reply, struct err *err);
 
 /* Set by SIGINT and SIGTERM after cli_server_catch_signals. */
 extern atomic_bool cli_server_interrupted;

@@ -216,6 +216,25 @@ is "$status $(jq -r .desktop <<<"$output")" "0 anna" "--no-wait prints the job a
 run "$godwit" job show no-such-job
 is "$status" 1 "a job that is not there: status 1"
 
+# ---- An answer is lost: the request is sent again, and done once ----
+
+port=$(free_port)
+other=(env "GODWIT_CONFIG_HOME=$TAP_DIR/relayed" "$godwit")
+was_asked() { [ "$("$godwit" job list --desktop from-qcow2 --output json | jq length)" -gt 0 ]; }
+spawn relay python3 "$(dirname "$0")/../lib/lose_answer.py" "$port" "$ui_port" "$TAP_DIR/hold"
+wait_for 60 eval "exec 3<>/dev/tcp/127.0.0.1/$port"
+run "${other[@]}" login "https://127.0.0.1:$port" --user admin --ca "$ca" --password-file "$password"
+is "$status" 0 "signed in through a relay"
+touch "$TAP_DIR/hold"
+"${other[@]}" desktop start from-qcow2 --no-wait >"$TAP_DIR/lost.out" 2>"$TAP_DIR/lost.err" &
+caller=$!
+adopt "$caller"
+check "the server does what it was asked" wait_for 60 was_asked
+rm "$TAP_DIR/hold" # and the relay cuts the connection, before it passed an answer on
+wait "$caller"
+is "$?" 0 "a start whose answer was lost succeeds nevertheless"
+is "$(cat "$TAP_DIR/lost.out")" "$("$godwit" job list --desktop from-qcow2 --output json | jq -r '.[].id')" "... with the one job that there is"
+
 # ---- Out ----
 
 cp "$GODWIT_CONFIG_HOME/login.json" "$TAP_DIR/kept.json"
