@@ -24,7 +24,7 @@ extern char **environ;
 enum {
 	LOOK_EVERY_MS = 5000,
 	RETRY_MS = 60 * 1000, /* after a failure: it will hardly be gone in seconds */
-	NBD_START_MS = 15 * 1000,
+	NBD_START_MS = 60 * 1000,
 	MAP_MAX = 256 << 20,
 	PUT_THREADS = 8,
 };

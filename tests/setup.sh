@@ -42,11 +42,38 @@ as_root() {
 	if [ "$(id -u)" = 0 ]; then "$@"; else sudo -- "$@"; fi
 }
 
+# A mirror may fail once, and somebody else may be installing (a machine that has just booted often updates itself).
+apt() {
+	as_root env DEBIAN_FRONTEND=noninteractive LC_ALL=C apt-get -q -o Acquire::Retries=5 -o DPkg::Lock::Timeout=900 "$@"
+}
+
 lists_are_fresh=
 update_lists() {
-	if [ -z "$lists_are_fresh" ]; then
-		as_root apt-get update -q >/dev/null
-		lists_are_fresh=1
+	local said end=$((SECONDS + 900))
+	[ -z "$lists_are_fresh" ] || return 0
+	# The lock of the lists is one that apt itself does not wait for.
+	until said=$(apt update 2>&1 >/dev/null); do
+		if [[ $said != *"Could not get lock"* ]] || [ $SECONDS -ge $end ]; then
+			echo "$said" >&2
+			echo "setup: apt-get update failed" >&2
+			return 1
+		fi
+		sleep 2
+	done
+	lists_are_fresh=1
+}
+
+install_packages() {
+	local said order=(apt install -y --fix-broken --no-install-recommends "$@")
+	if said=$("${order[@]}" 2>&1 >/dev/null); then return; fi
+	# What an installation that was killed has left half done keeps apt from beginning another one.
+	if [[ $said = *"dpkg was interrupted"* ]]; then
+		echo "setup: finishing an installation that was interrupted (dpkg --configure -a)"
+		as_root env DEBIAN_FRONTEND=noninteractive dpkg --force-confdef --force-confold --configure -a >/dev/null
+		"${order[@]}" >/dev/null
+	else
+		echo "$said" >&2
+		return 1
 	fi
 }
 
@@ -59,7 +86,7 @@ install_missing() {
 	[ ${#missing[@]} -gt 0 ] || return 0
 	echo "setup: installing ${missing[*]}"
 	update_lists
-	as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "${missing[@]}" >/dev/null
+	install_packages "${missing[@]}"
 }
 
 qemu_is_new_enough() {
@@ -89,14 +116,18 @@ install_qemu() {
 		lists_are_fresh=
 		update_lists
 		echo "setup: installing ${qemu_packages[*]} from bookworm-backports"
-		as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends \
-			-t bookworm-backports "${qemu_packages[@]}" >/dev/null
+		install_packages -t bookworm-backports "${qemu_packages[@]}"
 	fi
 	install_missing "${qemu_packages[@]}"
 	if ! qemu_is_new_enough; then
 		echo "setup: QEMU 10.0 or newer is needed, apt offers $(dpkg-query -W -f '${Version}' qemu-system-x86)" >&2
 		exit 1
 	fi
+}
+
+# The guests of the tests get Debian's kernel from apt (tests/guest/lib.sh): its lists must be there even if no package is missing.
+know_kernel() {
+	[ -n "$(apt-cache show --no-all-versions linux-image-cloud-amd64 2>/dev/null)" ] || update_lists
 }
 
 # With userfaultfd QEMU captures the memory of a guest that runs. Root may use it, others need the device.
@@ -117,11 +148,13 @@ build) install_missing "${build_packages[@]}"; install_qemu ;;
 test)
 	install_missing "${build_packages[@]}" "${test_packages[@]}"
 	install_qemu
+	know_kernel
 	allow_userfaultfd
 	;;
 bench)
 	install_missing "${build_packages[@]}" "${test_packages[@]}" "${bench_packages[@]}"
 	install_qemu
+	know_kernel
 	allow_userfaultfd
 	;;
 lint) install_missing "${build_packages[@]}" "${lint_packages[@]}"; install_qemu ;;

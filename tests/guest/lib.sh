@@ -76,7 +76,7 @@ unpack_kernel() {
 	package=$(kernel_package)
 	say "downloading $package"
 	mkdir -p "$folder/deb"
-	(cd "$folder/deb" && apt-get download -q "$package" 2>/dev/null >&2) ||
+	(cd "$folder/deb" && apt-get -o Acquire::Retries=5 download -q "$package" >&2) ||
 		die "apt-get download $package failed; are apt's lists up to date (apt-get update)?"
 	dpkg-deb -x "$folder"/deb/*.deb "$folder"
 	rm -r "$folder/deb"

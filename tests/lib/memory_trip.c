@@ -89,7 +89,7 @@ int memory_trip_capture(struct vm_harness *vm, const char *disk, const char *dis
 
 	pthread_join(thread, NULL);
 	close(fds[0]);
-	if (!vm_harness_wait_status(vm, "query-migrate", "completed", 10000))
+	if (!vm_harness_wait_status(vm, "query-migrate", "completed", 120000))
 		must(-EIO, &err, "complete the capture");
 	if (strcmp(vm_harness_status(vm, "query-status"), "running") != 0)
 		must(-EIO, &err, "run on after the capture");

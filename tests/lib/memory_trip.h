@@ -24,7 +24,7 @@ uint64_t memory_trip_put(struct store *store, int stream_fd, uint64_t ram_max,
 /* A source that is as slow as a network: so many plain bytes a second, so long until the first of each fetch. */
 struct memory_trip_line {
 	struct chunk_source inner;
-	uint64_t bytes_per_s; /* 0: no limit */
+	_Atomic(uint64_t) bytes_per_s; /* 0: no limit */
 	uint64_t latency_ms;
 	pthread_mutex_t lock;
 	uint64_t free_at_us; /* when the line has carried all that was promised */

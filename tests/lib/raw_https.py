@@ -25,13 +25,13 @@ def connect(where, ca, cert=None, key=None):
     if cert:
         context.load_cert_chain(cert, key)
     host, port = where.rsplit(":", 1)
-    return context.wrap_socket(socket.create_connection((host, int(port)), 10), server_hostname=host)
+    return context.wrap_socket(socket.create_connection((host, int(port)), 60), server_hostname=host)
 
 
 def send(where, ca):
     s = connect(where, ca)
     s.sendall(sys.stdin.buffer.read().replace(b"\n", b"\r\n"))
-    s.settimeout(3)
+    s.settimeout(60)
     got, end = b"", "open"
     try:
         while True:
@@ -52,8 +52,8 @@ def send(where, ca):
 
 def trickle(where, ca, seconds, first):
     s = connect(where, ca)
-    s.sendall(first)
     begin = time.monotonic()
+    s.sendall(first)
     while time.monotonic() - begin < seconds:
         try:
             s.sendall(b"a")
@@ -101,7 +101,7 @@ def parked(where, ca, folder, count, seconds):
         status = b""
         try:
             s = connect(where, ca, "%s/p%d.pem" % (folder, i), folder + "/p.key")
-            s.settimeout(seconds + 20)
+            s.settimeout(seconds + 120)
             s.sendall(b"GET /agent/v1/work?wait_ms=%d HTTP/1.1\r\nHost: x\r\n\r\n" % (seconds * 1000))
             status = s.recv(4096)
         except OSError as e:

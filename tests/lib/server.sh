@@ -45,7 +45,7 @@ request() {
 	local file=$TAP_DIR/.answer.$BASHPID # heartbeats in the background have their own
 	answer_file=$file
 	: >"$file"
-	http=$(curl -sS --max-time "${request_seconds:-60}" -o "$file" -w '%{http_code}' "$@" 2>"$file.error")
+	http=$(curl -sS --max-time "${request_seconds:-300}" -o "$file" -w '%{http_code}' "$@" 2>"$file.error")
 	answer=$(tr -d '\0' <"$file")
 }
 

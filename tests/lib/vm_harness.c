@@ -18,7 +18,7 @@
 #include "common/io.h"
 #include "common/unix_socket.h"
 
-enum { LINE_MAX_LEN = 1 << 20, QMP_MS = 60000 };
+enum { LINE_MAX_LEN = 1 << 20, QMP_MS = 300000 };
 
 __attribute__((noreturn, format(printf, 2, 3))) static void die(const struct vm_harness *vm,
 								const char *format, ...)
@@ -110,7 +110,7 @@ static int connect_to(const struct vm_harness *vm, const char *what)
 	struct err err = { 0 };
 	int fd = -1;
 
-	for (unsigned tries = 0; fd < 0 && tries < 500; tries++) {
+	for (unsigned tries = 0; fd < 0 && tries < 6000; tries++) {
 		fd = unix_socket_connect(path, &err);
 		if (fd < 0)
 			clock_sleep_ms(20);

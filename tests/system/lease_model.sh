@@ -15,7 +15,7 @@ explore() {
 	[ "$status" = 0 ] || return
 	run gcc -O1 -w -DSAFETY -DNOFAIR -DCOLLAPSE -o pan pan.c
 	[ "$status" = 0 ] || return
-	run timeout 120 ./pan -m200000
+	run timeout 600 ./pan -m200000
 }
 
 explore right

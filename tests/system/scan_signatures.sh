@@ -81,7 +81,7 @@ like "$(field '.scan.findings[] | select(.path == "clam.exe") | .signature')" "T
 stop_server KILL
 check "after kill -9 the set is there" start_server "[scan]" "automatic = yes" "retry = 1s" "max_age = 1d" "outdated = incomplete"
 files() { api GET /api/v1/signatures; [ "$(field '[.files[].name] | join(" ")')" = "clam.hdb eicar.ndb" ]; }
-check "... whole" wait_for 30 files
+check "... whole" wait_for 60 files
 
 # ---- Old ones --------------------------------------------------------------------------------------------------
 touch -d '40 days ago' old.ndb && printf 'Test.Old:0:0:%s\n' "00112233445566778899" >old.ndb && touch -d '40 days ago' old.ndb
@@ -121,7 +121,7 @@ check "a server whose mirror is not there" start_server "[scan]" "mirror = http:
 run "$godwit" signatures update
 is "$status" 1 "the update fails"
 api GET /api/v1/signatures
-check "... and the old set stays" wait_for 30 files
+check "... and the old set stays" wait_for 60 files
 stop_server
 check "a folder that somebody else keeps" start_server "[scan]" "signatures = $TAP_DIR/sig"
 run "$godwit" signatures upload good.tar.gz

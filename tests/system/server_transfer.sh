@@ -155,7 +155,7 @@ mapfile -t fetches < <(jobs -p | tail -n 2)
 wait "${fetches[@]}"
 took=$(($(tap_now_ms) - begin))
 diag "2 x 1.25 MiB at 1 MiB/s took $took ms"
-check "two fetches share 1 MiB/s: 2.5 MiB take 2.5 s" test "$took" -ge 2300 -a "$took" -lt 60000
+check "two fetches share 1 MiB/s: 2.5 MiB take 2.5 s at least" test "$took" -ge 2300
 as api POST /desktops/anna/chunks "@$TAP_DIR/twenty"
 is "$http $("$chunks" read "$answer_file")" "200 20 1310720" "what is streamed arrives whole"
 stop_server

@@ -38,7 +38,7 @@ says() { grep -qE "^load $1" "$text"; }
 
 serve overlay --overlay "$TAP_DIR/over"
 boot overlay discard=unmap
-check "a guest boots from the overlay" wait_for 120 says 'n=3 '
+check "a guest boots from the overlay" wait_for 300 says 'n=3 '
 check "... its disk is that of the snapshot" says 'disk start=0 '
 echo 'mark was here' >&5
 check "... it can write" wait_for 60 says 'ok mark was here$'
@@ -49,7 +49,7 @@ check "what it wrote is in the overlay" grep -qa "was here" over
 
 serve readonly
 boot readonly snapshot=on
-check "a guest boots from the snapshot itself, with QEMU keeping its writes" wait_for 120 says 'n=3 '
+check "a guest boots from the snapshot itself, with QEMU keeping its writes" wait_for 300 says 'n=3 '
 check "... where nobody was before" says 'disk start=0 '
 echo read >&5
 check "... nor left a mark" wait_for 60 says 'error read: No such file'

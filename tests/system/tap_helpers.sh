@@ -33,7 +33,7 @@ inner 'skip one "no such hardware"; done_testing'
 like "$output" 'ok 1 - one # SKIP no such hardware' "a skip carries its reason"
 inner 'a=$(free_port); b=$(free_port); [ "$a" != "$b" ] && pass differ; check_not closed port_open "$a"; done_testing'
 is "$status" 0 "free_port never hands out a port twice"
-inner 'wait_for 1 false && fail f; n=$TAP_DIR/n; wait_for 5 eval "echo x >>$n; [ \$(wc -l <$n) -ge 3 ]" && pass ok; done_testing'
+inner 'wait_for 1 false && fail f; n=$TAP_DIR/n; wait_for 60 eval "echo x >>$n; [ \$(wc -l <$n) -ge 3 ]" && pass ok; done_testing'
 is "$status" 0 "wait_for repeats, and gives up"
 
 # A child, a child that ignores TERM, and one that a daemon left behind, first with, then without its environment.
@@ -48,9 +48,10 @@ check "one that is the same is ended" wait_for 60 tap_gone "$other"
 
 inner 'spawn a sleep 1001; echo "# pid $spawned"
 spawn b bash -c "trap \"\" TERM; sleep 1002; true"; echo "# pid $spawned"
-setsid sleep 1003 & echo "# pid $!"
-env -i bash -c "exec -a \$1/marked sleep 1004" - "$TAP_DIR" & echo "# pid $!"
-wait_for 60 test -e "$TAP_DIR/a.log"; sleep 0.2; kill -TERM $$; sleep 5'
+sleeps() { grep -qx sleep "/proc/$1/comm"; }
+setsid sleep 1003 & echo "# pid $!"; wait_for 60 sleeps "$!"
+env -i bash -c "exec -a \$1/marked sleep 1004" - "$TAP_DIR" & echo "# pid $!"; wait_for 60 sleeps "$!"
+kill -TERM $$; sleep 5'
 is "$status" 143 "a test that is terminated says so"
 left=
 for pid in $(sed -n 's/^# pid //p' <<<"$output"); do

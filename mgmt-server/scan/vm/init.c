@@ -19,7 +19,7 @@
 
 #include "mgmt-server/scan/vm/vm_walk.h"
 
-enum { TYPES_MAX = 26, PORT_WAIT_MS = 10000 };
+enum { TYPES_MAX = 26, PORT_WAIT_MS = 60000 };
 
 static void load_modules(void)
 {
