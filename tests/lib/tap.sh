@@ -35,7 +35,7 @@
 #   adopt PID                       kill this one too at the end (for what was started behind our back)
 #   stop PID [SIGNAL [SECONDS]]     signal (TERM) and wait (60 s) until it is gone; 1 if it is still there
 #   alive PID                       is it running (a zombie is not)?
-#   free_port                       print a TCP port of 127.0.0.1 that nobody uses and this run has not handed out yet
+#   free_port                       print a TCP port of 127.0.0.1 that nobody uses, and no other test until this one ends
 #   port_open PORT                  does somebody accept connections there?
 #   wait_for SECONDS COMMAND...     repeat until it ends with 0; 1 when the time is over
 #   need PROGRAM...                 bail when one is not installed (tests/setup.sh should have)
@@ -186,14 +186,18 @@ stop() {
 	wait_for "${3:-60}" tap_gone "$1"
 }
 
+# Claimed by a folder as long as this run goes on: a server that stands still for a moment must find its port again
+# although other tests run at the same time.
 free_port() {
-	local port try
+	local port try claims=${TMPDIR:-/tmp}/godwit-ports-$UID
+	mkdir -p "$claims" && find "$claims" -mindepth 1 -mmin +300 -delete 2>/dev/null # of runs that were killed
 	for try in {1..200}; do
 		port=$((20000 + (RANDOM * 32768 + RANDOM) % 12000))
-		# Below the range that connect(2) takes ports from, unused, and not handed out before by this run.
+		# Below the range that connect(2) takes ports from, and unused.
 		if ! grep -qi "^ *[0-9]*: [0-9A-F]*:$(printf %04X "$port") " /proc/net/tcp /proc/net/tcp6 2>/dev/null &&
-			! grep -qx "$port" "$TAP_DIR/.ports" 2>/dev/null; then
-			echo "$port" | tee -a "$TAP_DIR/.ports"
+			mkdir "$claims/$port" 2>/dev/null; then
+			echo "$claims/$port" >>"$TAP_DIR/.ports"
+			echo "$port"
 			return
 		fi
 	done
@@ -268,6 +272,7 @@ tap_end() {
 	done
 	wait
 	for ((i = ${#tap_undo[@]} - 1; i >= 0; i--)); do eval "${tap_undo[i]}"; done
+	[ ! -e "$TAP_DIR/.ports" ] || xargs rmdir <"$TAP_DIR/.ports"
 	if [ -n "${KEEP_TAP_DIR-}" ]; then
 		echo "# kept $TAP_DIR"
 	else

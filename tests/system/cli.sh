@@ -149,7 +149,7 @@ import_began() {
 	stored=$(find "$TAP_DIR/server/store" -type f -printf '%s\n' | awk '{ sum += $1 } END { print sum }')
 	[ -e "$GODWIT_CONFIG_HOME/imports/big.json" ] && [ "$stored" -gt 60000000 ]
 }
-check "an import is under way" wait_for 60 import_began
+check "an import is under way" wait_for 180 import_began
 kill -INT "$importer"
 wait "$importer"
 is "$?" 130 "Ctrl-C: status 130"
@@ -197,7 +197,7 @@ beat slow
 starter=$!
 adopt "$starter"
 job_waits() { [ "$("$godwit" job list --state queued --output json | jq -r '.[0].desktop')" = anna ]; }
-check "a start waits for its endpoint" wait_for 60 job_waits
+check "a start waits for its endpoint" wait_for 180 job_waits
 job=$("$godwit" job list --state queued --output json | jq -r '.[0].id')
 kill -INT "$starter"
 wait "$starter"
@@ -222,14 +222,14 @@ port=$(free_port)
 other=(env "GODWIT_CONFIG_HOME=$TAP_DIR/relayed" "$godwit")
 was_asked() { [ "$("$godwit" job list --desktop from-qcow2 --output json | jq length)" -gt 0 ]; }
 spawn relay python3 "$(dirname "$0")/../lib/lose_answer.py" "$port" "$ui_port" "$TAP_DIR/hold"
-wait_for 60 eval "exec 3<>/dev/tcp/127.0.0.1/$port"
+wait_for 180 eval "exec 3<>/dev/tcp/127.0.0.1/$port"
 run "${other[@]}" login "https://127.0.0.1:$port" --user admin --ca "$ca" --password-file "$password"
 is "$status" 0 "signed in through a relay"
 touch "$TAP_DIR/hold"
 "${other[@]}" desktop start from-qcow2 --no-wait >"$TAP_DIR/lost.out" 2>"$TAP_DIR/lost.err" &
 caller=$!
 adopt "$caller"
-check "the server does what it was asked" wait_for 60 was_asked
+check "the server does what it was asked" wait_for 180 was_asked
 rm "$TAP_DIR/hold" # and the relay cuts the connection, before it passed an answer on
 wait "$caller"
 is "$?" 0 "a start whose answer was lost succeeds nevertheless"

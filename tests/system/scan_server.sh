@@ -65,7 +65,7 @@ is "$(field "[.items[] | select(.object == \"$bad\") | .action] | sort | join(\"
 # ---- Consequences ----------------------------------------------------------------------------------------------
 check "endpoint a enrols" enrol a
 keep_beating a
-wait_for 60 eval 'api GET /api/v1/endpoints/a; [ "$(field .state)" = online ]'
+wait_for 180 eval 'api GET /api/v1/endpoints/a; [ "$(field .state)" = online ]'
 api POST /api/v1/desktops/bad/start '{"endpoint":"a"}'
 is "$(field .state)" failed "a desktop with nothing but infected snapshots does not start"
 like "$(field .error)" "infected" "... and says why"
@@ -80,7 +80,7 @@ check "the server takes it over at its start" start_server "${config[@]}"
 newer=$(snapshot_of good)
 run "$godwit" snapshot scan "$newer" --quiet
 is "$(api GET "/api/v1/snapshots/$newer"; field .verdict)" infected "it is infected"
-wait_for 60 eval 'api GET /api/v1/endpoints/a; [ "$(field .state)" = online ]'
+wait_for 180 eval 'api GET /api/v1/endpoints/a; [ "$(field .state)" = online ]'
 api POST /api/v1/desktops/good/start '{"endpoint":"a"}'
 job=$(field .id)
 is "$(field '.result.snapshot + " " + .result.passed_over')" "$good $newer" "the newest that is not infected is chosen, and the job says so"
@@ -158,13 +158,13 @@ is "$http" 409 "... and there is one of a snapshot at a time"
 api POST "/api/v1/jobs/$job/cancel" '{}'
 check "it can be cancelled" job_is "$job" cancelled
 scanner_gone() { ! pgrep -P "$server_pid" -f "godwit-scan snapshot" >/dev/null; }
-check "... and its process ends" wait_for 60 scanner_gone
+check "... and its process ends" wait_for 180 scanner_gone
 
 api POST "/api/v1/snapshots/$good/scan" '{}'
 job=$(field .id)
 stop_server KILL
 check "the server starts again after kill -9" start_server "${config[@]}"
-check "... and the scan begins anew by itself" wait_for 60 job_is "$job" "done"
+check "... and the scan begins anew by itself" wait_for 180 job_is "$job" "done"
 stop_server
 check "with an empty signature folder" start_server "[scan]" "signatures = $TAP_DIR/home" "[lease]" "ttl = 2s" "margin = 1s" "heartbeat = 500ms"
 run "$godwit" snapshot scan "$good"

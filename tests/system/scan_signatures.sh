@@ -31,7 +31,7 @@ head -c 900 <(gzip -dc good.tar.gz) >cut.tar
 web_port=$(free_port)
 spawn web python3 -m http.server "$web_port" --bind 127.0.0.1 --directory "$TAP_DIR/www"
 is_up() { curl -s -o /dev/null "http://127.0.0.1:$web_port/"; }
-wait_for 60 is_up
+wait_for 180 is_up
 scan_of() { api GET "/api/v1/snapshots/$1"; }
 verdict_is() { scan_of "$1"; [ "$(field .verdict)" = "$2" ]; }
 
@@ -46,10 +46,10 @@ run "$godwit" login "$ui" --user admin --password-file "$TAP_DIR/server/admin-pa
 check "import" "$godwit" desktop import anna disk.img --quiet
 api GET "/api/v1/snapshots?desktop=anna"
 anna=$(field '.items[0].id')
-check "a new snapshot is scanned by itself" wait_for 60 verdict_is "$anna" incomplete
+check "a new snapshot is scanned by itself" wait_for 180 verdict_is "$anna" incomplete
 like "$(field '.scan.reasons[0]')" "no engine: .*signatures" "... without signatures it is incomplete, and says so"
 tried_thrice() { scan_of "$anna"; [ "$(field .scan_tries)" -ge 3 ]; }
-check "it is tried again, and again" wait_for 60 tried_thrice
+check "it is tried again, and again" wait_for 180 tried_thrice
 api GET "/api/v1/notices?unread=true"
 is "$(field '[.items[] | select(.kind == "scan-failing") | .snapshot] | join(" ")')" "$anna" "... and after three times people hear of it"
 stop_server
@@ -71,17 +71,17 @@ run "$godwit" signatures upload good.tar.gz
 is "$status" 0 "a good bundle is taken"
 api GET /api/v1/signatures
 is "$(field '[.files[].name] | join(" ")') $(field .signatures) $(field .outdated)" "eicar.ndb 1 false" "... and shown"
-check "what waited for signatures is scanned now" wait_for 60 verdict_is "$anna" infected
+check "what waited for signatures is scanned now" wait_for 180 verdict_is "$anna" infected
 is "$(field '[.scan.findings[].path] | join(" ")')" eicar.com "... with them"
 run "$godwit" signatures upload www/clam.hdb
 is "$status" 0 "one more file joins the set"
 newest_scan() { scan_of "$anna"; [ "$(field '[.scan.findings[].path] | sort | join(" ")')" = "clam.exe eicar.com" ]; }
-check "new signatures: the newest snapshots are scanned again, by themselves" wait_for 60 newest_scan
+check "new signatures: the newest snapshots are scanned again, by themselves" wait_for 180 newest_scan
 like "$(field '.scan.findings[] | select(.path == "clam.exe") | .signature')" "Test.Clam" "... the hash finds Debian's test file"
 stop_server KILL
 check "after kill -9 the set is there" start_server "[scan]" "automatic = yes" "retry = 1s" "max_age = 1d" "outdated = incomplete"
 files() { api GET /api/v1/signatures; [ "$(field '[.files[].name] | join(" ")')" = "clam.hdb eicar.ndb" ]; }
-check "... whole" wait_for 60 files
+check "... whole" wait_for 180 files
 
 # ---- Old ones --------------------------------------------------------------------------------------------------
 touch -d '40 days ago' old.ndb && printf 'Test.Old:0:0:%s\n' "00112233445566778899" >old.ndb && touch -d '40 days ago' old.ndb
@@ -94,16 +94,16 @@ rm tree/eicar.com tree/clam.exe && truncate -s 0 clean.img && truncate -s 32M cl
 check "import a clean disk" "$godwit" desktop import ben clean.img --quiet
 api GET "/api/v1/snapshots?desktop=ben"
 ben=$(field '.items[0].id')
-check "with outdated signatures it is incomplete" wait_for 60 verdict_is "$ben" incomplete
+check "with outdated signatures it is incomplete" wait_for 180 verdict_is "$ben" incomplete
 like "$(field '.scan.reasons[0]')" "outdated: the signatures are 40 days old" "... and says why"
 is "$(api GET "/api/v1/notices?unread=true"; field '[.items[] | select(.kind == "signatures-outdated")] | length')" 1 "... and a notice does"
 run "$godwit" signatures upload good.tar.gz
-check "with new ones it is clean, by itself" wait_for 60 verdict_is "$ben" clean
+check "with new ones it is clean, by itself" wait_for 180 verdict_is "$ben" clean
 stop_server
 
 # ---- A mirror --------------------------------------------------------------------------------------------------
 check "a server with a mirror" start_server "[scan]" "custom = http://127.0.0.1:$web_port/eicar.ndb http://127.0.0.1:$web_port/clam.hdb"
-check "freshclam brings what is there" wait_for 60 files
+check "freshclam brings what is there" wait_for 180 files
 is "$(field '"\(.source) \(.update.error)"')" "mirror null" "... and it is taken"
 mv www/eicar.ndb www/eicar.gone
 run "$godwit" signatures update
@@ -121,7 +121,7 @@ check "a server whose mirror is not there" start_server "[scan]" "mirror = http:
 run "$godwit" signatures update
 is "$status" 1 "the update fails"
 api GET /api/v1/signatures
-check "... and the old set stays" wait_for 60 files
+check "... and the old set stays" wait_for 180 files
 stop_server
 check "a folder that somebody else keeps" start_server "[scan]" "signatures = $TAP_DIR/sig"
 run "$godwit" signatures upload good.tar.gz

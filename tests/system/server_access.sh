@@ -53,7 +53,7 @@ for _ in {1..6}; do
 done
 is "$http" 429 "many wrong passwords: the address has to wait"
 like "$(tr -d '\r' <"$TAP_DIR/headers")" "Retry-After: [0-9]" "... and is told how long"
-check "afterwards the right one works" wait_for 60 login
+check "afterwards the right one works" wait_for 180 login
 
 # ---- Endpoints
 secret=$(new_secret '{"ttl_s":1}')

@@ -125,21 +125,21 @@ hear() {
 		>"$TAP_DIR/events" 2>/dev/null &
 	watcher=$!
 	adopt "$watcher"
-	wait_for 60 test -s "$TAP_DIR/events.head"
+	wait_for 180 test -s "$TAP_DIR/events.head"
 }
 check "a watcher listens" hear
 api POST /api/v1/desktops '{"name":"seen"}'
-check "watchers hear of a new desktop" wait_for 60 grep -q '"name":"seen"' "$TAP_DIR/events"
+check "watchers hear of a new desktop" wait_for 180 grep -q '"name":"seen"' "$TAP_DIR/events"
 like "$(cat "$TAP_DIR/events")" $'event: desktop\ndata: \{' "... as an event with the object"
 last=$(sed -n 's/^id: //p' "$TAP_DIR/events" | tail -n 1)
 kill "$watcher"
 api POST /api/v1/desktops '{"name":"missed"}'
 hear -H "Last-Event-ID: $last"
-check "Last-Event-ID brings what was missed" wait_for 60 grep -q '"name":"missed"' "$TAP_DIR/events"
+check "Last-Event-ID brings what was missed" wait_for 180 grep -q '"name":"missed"' "$TAP_DIR/events"
 unlike "$(cat "$TAP_DIR/events")" '"name":"seen"' "... and nothing twice"
 kill "$watcher"
 hear -H "Last-Event-ID: 0123456789abcdef-7"
-check "an id of another life: reload" wait_for 60 grep -q "event: reload" "$TAP_DIR/events"
+check "an id of another life: reload" wait_for 180 grep -q "event: reload" "$TAP_DIR/events"
 kill "$watcher"
 
 # ---- Long polls: 120 endpoints with one each.

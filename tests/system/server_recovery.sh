@@ -17,7 +17,7 @@ settings=("[lease]" "ttl = 3s" "margin = 1s" "heartbeat = 1s" "[store]" "verify_
 upkeep() {
 	api POST "/api/v1/store/$1" '{}'
 	[ "$http" = 202 ] || return
-	wait_for 60 upkeep_ended "$1"
+	wait_for 180 upkeep_ended "$1"
 }
 upkeep_ended() {
 	api GET /api/v1/store
@@ -85,7 +85,7 @@ can_start() {
 	api POST /api/v1/desktops/bert/start '{"endpoint":"a"}'
 	[ "$(field .state)" = queued ]
 }
-check "then it is" wait_for 60 can_start
+check "then it is" wait_for 180 can_start
 job=$(field .id)
 work_of a
 epoch=$(field .epoch)
@@ -132,7 +132,7 @@ flip "$state/catalogue.db" $((size / 4096 / 2 * 4096 + 99))
 noticed() { [ "$(grep -c "ready ui=" "$TAP_DIR/server.log")" -gt "$starts" ]; }
 starts=$(grep -c "ready ui=" "$TAP_DIR/server.log")
 api POST /api/v1/store/catalogue-check '{}'
-check "a flipped bit under a running server: it begins anew" wait_for 60 noticed
+check "a flipped bit under a running server: it begins anew" wait_for 180 noticed
 check "... in the same process" alive "$server_pid"
 whole "from the copy"
 

@@ -18,9 +18,9 @@ interrupt() {
 	shift 3
 	spawn "$name" "$@"
 	local pid=$spawned
-	check "$name runs" wait_for 60 eval "$ready"
+	check "$name runs" wait_for 180 eval "$ready"
 	# More than one: the first may come before the command listens to it.
-	check "... and an interrupt ends it" wait_for 60 eval "! kill -INT $pid 2>/dev/null || ! alive $pid"
+	check "... and an interrupt ends it" wait_for 180 eval "! kill -INT $pid 2>/dev/null || ! alive $pid"
 	wait "$pid"
 	is $? "$want" "... with exit status $want"
 	like "$(cat "$(log_of "$name")")" "$name: cancelled: " "... it says what that leaves"

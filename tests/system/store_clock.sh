@@ -52,9 +52,9 @@ store gc w >/dev/null
 echo 0 >clock
 LD_PRELOAD=$jump GODWIT_CLOCK_JUMP_FILE=$TAP_DIR/clock spawn mirror "$build/bin/godwit-store" mirror w v --every 1 --key key
 rounds() { [ "$(grep -c copied "$(log_of mirror)")" -ge "$1" ]; }
-check "the mirror runs" wait_for 60 rounds 1
+check "the mirror runs" wait_for 180 rounds 1
 echo $year >clock
-check "... and goes on when the clock jumps" wait_for 60 rounds 4
+check "... and goes on when the clock jumps" wait_for 180 rounds 4
 unlike "$(cat "$(log_of mirror)")" '[1-9][0-9]* deleted' "a clock that jumps ahead ends no window"
 stop "$spawned"
 store get v "$id" disk0 back

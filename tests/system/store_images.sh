@@ -48,7 +48,7 @@ done
 is "$(qemu-img info --output json out.vhdx | jq -r .format)" vhdx "... in that format"
 
 spawn serve "$build/bin/godwit-store" serve s "$latest" disk0 --socket "$TAP_DIR/nbd.sock"
-check "serve listens" wait_for 60 test -S nbd.sock
+check "serve listens" wait_for 180 test -S nbd.sock
 uri="nbd+unix:///?socket=$TAP_DIR/nbd.sock"
 check "qemu-img reads it" qemu-img compare -q -f raw -F raw disk.raw "$uri"
 check "nbdcopy reads it" nbdcopy "$uri" copy.raw
@@ -57,13 +57,13 @@ check_not "it is read-only" qemu-io -f raw -c 'write 0 512' "$uri"
 stop "$spawned"
 
 spawn overlay "$build/bin/godwit-store" serve s "$latest" disk0 --socket "$TAP_DIR/rw.sock" --overlay "$TAP_DIR/over"
-wait_for 60 test -S rw.sock
+wait_for 180 test -S rw.sock
 uri="nbd+unix:///?socket=$TAP_DIR/rw.sock"
 check "with an overlay it can be written" qemu-io -f raw -c 'write -P 7 1000000 500000' -c flush "$uri"
 stop "$spawned" KILL
 rm -f rw.sock
 spawn again "$build/bin/godwit-store" serve s "$latest" disk0 --socket "$TAP_DIR/rw.sock" --overlay "$TAP_DIR/over"
-wait_for 60 test -S rw.sock
+wait_for 180 test -S rw.sock
 check "... what was flushed outlives kill -9" qemu-io -r -f raw -c 'read -P 7 1000000 500000' "$uri"
 stop "$spawned"
 store get s "$latest" disk0 back.raw

@@ -18,7 +18,7 @@ serve() {
 	shift
 	spawn "serve-$name" "$build/bin/godwit-store" serve s "$id" disk0 --socket "$TAP_DIR/$name.sock" "$@"
 	served=$spawned
-	check "$name is served" wait_for 60 test -S "$name.sock"
+	check "$name is served" wait_for 180 test -S "$name.sock"
 }
 
 # boot NAME DRIVE: start QEMU on NAME.sock; its serial console is a pair of fifos.
@@ -41,7 +41,7 @@ boot overlay discard=unmap
 check "a guest boots from the overlay" wait_for 300 says 'n=3 '
 check "... its disk is that of the snapshot" says 'disk start=0 '
 echo 'mark was here' >&5
-check "... it can write" wait_for 60 says 'ok mark was here$'
+check "... it can write" wait_for 180 says 'ok mark was here$'
 echo poweroff >&5
 check "... and powers off" wait_for 120 eval "! alive $qemu"
 stop "$served"
@@ -52,7 +52,7 @@ boot readonly snapshot=on
 check "a guest boots from the snapshot itself, with QEMU keeping its writes" wait_for 300 says 'n=3 '
 check "... where nobody was before" says 'disk start=0 '
 echo read >&5
-check "... nor left a mark" wait_for 60 says 'error read: No such file'
+check "... nor left a mark" wait_for 180 says 'error read: No such file'
 stop "$qemu"
 
 # While one serves, another finds the socket taken.
