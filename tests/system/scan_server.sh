@@ -13,15 +13,18 @@ godwit=$build/bin/godwit
 umask 022
 cd "$TAP_DIR" || exit
 
-mkdir sig good bad
+mkdir sig good bad slow
 # The EICAR test file, put together here so that this script is not one.
 printf '%s%s' 'X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD' '-ANTIVIRUS-TEST-FILE!$H+H*' >bad/eicar.com
 printf 'Test.Eicar:0:0:%s\n' "$(od -An -v -tx1 bad/eicar.com | tr -d ' \n')" >sig/test.ndb
 for i in {1..50}; do echo "file $i" | tee "good/$i.txt" >"bad/$i.txt"; done
 for tree in good bad; do truncate -s 64M "$tree.img" && mkfs.ext4 -q -d "$tree" "$tree.img"; done
 head -c 8M /dev/urandom >unknown.img
+# A scan of this one lasts until it is cancelled.
+for i in {1..40}; do seq "$i" 600000 >"slow/$i.txt"; done
+truncate -s 256M slow.img && mkfs.ext4 -q -d slow slow.img && rm -r slow
 
-config=("[scan]" "signatures = $TAP_DIR/sig" "[lease]" "ttl = 2s" "margin = 1s" "heartbeat = 500ms")
+config=("[scan]" "signatures = $TAP_DIR/sig" "[lease]" "ttl = 30s" "margin = 1s" "heartbeat = 500ms")
 check "the server gets ready" start_server "${config[@]}"
 check "signed in" login
 run "$godwit" login "$ui" --user admin --password-file "$TAP_DIR/server/admin-password" --ca "$ca"
@@ -30,10 +33,10 @@ snapshot_of() {
 	api GET "/api/v1/snapshots?desktop=$1"
 	field '.items[0].id'
 }
-for name in good bad unknown; do
+for name in good bad unknown slow; do
 	check "import $name" "$godwit" desktop import "$name" "$name.img" --quiet
 done
-good=$(snapshot_of good) bad=$(snapshot_of bad) unknown=$(snapshot_of unknown)
+good=$(snapshot_of good) bad=$(snapshot_of bad) unknown=$(snapshot_of unknown) slow=$(snapshot_of slow)
 
 # ---- Verdicts --------------------------------------------------------------------------------------------------
 api GET "/api/v1/snapshots/$good"
@@ -150,10 +153,10 @@ is "$status" 0 "... by the store, too"
 check "the server starts without it" start_server "${config[@]}"
 
 # ---- Ends that are not verdicts --------------------------------------------------------------------------------
-api POST "/api/v1/snapshots/$bad/scan" '{}'
+api POST "/api/v1/snapshots/$slow/scan" '{}'
 job=$(field .id)
 is "$http $(field .kind)" "202 scan" "a scan is a job"
-api POST "/api/v1/snapshots/$bad/scan" '{}'
+api POST "/api/v1/snapshots/$slow/scan" '{}'
 is "$http" 409 "... and there is one of a snapshot at a time"
 api POST "/api/v1/jobs/$job/cancel" '{}'
 check "it can be cancelled" job_is "$job" cancelled
@@ -166,7 +169,7 @@ stop_server KILL
 check "the server starts again after kill -9" start_server "${config[@]}"
 check "... and the scan begins anew by itself" wait_for 180 job_is "$job" "done"
 stop_server
-check "with an empty signature folder" start_server "[scan]" "signatures = $TAP_DIR/home" "[lease]" "ttl = 2s" "margin = 1s" "heartbeat = 500ms"
+check "with an empty signature folder" start_server "[scan]" "signatures = $TAP_DIR/home" "[lease]" "ttl = 30s" "margin = 1s" "heartbeat = 500ms"
 run "$godwit" snapshot scan "$good"
 is "$status" 1 "no signatures: not clean"
 like "$output" "is incomplete" "... but incomplete"

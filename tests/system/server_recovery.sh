@@ -10,7 +10,7 @@ need curl openssl jq python3
 chunks=$(dirname "$0")/../lib/chunks.py
 state=$TAP_DIR/server
 # Nothing by itself, but when the test says so.
-settings=("[lease]" "ttl = 3s" "margin = 1s" "heartbeat = 1s" "[store]" "verify_every = 0s" "gc_every = 0s" "catalogue_copy_every = 0s" "catalogue_check_every = 0s"
+settings=("[lease]" "ttl = 12s" "margin = 1s" "heartbeat = 1s" "[store]" "verify_every = 0s" "gc_every = 0s" "catalogue_copy_every = 0s" "catalogue_check_every = 0s"
 	"mirror_every = 0s" "mirror = $TAP_DIR/mirror")
 
 # upkeep TASK: run it and wait for its end; $answer is what the API then says of it

@@ -53,7 +53,7 @@ static int setup(void **state)
 		       "changes", "-k", socket_path, image, (char *)NULL);
 		_exit(127);
 	}
-	for (int i = 0; i < 200 && access(socket_path, F_OK) != 0; i++)
+	for (int i = 0; i < 2400 && access(socket_path, F_OK) != 0; i++)
 		clock_sleep_ms(25);
 	return access(socket_path, F_OK);
 }

@@ -72,7 +72,7 @@ static void expect_line(const char *want)
 {
 	struct err err = { 0 };
 	char *line = NULL;
-	int r = unix_socket_read_line(&pair.lines, 1000, &line, NULL, NULL, &err);
+	int r = unix_socket_read_line(&pair.lines, 60000, &line, NULL, NULL, &err);
 
 	if (r != 0)
 		fail_msg("%d, %s instead of '%s'", r, err_text(&err), want);
@@ -257,7 +257,7 @@ static void test_unix_socket_descriptors_stay_with_their_line(void **state)
 		size_t count = 99;
 		char *line;
 
-		assert_int_equal(unix_socket_read_line(&pair.lines, 1000, &line, fds, &count, NULL),
+		assert_int_equal(unix_socket_read_line(&pair.lines, 60000, &line, fds, &count, NULL),
 				 0);
 		assert_string_equal(line, sent[i].line);
 		assert_int_equal(count, sent[i].count);
@@ -283,7 +283,7 @@ static void test_unix_socket_descriptors_come_with_long_lines(void **state)
 	memset(text, 'x', 100000);
 	text[100000] = 0;
 	assert_int_equal(unix_socket_send_line(pair.far, text, &file, 1, NULL), 0);
-	assert_int_equal(unix_socket_read_line(&pair.lines, 1000, &line, fds, &count, NULL), 0);
+	assert_int_equal(unix_socket_read_line(&pair.lines, 60000, &line, fds, &count, NULL), 0);
 	assert_string_equal(line, text);
 	assert_int_equal(count, 1);
 	assert_int_equal(inode_of(fds[0]), inode_of(file));
