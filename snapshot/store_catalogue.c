@@ -255,6 +255,46 @@ bool store_catalogue_note_needed(struct store *store, const struct store_dead *d
 	return needed;
 }
 
+/* Under store->lock. note: NULL for a manifest. */
+static int known(const struct store *store, const char *id, const struct note *note,
+		 uint32_t *number)
+{
+	size_t at = position(store, id);
+	const struct store_snapshot *row = &store->snapshots[at];
+
+	if (at == store->snapshot_count || strcmp(row->id, id) != 0 || row->pack == UINT32_MAX)
+		return note ? STORE_CATALOGUE_POINTLESS : STORE_CATALOGUE_NEWS;
+	*number = row->pack;
+	if (note && !(note->forget ? row->forgotten : row->noted_at_ms >= note->at_ms))
+		return STORE_CATALOGUE_NEWS;
+	return STORE_CATALOGUE_KNOWN;
+}
+
+int store_catalogue_knows(struct store *store, const struct pack *pack, uint32_t i,
+			  uint32_t *number, struct err *err)
+{
+	bool is_note = pack->entries[i].type == PACK_NOTE;
+	CLEANUP_FREE uint8_t *text = NULL;
+	struct note note = { 0 };
+	int r = record_text(pack, i, &text, err);
+
+	if (r == 0 && is_note) {
+		r = note_parse(&note, (char *)text, pack->entries[i].raw_len, err);
+	} else if (r == 0) {
+		struct manifest m;
+
+		r = manifest_parse(&m, (char *)text, pack->entries[i].raw_len, err);
+		memcpy(note.id, m.id, sizeof(note.id));
+		manifest_deinit(&m);
+	}
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&store->lock);
+	r = known(store, note.id, is_note ? &note : NULL, number);
+	pthread_mutex_unlock(&store->lock);
+	return r;
+}
+
 void store_catalogue_drop_gone(struct store *store)
 {
 	size_t kept = 0;

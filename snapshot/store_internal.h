@@ -169,6 +169,16 @@ void store_catalogue_drop_gone(struct store *store);
 /* Is record @i, a note, about a manifest that is still in some pack? */
 bool store_catalogue_note_needed(struct store *store, const struct store_dead *dead,
 				 const struct pack *pack, uint32_t i);
+enum {
+	STORE_CATALOGUE_NEWS = 1, /* the store does not know that */
+	STORE_CATALOGUE_KNOWN,
+	STORE_CATALOGUE_POINTLESS, /* a note about a snapshot of which the store has no manifest */
+};
+/* What is manifest or note @i of a pack that is not the store's to the store? *number: the pack with the manifest, if it is known.
+ * Return one of these, or -errno.
+ */
+int store_catalogue_knows(struct store *store, const struct pack *pack, uint32_t i,
+			  uint32_t *number, struct err *err);
 /* A copy of the rows that are not forgotten, oldest first; heap. */
 int store_catalogue_rows(struct store *store, struct store_snapshot **out, size_t *count,
 			 struct err *err);

@@ -12,7 +12,7 @@
 
 #include "common/clock.h"
 #include "common/io.h"
-#include "snapshot/store_internal.h"
+#include "snapshot/store_mirror_stray.h"
 #include "snapshot/store_staged.h"
 #include "snapshot/volume.h"
 
@@ -295,17 +295,6 @@ static int copy_packs(struct mirror *m, struct err *err)
 
 /* ---- Deleting ----------------------------------------------------------------------------------------------- */
 
-static bool old_enough(const struct mirror *m, const char *path)
-{
-	uint64_t now = clock_wall_cautious_ms();
-	struct stat st;
-
-	if (stat(path, &st) < 0)
-		return false;
-	return !m->no_delete_ms || ((uint64_t)st.st_ctime * 1000 <= now &&
-				    now - (uint64_t)st.st_ctime * 1000 > m->no_delete_ms);
-}
-
 static bool any_damaged(struct store *store)
 {
 	size_t n = 0;
@@ -326,7 +315,8 @@ static size_t to_delete(const struct mirror *m, struct pack_name *names, size_t 
 		CLEANUP_FREE char *path = pack_file(m->packs, &names[i], "pack");
 		CLEANUP_FREE char *source = store_table_path(m->store, &names[i]);
 
-		if (path && source && access(source, F_OK) != 0 && old_enough(m, path))
+		if (path && source && access(source, F_OK) != 0 &&
+		    store_mirror_stray_old_enough(path, m->no_delete_ms))
 			names[count++] = names[i];
 	}
 	return count;
@@ -355,6 +345,29 @@ static int tidy_incoming(const struct mirror *m, struct err *err)
 	return r;
 }
 
+/* Packs that the source does not know and that hold nothing of their own, to the end of @names. */
+static int add_strays(const struct mirror *m, struct pack_name **names, size_t *n, struct err *err)
+{
+	const struct store_mirror_stray order = { .store = m->store,
+						  .packs = m->packs,
+						  .incoming = m->incoming,
+						  .no_delete_ms = m->no_delete_ms };
+	CLEANUP_FREE struct pack_name *strays = NULL;
+	struct pack_name *more;
+	size_t count;
+	int r = m->incomplete ? 0 : store_mirror_stray_find(&order, &strays, &count, err);
+
+	if (m->incomplete || r < 0 || !count)
+		return r;
+	more = realloc(*names, (*n + count) * sizeof(*more));
+	if (!more)
+		return err_set(err, ENOMEM, "mirror");
+	memcpy(more + *n, strays, count * sizeof(*more));
+	*names = more;
+	*n += count;
+	return 0;
+}
+
 static int switch_over(struct mirror *m, struct err *err)
 {
 	size_t n;
@@ -365,7 +378,10 @@ static int switch_over(struct mirror *m, struct err *err)
 	if (!names)
 		return err_set(err, ENOMEM, "mirror");
 	r = tidy_incoming(m, err);
+	/* First, as looking for strays may show that the source went on, to packs that were not copied. */
 	n = to_delete(m, names, n);
+	if (r == 0)
+		r = add_strays(m, &names, &n, err);
 	if (r == 0)
 		r = store_staged_switch(m->order->dest, names, n, err);
 	if (r == 0)

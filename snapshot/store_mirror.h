@@ -2,8 +2,9 @@
  *
  * Packs are immutable and have random names, so a mirror is the set of packs that are not there yet. They are staged in
  * DEST/incoming, checked there, and take their place all at one instant, in which those that the source's GC deleted cease to
- * count (store_staged.h): what a mirror lists it can restore. A mirror is a store: the same key opens it. It deletes only what the source says its GC deleted, and nothing
- * that is inside the mirror's own no-delete window, so a source that lost its packs takes nothing along.
+ * count (store_staged.h): what a mirror lists it can restore. A mirror is a store: the same key opens it. It deletes only what the
+ * source says its GC deleted and what it holds twice since a repair (store_mirror_stray.h), and nothing that is inside the mirror's own
+ * no-delete window, so a source that lost its packs takes nothing along.
  */
 #ifndef GODWIT_SNAPSHOT_STORE_MIRROR_H
 #define GODWIT_SNAPSHOT_STORE_MIRROR_H

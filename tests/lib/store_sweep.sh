@@ -6,7 +6,7 @@
 # acknowledged must read back bit for bit, and the same command must succeed when it is repeated. There is one sweep for
 # each command and each of HOWS (fault.sh has them; several in one word: they take turns). COMMANDS='put gc' picks some.
 
-sweep_commands="put increment forget prune gc reindex mirror mirror_gc repair repair_chunks rotate"
+sweep_commands="put increment forget prune gc reindex mirror mirror_gc mirror_strays repair repair_chunks rotate"
 
 sweep_program() { "$sweep_build/bin/godwit-store" "$@"; }
 sweep_store() { sweep_program "$@" --key k; }
@@ -103,6 +103,18 @@ sweep_mirror_gc_verify() {
 		! sweep_store get m "$c" disk0 back.img
 }
 
+# The mirror has packs that the store does not know: it was repaired from another store.
+sweep_mirror_strays_prepare() {
+	sweep_prepare && sweep_mirror && sweep_other || return 1
+	printf 'xyz' | dd of="m/packs/$(find m/packs -type f -printf '%s %f\n' | sort -n | tail -n 1 | cut -d ' ' -f 2)" \
+		bs=1 seek=100000 conv=notrunc status=none
+	sweep_store repair m --from other
+}
+sweep_mirror_strays() { sweep_mirror; }
+sweep_mirror_strays_verify() {
+	sweep_sound s && sweep_sound m && sweep_mirror && sweep_sound m && diff <(ls s/packs) <(ls m/packs)
+}
+
 # One pack with a flipped bit in a record, one lost, one cut off; the mirror has them all.
 sweep_repair_prepare() {
 	sweep_prepare && sweep_mirror && [ "$(find s/packs -type f | wc -l)" -ge 4 ] || return 1
@@ -122,14 +134,18 @@ sweep_repair_verify() {
 	sweep_repair && sweep_sound s
 }
 
-# Damaged records, and a lost footer; another store has the same disks in other packs, under another key.
+# Another store has the same disks in other packs, under another key.
+sweep_other() {
+	[ -d other ] || {
+		sweep_program init other >/dev/null &&
+			sweep_program put other --desktop x --volume disk0=b.img >/dev/null &&
+			sweep_program put other --desktop x --volume disk0=a.img >/dev/null
+	}
+}
+
+# Damaged records, and a lost footer.
 sweep_repair_chunks_prepare() {
-	sweep_prepare || return 1
-	if [ ! -d other ]; then
-		sweep_program init other >/dev/null || return 1
-		sweep_program put other --desktop x --volume disk0=b.img >/dev/null || return 1
-		sweep_program put other --desktop x --volume disk0=a.img >/dev/null || return 1
-	fi
+	sweep_prepare && sweep_other || return 1
 	local packs
 	mapfile -t packs < <(ls -S s/packs)
 	printf 'xyz' | dd of="s/packs/${packs[0]}" bs=1 seek=100000 conv=notrunc status=none

@@ -85,6 +85,33 @@ is "$status" 0 "a store without packs is repaired from its mirror"
 check "... it is sound" store verify s
 is "$(store list s --output json | jq length)" 2 "... with all snapshots"
 
+# Repairs give packs other names on one side only. The next mirror run leaves the mirror with the store's packs, and none else.
+same_packs() { diff <(ls s/packs) <(ls m/packs); }
+rm -rf s m && cp -r clean s
+store mirror s m >/dev/null
+hurt "$(biggest m)" 500000
+check "a mirror is repaired from another store" store repair m --key s.key --from other
+check_not "... which gives it a pack of its own" same_packs
+check "the next mirror run" store mirror s m
+check "... brings back the store's and lets go of that one" same_packs
+check "... the mirror is sound" store verify m --key s.key
+hurt "$(biggest s)" 500000
+check "the store is repaired so" store repair s --from other
+check "the next mirror run" store mirror s m
+check "... brings the new pack and lets go of the one that it replaced" same_packs
+check "... the mirror is sound" store verify m --key s.key
+store forget s "$a" >/dev/null
+store gc s --repack 99 >/dev/null
+store mirror s m >/dev/null
+is "$(store list m --key s.key --output json | jq -r '.[].snapshot')" "$b" "... and what is forgotten later does not come back there"
+# But what the store has nowhere is never taken from the mirror.
+rm -rf s/index "$(biggest s)"
+before=$(ls m/packs)
+store mirror s m >/dev/null
+is "$(ls m/packs)" "$before" "a store that lost its packs takes none from the mirror"
+store get m "$b" disk0 back.img --key s.key
+check "... which can still be restored from" cmp back.img two.img
+
 # Nobody else has it.
 rm -rf s && cp -r clean s
 hurt "$(biggest s)" 500000
