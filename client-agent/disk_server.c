@@ -23,8 +23,8 @@
 extern char **environ;
 
 enum {
-	START_TIMEOUT_MS = 15 * 1000,
-	START_GRACE_MS = 1000,
+	START_TIMEOUT_MS = 60 * 1000,
+	START_GRACE_MS = 5000,
 	STOP_TIMEOUT_MS = 5 * 1000,
 	FILE_MAX = 4 << 20,
 	LOG_TAIL = 512,

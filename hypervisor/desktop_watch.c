@@ -310,14 +310,16 @@ static void watch_output(struct desktop *d)
 
 static void on_gone(struct desktop *d)
 {
+	char ending[PROCESS_ENDING_LEN];
 	bool broken;
 
+	process_ending(d->pidfd, ending);
 	process_kill(d->pidfd, QMP_TIMEOUT_MS, NULL); /* it is dead: this reaps it */
 	pthread_mutex_lock(&d->lock);
 	d->facts.gone = true;
 	if (!d->reason[0])
 		snprintf(d->reason, sizeof(d->reason),
-			 "QEMU ended; its last words are in %s/qemu.log", d->folder);
+			 "QEMU ended%s; its last words are in %s/qemu.log", ending, d->folder);
 	broken = d->capture_open && !d->closing;
 	d->capture_open = false;
 	pthread_cond_broadcast(&d->changed);

@@ -188,6 +188,18 @@ static int wait_end(int pidfd, int timeout_ms)
 	return n > 0 ? 0 : -ETIMEDOUT;
 }
 
+void process_ending(int pidfd, char text[PROCESS_ENDING_LEN])
+{
+	siginfo_t info = { .si_pid = 0 };
+
+	text[0] = '\0';
+	if (waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG | WNOWAIT) < 0 ||
+	    info.si_pid == 0)
+		return;
+	snprintf(text, PROCESS_ENDING_LEN,
+		 info.si_code == CLD_EXITED ? " with status %d" : " by signal %d", info.si_status);
+}
+
 int process_kill(int pidfd, int timeout_ms, struct err *err)
 {
 	if (pidfd_send_signal(pidfd, SIGKILL, NULL, 0) < 0 && errno != ESRCH)

@@ -45,6 +45,10 @@ enum { PROCESS_GONE = 1 };
 /* Take hold of the process that @known describes. Return 0 with *pidfd, PROCESS_GONE, or -errno. */
 int process_attach(const struct process *known, int *pidfd, struct err *err);
 
+enum { PROCESS_ENDING_LEN = 32 };
+/* How a process that has ended did so, " by signal 9" or " with status 1"; "" when it was not our child, or lives. */
+void process_ending(int pidfd, char text[PROCESS_ENDING_LEN]);
+
 /* SIGKILL and wait up to @timeout_ms; reaps it when it is our child. Return 0 or -ETIMEDOUT. */
 int process_kill(int pidfd, int timeout_ms, struct err *err);
 

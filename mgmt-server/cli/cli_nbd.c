@@ -16,7 +16,7 @@
 #include "snapshot/nbd_input.h"
 
 enum {
-	START_TIMEOUT_MS = 15000,
+	START_TIMEOUT_MS = 60000,
 	POLL_MS = 20,
 	SAID_MAX = 64 << 10,
 	CONNECTIONS = 2,

@@ -237,6 +237,8 @@ appliance_is() {
 appliance_endpoint_start() {
 	local name=$1 home=$appliance_dir/$1 token
 	mkdir -p "$home"
+	# A busy disk may take longer for the flush in a capture's pause than a user should wait.
+	[ -e "$home/hypervisor.conf" ] || printf '[capture]\ninstant_limit = 60s\n' >"$home/hypervisor.conf"
 	if [ ! -e "$home/agent/agent.json" ]; then
 		token=$(appliance_cli endpoint token --quiet) || return 1
 		"$appliance_build/bin/godwit-agent" enrol --state "$home/agent" --server "$appliance_url" \

@@ -21,7 +21,8 @@ config=$TAP_DIR/hypervisor.conf
 memory_file=$TAP_DIR/memory.stream
 hvctl=$build/tests/hvctl
 hypervisor=
-: >"$config"
+# A busy disk may take longer for the flush in a capture's pause than a user should wait.
+printf '[capture]\ninstant_limit = 60s\n' >"$config"
 tap_explain=hypervisor_explain
 
 hypervisor_explain() {

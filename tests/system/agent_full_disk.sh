@@ -16,7 +16,7 @@ LEASE_TTL=60s
 GUEST_LOAD='mem=24 hot=8 report_ms=200'
 mkdir -p "$appliance_dir/a" "$TAP_DIR/fleece"
 check "a small file system is mounted" mount -t tmpfs -o size=1M tmpfs "$TAP_DIR/fleece"
-printf '[capture]\nfleece_folder = %s\nwrite_limit = 3s\n' "$TAP_DIR/fleece" >"$appliance_dir/a/hypervisor.conf"
+printf '[capture]\nfleece_folder = %s\nwrite_limit = 3s\ninstant_limit = 60s\n' "$TAP_DIR/fleece" >"$appliance_dir/a/hypervisor.conf"
 printf '[upload]\nretry = 10m\n' >"$appliance_dir/a/agent.conf"
 check "a server and an endpoint come up" appliance_up a
 check "an image is imported" appliance_import anna 128M --lease-policy offline-ok
