@@ -40,11 +40,12 @@ appliance_ms() {
 }
 
 appliance_wait() {
-	local end=$(($(appliance_ms) + $1 * 1000))
+	local end=$(($(appliance_ms) + $1 * 1000)) looks=0 nap=0.05
 	shift
 	until "$@"; do
 		[ "$(appliance_ms)" -lt "$end" ] || return 1
-		sleep 0.05
+		[ $((++looks)) -lt 40 ] || nap=0.2
+		sleep "$nap"
 	done
 }
 

@@ -209,12 +209,14 @@ port_open() {
 	(exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
 }
 
+# What takes longer is looked at less often: a look costs processor time that the one who is waited for could use.
 wait_for() {
-	local end=$(($(tap_now_ms) + $1 * 1000))
+	local end=$(($(tap_now_ms) + $1 * 1000)) looks=0 nap=0.05
 	shift
 	until "$@"; do
 		[ "$(tap_now_ms)" -lt "$end" ] || return 1
-		sleep 0.05
+		[ $((++looks)) -lt 40 ] || nap=0.2
+		sleep "$nap"
 	done
 }
 
@@ -239,8 +241,10 @@ tap_find_strays() {
 		grep -lzxF -e "TAP_DIR=$TAP_DIR" /proc/[0-9]*/environ
 		grep -lF -e "$TAP_DIR/" /proc/[0-9]*/cmdline
 	} 2>/dev/null | cut -d/ -f3 | sort -u | while read -r pid; do
-		# grep's own command line has the folder in it, too; by now it is gone.
-		if [ "$pid" != "$tap_owner" ] && [ "$pid" != "$BASHPID" ] && [ -d "/proc/$pid" ]; then
+		# Looked at once more, for on a busy machine it may be gone by now (like that grep, whose command line has the
+		# folder in it, too), and its pid somebody else's.
+		if [ "$pid" != "$tap_owner" ] && [ "$pid" != "$BASHPID" ] &&
+			{ grep -qszxF -e "TAP_DIR=$TAP_DIR" "/proc/$pid/environ" || grep -qsF -e "$TAP_DIR/" "/proc/$pid/cmdline"; }; then
 			echo "$pid"
 		fi
 	done
