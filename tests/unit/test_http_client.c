@@ -1,3 +1,4 @@
+/* http_client.c: exchanges, what is refused, and values as JSON. Trying again: test_http_try.c; trust: test_http_trust.c. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,103 +14,15 @@
 #include "common/clock.h"
 #include "common/http_client.h"
 #include "common/io.h"
-#include "tests/lib/certificates.h"
-#include "tests/lib/http_answers.h"
+#include "tests/lib/http_meeting.h"
 
 enum { BIG = HTTP_ANSWERS_BIG, UPLOAD = 8 << 20 };
-
-static struct certificates made;
-static struct tls_server *server;
-static char url[64];
-
-/* ---- Set-up ------------------------------------------------------------------------------------ */
-
-static int make_all(void **state)
-{
-	(void)state;
-	/* Nobody's proxy may stand between an agent and its server. */
-	setenv("https_proxy", "http://127.0.0.1:1", 1);
-	setenv("HTTPS_PROXY", "http://127.0.0.1:1", 1);
-	setenv("ALL_PROXY", "http://127.0.0.1:1", 1);
-	certificates_init(&made);
-	return 0;
-}
-
-static int free_all(void **state)
-{
-	(void)state;
-	certificates_deinit(&made);
-	return 0;
-}
-
-static void start_with(struct tls_server_options options)
-{
-	if (!options.chain_pem)
-		options.chain_pem = made.chain;
-	options.key_pem = made.key;
-	options.answer = http_answers;
-	options.cut_off = http_answers_cut_off;
-	server = tls_server_start(&options);
-	snprintf(url, sizeof(url), "https://127.0.0.1:%u", tls_server_port(server));
-}
-
-static int start(void **state)
-{
-	(void)state;
-	start_with((struct tls_server_options){ 0 });
-	return 0;
-}
-
-static int stop(void **state)
-{
-	(void)state;
-	tls_server_stop(server);
-	server = NULL;
-	return 0;
-}
-
-static struct http_client *client_with(struct http_client_options options)
-{
-	struct http_client *client = NULL;
-	struct err err = { 0 };
-
-	if (!options.base_url)
-		options.base_url = url;
-	if (!options.ca_pem && !options.ca_fingerprint)
-		options.ca_pem = made.ca;
-	if (http_client_new(&client, &options, &err) < 0)
-		fail_msg("%s", err_text(&err));
-	return client;
-}
-
-static struct http_client *plain_client(void)
-{
-	return client_with((struct http_client_options){ 0 });
-}
-
-/* Call and expect @want; the text must contain @says (NULL: anything). Return the status. */
-static long expect(struct http_client *client, const struct http_request *request, int want,
-		   const char *says)
-{
-	struct http_response response CLEANUP_HTTP_RESPONSE = { 0 };
-	struct err err = { 0 };
-	int r = http_client_call(client, request, &response, &err);
-
-	if (r != want || (says && !strstr(err_text(&err), says)))
-		fail_msg("%s: got %d, %s; want %d, %s", request->path, r, err_text(&err), want,
-			 says ? says : "anything");
-	if (r < 0) {
-		assert_int_equal(err.code, -r);
-		assert_null(response.body);
-	}
-	return response.status;
-}
 
 /* ---- Exchanges that work ----------------------------------------------------------------------- */
 
 static void test_http_client_gets_and_keeps_the_connection(void **state)
 {
-	CLEANUP(http_client_free) struct http_client *client = plain_client();
+	CLEANUP(http_client_free) struct http_client *client = http_meeting_plain_client();
 	uint64_t sent, received;
 
 	(void)state;
@@ -124,7 +37,7 @@ static void test_http_client_gets_and_keeps_the_connection(void **state)
 		assert_int_equal(response.body_len, 5);
 		assert_string_equal((char *)response.body, "hello");
 	}
-	assert_int_equal(tls_server_connections(server), 1);
+	assert_int_equal(tls_server_connections(http_meeting.server), 1);
 	http_client_bytes(client, &sent, &received);
 	assert_int_equal(sent, 0);
 	assert_int_equal(received, 15);
@@ -132,7 +45,7 @@ static void test_http_client_gets_and_keeps_the_connection(void **state)
 
 static void test_http_client_sends_bodies(void **state)
 {
-	CLEANUP(http_client_free) struct http_client *client = plain_client();
+	CLEANUP(http_client_free) struct http_client *client = http_meeting_plain_client();
 	struct http_response response CLEANUP_HTTP_RESPONSE = { 0 };
 	CLEANUP_FREE char *body = malloc(UPLOAD);
 	struct http_request request = {
@@ -152,23 +65,25 @@ static void test_http_client_sends_bodies(void **state)
 }
 
 static const struct {
-	const char *method, *body, *type;
+	const char *method, *body, *type, *key;
 	const char *has, *has_not;
 } header_cases[] = {
-	{ "GET", NULL, NULL, "Authorization: Bearer s3cr3t\r\n", "Content-Type:" },
-	{ "POST", "{}", NULL, "Content-Type: application/json\r\n", "Expect:" },
-	{ "POST", "ab", "application/octet-stream", "Content-Type: application/octet-stream\r\n",
-	  "json" },
-	{ "POST", NULL, NULL, "Content-Length: 0\r\n", "Content-Type:" },
-	{ "PUT", "", NULL, "Content-Length: 0\r\n", "Transfer-Encoding" },
-	{ "DELETE", NULL, NULL, "Authorization:", "Content-Length:" },
+	{ "GET", NULL, NULL, NULL, "Authorization: Bearer s3cr3t\r\n", "Content-Type:" },
+	{ "POST", "{}", NULL, NULL, "Content-Type: application/json\r\n", "Expect:" },
+	{ "POST", "ab", "application/octet-stream", NULL,
+	  "Content-Type: application/octet-stream\r\n", "json" },
+	{ "POST", NULL, NULL, NULL, "Content-Length: 0\r\n", "Content-Type:" },
+	{ "PUT", "", NULL, NULL, "Content-Length: 0\r\n", "Transfer-Encoding" },
+	{ "DELETE", NULL, NULL, NULL, "Authorization:", "Content-Length:" },
+	{ "POST", "{}", NULL, NULL, "Content-Length: 2\r\n", "Idempotency-Key" },
+	{ "POST", "{}", NULL, "00ff", "Idempotency-Key: 00ff\r\n", "Expect:" },
 };
 
 static void test_http_client_sends_the_right_headers(void **state)
 {
 	CLEANUP(http_client_free)
 	struct http_client *client =
-		client_with((struct http_client_options){ .bearer = "s3cr3t" });
+		http_meeting_client((struct http_client_options){ .bearer = "s3cr3t" });
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(header_cases); i++) {
@@ -179,6 +94,7 @@ static void test_http_client_sends_the_right_headers(void **state)
 			.body = header_cases[i].body,
 			.body_len = header_cases[i].body ? strlen(header_cases[i].body) : 0,
 			.body_type = header_cases[i].type,
+			.key = header_cases[i].key,
 		};
 
 		assert_int_equal(http_client_call(client, &request, &response, NULL), 0);
@@ -190,15 +106,17 @@ static void test_http_client_sends_the_right_headers(void **state)
 
 static void test_http_client_returns_any_status_as_it_is(void **state)
 {
-	CLEANUP(http_client_free) struct http_client *client = plain_client();
+	CLEANUP(http_client_free) struct http_client *client = http_meeting_plain_client();
 	struct http_response response CLEANUP_HTTP_RESPONSE = { 0 };
 
 	(void)state;
-	assert_int_equal(expect(client, &(struct http_request){ .path = "/status/500" }, 0, NULL),
+	assert_int_equal(http_meeting_expect(
+				 client, &(struct http_request){ .path = "/status/500" }, 0, NULL),
 			 500);
-	assert_int_equal(expect(client, &(struct http_request){ .path = "/redirect" }, 0, NULL),
-			 302);
-	assert_int_equal(tls_server_requests(server, "/hello"), 0);
+	assert_int_equal(
+		http_meeting_expect(client, &(struct http_request){ .path = "/redirect" }, 0, NULL),
+		302);
+	assert_int_equal(tls_server_requests(http_meeting.server, "/hello"), 0);
 	assert_int_equal(http_client_call(client, &(struct http_request){ .path = "/nothing" },
 					  &response, NULL),
 			 0);
@@ -227,7 +145,7 @@ static void *call_often(void *arg)
 
 static void test_http_client_serves_many_threads(void **state)
 {
-	CLEANUP(http_client_free) struct http_client *client = plain_client();
+	CLEANUP(http_client_free) struct http_client *client = http_meeting_plain_client();
 	pthread_t threads[8];
 	void *problem;
 
@@ -238,236 +156,52 @@ static void test_http_client_serves_many_threads(void **state)
 		pthread_join(threads[i], &problem);
 		assert_null(problem);
 	}
-	assert_int_equal(tls_server_requests(server, "/echo"), 200);
-	assert_in_range(tls_server_connections(server), 1, ARRAY_LEN(threads));
-}
-
-/* ---- Trying again ------------------------------------------------------------------------------ */
-
-static void test_http_client_repeats_only_what_is_repeatable(void **state)
-{
-	CLEANUP(http_client_free) struct http_client *client = plain_client();
-
-	(void)state;
-	assert_int_equal(expect(client, &(struct http_request){ .path = "/busy-twice" }, 0, NULL),
-			 503);
-	assert_int_equal(tls_server_requests(server, "/busy-twice"), 1);
-	assert_int_equal(expect(client,
-				&(struct http_request){ .path = "/busy-twice", .repeatable = true },
-				0, NULL),
-			 200);
-	assert_int_equal(tls_server_requests(server, "/busy-twice"), 3);
-
-	expect(client, &(struct http_request){ .path = "/drop-once" }, -ECONNRESET,
-	       "may have been carried out");
-	assert_int_equal(tls_server_requests(server, "/drop-once"), 1);
-}
-
-static void test_http_client_retries_a_lost_connection(void **state)
-{
-	CLEANUP(http_client_free) struct http_client *client = plain_client();
-
-	(void)state;
-	assert_int_equal(expect(client,
-				&(struct http_request){ .path = "/drop-once", .repeatable = true },
-				0, NULL),
-			 200);
-	assert_int_equal(tls_server_requests(server, "/drop-once"), 2);
-}
-
-static void test_http_client_waits_as_long_as_the_server_asks(void **state)
-{
-	CLEANUP(http_client_free) struct http_client *client = plain_client();
-	struct http_request request = { .path = "/later", .repeatable = true };
-	uint64_t began = clock_now_ms();
-
-	(void)state;
-	assert_int_equal(expect(client, &request, 0, NULL), 200);
-	assert_true(clock_now_ms() - began >= 1000);
-}
-
-static void test_http_client_gives_up_at_the_deadline(void **state)
-{
-	CLEANUP(http_client_free) struct http_client *client = plain_client();
-	struct http_request request = { .path = "/much-later",
-					.repeatable = true,
-					.deadline_ms = 60000 };
-	struct http_response response CLEANUP_HTTP_RESPONSE = { 0 };
-	uint64_t began = clock_now_ms();
-	struct err err = { 0 };
-	int r;
-
-	(void)state;
-	assert_int_equal(expect(client, &request, 0, NULL), 503); /* the last answer it had */
-	assert_int_equal(tls_server_requests(server, "/much-later"), 2);
-	assert_true(clock_now_ms() - began < 60000);
-
-	/* What happened last: the connection was lost again, or that try was cut off. */
-	request.path = "/drop";
-	request.deadline_ms = 3000;
-	r = http_client_call(client, &request, &response, &err);
-	assert_true(r == -ECONNRESET || r == -ETIMEDOUT);
-	assert_non_null(strstr(err_text(&err), "tried "));
-
-	request.path = "/stall";
-	request.deadline_ms = 1000;
-	expect(client, &request, -ETIMEDOUT, "not finished in time");
-	expect(client, &(struct http_request){ .path = "/hello" }, 0, NULL); /* connected again */
-	request.repeatable = false;
-	request.deadline_ms = 2000;
-	expect(client, &request, -ETIMEDOUT, "may have been carried out");
-}
-
-static void *listen_soon(void *fd)
-{
-	clock_sleep_ms(400);
-	start_with((struct tls_server_options){ .listen_fd = *(int *)fd });
-	return NULL;
-}
-
-static void test_http_client_waits_for_a_server_that_is_not_up_yet(void **state)
-{
-	unsigned port;
-	int fd = tls_server_reserve(&port);
-	char own_url[64];
-	struct http_client *client;
-	pthread_t thread;
-
-	(void)state;
-	snprintf(own_url, sizeof(own_url), "https://127.0.0.1:%u", port);
-	client = client_with((struct http_client_options){ .base_url = own_url });
-	expect(client, &(struct http_request){ .path = "/hello" }, -ECONNREFUSED, own_url);
-	expect(client,
-	       &(struct http_request){ .path = "/hello", .repeatable = true, .deadline_ms = 3000 },
-	       -ECONNREFUSED, "tried ");
-	assert_int_equal(pthread_create(&thread, NULL, listen_soon, &fd), 0);
-	assert_int_equal(expect(client,
-				&(struct http_request){ .path = "/hello", .repeatable = true }, 0,
-				NULL),
-			 200);
-	pthread_join(thread, NULL);
-	http_client_free(client);
-}
-
-/* On a kept-alive connection libcurl would send a request a second time without asking. */
-static void test_http_client_never_sends_twice_behind_our_back(void **state)
-{
-	CLEANUP(http_client_free) struct http_client *client = plain_client();
-
-	(void)state;
-	expect(client, &(struct http_request){ .path = "/hello" }, 0, NULL);
-	expect(client, &(struct http_request){ .method = "POST", .path = "/drop" }, -ECONNRESET,
-	       "may have been carried out");
-	assert_int_equal(tls_server_requests(server, "/drop"), 1);
-}
-
-/* ---- Time-outs and cancelling ------------------------------------------------------------------ */
-
-static void test_http_client_stall_timeout_counts_silence_only(void **state)
-{
-	CLEANUP(http_client_free)
-	struct http_client *client =
-		client_with((struct http_client_options){ .stall_timeout_ms = 2000 });
-	uint64_t began = clock_now_ms();
-
-	(void)state;
-	expect(client, &(struct http_request){ .path = "/stall" }, -ETIMEDOUT, "no byte moved for");
-	assert_in_range(clock_now_ms() - began, 2000, 60000);
-	/* 3 s, but never two of nothing */
-	assert_int_equal(expect(client, &(struct http_request){ .path = "/trickle" }, 0, NULL),
-			 200);
-}
-
-static void test_http_client_connect_timeout_includes_the_handshake(void **state)
-{
-	unsigned port;
-	CLEANUP_FD int fd = tls_server_reserve(&port); /* the kernel accepts, nobody answers */
-	char own_url[64];
-	struct http_client *client;
-	uint64_t began;
-
-	(void)state;
-	assert_int_equal(listen(fd, 8), 0);
-	snprintf(own_url, sizeof(own_url), "https://127.0.0.1:%u", port);
-	client = client_with(
-		(struct http_client_options){ .base_url = own_url, .connect_timeout_ms = 400 });
-	began = clock_now_ms();
-	expect(client, &(struct http_request){ .path = "/hello" }, -ETIMEDOUT, own_url);
-	assert_in_range(clock_now_ms() - began, 300, 60000);
-	http_client_free(client);
-}
-
-static void *cancel_soon(void *cancel)
-{
-	clock_sleep_ms(300);
-	atomic_store((atomic_bool *)cancel, true);
-	return NULL;
-}
-
-static void test_http_client_can_be_cancelled(void **state)
-{
-	static const char *const paths[] = { "/stall", "/status/503", "/endless" };
-	CLEANUP(http_client_free) struct http_client *client = plain_client();
-
-	(void)state;
-	for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
-		atomic_bool cancel = false;
-		struct http_request request = {
-			.path = paths[i],
-			.repeatable = true,
-			.cancel = &cancel,
-			.response_max = SIZE_MAX / 4,
-		};
-		uint64_t began = clock_now_ms();
-		pthread_t thread;
-
-		assert_int_equal(pthread_create(&thread, NULL, cancel_soon, &cancel), 0);
-		expect(client, &request, -ECANCELED, "cancelled");
-		assert_in_range(clock_now_ms() - began, 300, 60000);
-		pthread_join(thread, NULL);
-	}
-	/* The client is as good as before. */
-	assert_int_equal(expect(client, &(struct http_request){ .path = "/hello" }, 0, NULL), 200);
+	assert_int_equal(tls_server_requests(http_meeting.server, "/echo"), 200);
+	assert_in_range(tls_server_connections(http_meeting.server), 1, ARRAY_LEN(threads));
 }
 
 /* ---- Answers that are wrong -------------------------------------------------------------------- */
 
 static void test_http_client_limits_the_answer(void **state)
 {
-	CLEANUP(http_client_free) struct http_client *client = plain_client();
+	CLEANUP(http_client_free) struct http_client *client = http_meeting_plain_client();
 
 	(void)state;
-	expect(client, &(struct http_request){ .path = "/big", .response_max = BIG }, 0, NULL);
-	expect(client,
-	       &(struct http_request){
-		       .path = "/big", .response_max = BIG - 1, .repeatable = true },
-	       -EMSGSIZE, "longer than 99999 bytes");
-	assert_int_equal(tls_server_requests(server, "/big"), 2);
-	expect(client, &(struct http_request){ .path = "/endless", .response_max = 1000 },
-	       -EMSGSIZE, "longer than 1000 bytes");
-	expect(client, &(struct http_request){ .path = "/endless" }, -EMSGSIZE, NULL);
+	http_meeting_expect(client, &(struct http_request){ .path = "/big", .response_max = BIG },
+			    0, NULL);
+	http_meeting_expect(client,
+			    &(struct http_request){
+				    .path = "/big", .response_max = BIG - 1, .repeatable = true },
+			    -EMSGSIZE, "longer than 99999 bytes");
+	assert_int_equal(tls_server_requests(http_meeting.server, "/big"), 2);
+	http_meeting_expect(client,
+			    &(struct http_request){ .path = "/endless", .response_max = 1000 },
+			    -EMSGSIZE, "longer than 1000 bytes");
+	http_meeting_expect(client, &(struct http_request){ .path = "/endless" }, -EMSGSIZE, NULL);
 }
 
 static void test_http_client_refuses_broken_answers(void **state)
 {
-	CLEANUP(http_client_free) struct http_client *client = plain_client();
+	CLEANUP(http_client_free) struct http_client *client = http_meeting_plain_client();
 
 	(void)state;
-	expect(client, &(struct http_request){ .path = "/half" }, -ECONNRESET, url);
-	expect(client, &(struct http_request){ .path = "/garbage" }, -EPROTO, url);
+	http_meeting_expect(client, &(struct http_request){ .path = "/half" }, -ECONNRESET,
+			    http_meeting.url);
+	http_meeting_expect(client, &(struct http_request){ .path = "/garbage" }, -EPROTO,
+			    http_meeting.url);
 }
 
 /* Must not end in SIGPIPE either. */
 static void test_http_client_survives_a_cut_off_upload(void **state)
 {
-	CLEANUP(http_client_free) struct http_client *client = plain_client();
+	CLEANUP(http_client_free) struct http_client *client = http_meeting_plain_client();
 	CLEANUP_FREE char *body = calloc(1, UPLOAD);
 	struct http_request request = {
 		.method = "PUT", .path = "/cut-off", .body = body, .body_len = UPLOAD
 	};
 
 	(void)state;
-	expect(client, &request, -ECONNRESET, "may have been carried out");
+	http_meeting_expect(client, &request, -ECONNRESET, "may have been carried out");
 }
 
 static void *speak_plainly(void *arg)
@@ -493,9 +227,9 @@ static void test_http_client_never_speaks_without_tls(void **state)
 	(void)state;
 	assert_int_equal(listen(fd, 8), 0);
 	snprintf(own_url, sizeof(own_url), "https://127.0.0.1:%u", port);
-	client = client_with((struct http_client_options){ .base_url = own_url });
+	client = http_meeting_client((struct http_client_options){ .base_url = own_url });
 	assert_int_equal(pthread_create(&thread, NULL, speak_plainly, &fd), 0);
-	expect(client, &(struct http_request){ .path = "/hello" }, -EPROTO, own_url);
+	http_meeting_expect(client, &(struct http_request){ .path = "/hello" }, -EPROTO, own_url);
 	pthread_join(thread, NULL);
 	http_client_free(client);
 }
@@ -536,24 +270,31 @@ static void test_http_client_refuses_bad_options(void **state)
 
 static void test_http_client_refuses_bad_requests(void **state)
 {
-	CLEANUP(http_client_free) struct http_client *client = plain_client();
+	CLEANUP(http_client_free) struct http_client *client = http_meeting_plain_client();
 
 	(void)state;
-	expect(client, &(struct http_request){ .path = "hello" }, -EINVAL, "must begin with /");
-	expect(client, &(struct http_request){ .path = "" }, -EINVAL, "must begin with /");
-	expect(client, &(struct http_request){ .path = "/a b" }, -EINVAL, "be escaped");
-	expect(client, &(struct http_request){ .path = "/a\r\nX: y" }, -EINVAL, "be escaped");
-	expect(client,
-	       &(struct http_request){ .path = "/a", .body = "", .body_type = "text\r\nX: y" },
-	       -EINVAL, "line break");
-	assert_int_equal(tls_server_connections(server), 0);
+	http_meeting_expect(client, &(struct http_request){ .path = "hello" }, -EINVAL,
+			    "must begin with /");
+	http_meeting_expect(client, &(struct http_request){ .path = "" }, -EINVAL,
+			    "must begin with /");
+	http_meeting_expect(client, &(struct http_request){ .path = "/a b" }, -EINVAL,
+			    "be escaped");
+	http_meeting_expect(client, &(struct http_request){ .path = "/a\r\nX: y" }, -EINVAL,
+			    "be escaped");
+	http_meeting_expect(
+		client,
+		&(struct http_request){ .path = "/a", .body = "", .body_type = "text\r\nX: y" },
+		-EINVAL, "line break");
+	http_meeting_expect(client, &(struct http_request){ .path = "/a", .key = "k\r\nX: y" },
+			    -EINVAL, "the key has");
+	assert_int_equal(tls_server_connections(http_meeting.server), 0);
 }
 
 /* ---- JSON -------------------------------------------------------------------------------------- */
 
 static void test_http_client_json_exchanges_values(void **state)
 {
-	CLEANUP(http_client_free) struct http_client *client = plain_client();
+	CLEANUP(http_client_free) struct http_client *client = http_meeting_plain_client();
 	CLEANUP(json_decref) json_t *body = json_pack("{s:s}", "name", "d\xc3\xa4"), *reply = NULL;
 	struct err err = { 0 };
 
@@ -571,19 +312,19 @@ static void test_http_client_json_exchanges_values(void **state)
 
 static void test_http_client_json_repeats_by_method(void **state)
 {
-	CLEANUP(http_client_free) struct http_client *client = plain_client();
+	CLEANUP(http_client_free) struct http_client *client = http_meeting_plain_client();
 	struct err err = { 0 };
 
 	(void)state;
 	assert_int_equal(http_client_json(client, "POST", "/busy-twice", NULL, NULL, &err), -EIO);
-	assert_int_equal(tls_server_requests(server, "/busy-twice"), 1);
+	assert_int_equal(tls_server_requests(http_meeting.server, "/busy-twice"), 1);
 	assert_int_equal(http_client_json(client, "PUT", "/busy-twice", NULL, NULL, &err), 0);
-	assert_int_equal(tls_server_requests(server, "/busy-twice"), 3);
+	assert_int_equal(tls_server_requests(http_meeting.server, "/busy-twice"), 3);
 }
 
 static void test_http_client_json_turns_statuses_into_errors(void **state)
 {
-	CLEANUP(http_client_free) struct http_client *client = plain_client();
+	CLEANUP(http_client_free) struct http_client *client = http_meeting_plain_client();
 	struct err err = { 0 };
 
 	(void)state;
@@ -595,8 +336,6 @@ static void test_http_client_json_turns_statuses_into_errors(void **state)
 		strstr(err_text(&err), "/problem: Conflict: desktop d7 runs (HTTP status 409)"));
 }
 
-#define WITH_SERVER(test) cmocka_unit_test_setup_teardown(test, start, stop)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -605,16 +344,6 @@ int main(void)
 		WITH_SERVER(test_http_client_sends_the_right_headers),
 		WITH_SERVER(test_http_client_returns_any_status_as_it_is),
 		WITH_SERVER(test_http_client_serves_many_threads),
-		WITH_SERVER(test_http_client_repeats_only_what_is_repeatable),
-		WITH_SERVER(test_http_client_retries_a_lost_connection),
-		WITH_SERVER(test_http_client_waits_as_long_as_the_server_asks),
-		WITH_SERVER(test_http_client_gives_up_at_the_deadline),
-		cmocka_unit_test_teardown(test_http_client_waits_for_a_server_that_is_not_up_yet,
-					  stop),
-		WITH_SERVER(test_http_client_never_sends_twice_behind_our_back),
-		WITH_SERVER(test_http_client_stall_timeout_counts_silence_only),
-		cmocka_unit_test(test_http_client_connect_timeout_includes_the_handshake),
-		WITH_SERVER(test_http_client_can_be_cancelled),
 		WITH_SERVER(test_http_client_limits_the_answer),
 		WITH_SERVER(test_http_client_refuses_broken_answers),
 		WITH_SERVER(test_http_client_survives_a_cut_off_upload),
@@ -626,5 +355,6 @@ int main(void)
 		WITH_SERVER(test_http_client_json_turns_statuses_into_errors),
 	};
 
-	return cmocka_run_group_tests_name("http_client", tests, make_all, free_all);
+	return cmocka_run_group_tests_name("http_client", tests, http_meeting_set_up,
+					   http_meeting_tear_down);
 }

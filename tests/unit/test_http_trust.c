@@ -8,65 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/http_client.h"
 #include "common/io.h"
-#include "tests/lib/certificates.h"
-#include "tests/lib/tls_server.h"
-
-static struct certificates made;
-static struct tls_server *server;
-static char url[64];
-
-static int make_all(void **state)
-{
-	(void)state;
-	certificates_init(&made);
-	return 0;
-}
-
-static int free_all(void **state)
-{
-	(void)state;
-	certificates_deinit(&made);
-	return 0;
-}
-
-static bool answer_hello(const struct tls_server_request *r)
-{
-	return tls_server_reply(r, 200, NULL, "hello", 5);
-}
-
-static void start_with(struct tls_server_options options)
-{
-	if (!options.chain_pem)
-		options.chain_pem = made.chain;
-	options.key_pem = made.key;
-	options.answer = answer_hello;
-	server = tls_server_start(&options);
-	snprintf(url, sizeof(url), "https://127.0.0.1:%u", tls_server_port(server));
-}
-
-static int stop(void **state)
-{
-	(void)state;
-	tls_server_stop(server);
-	server = NULL;
-	return 0;
-}
-
-static struct http_client *client_with(struct http_client_options options)
-{
-	struct http_client *client = NULL;
-	struct err err = { 0 };
-
-	if (!options.base_url)
-		options.base_url = url;
-	if (!options.ca_pem && !options.ca_fingerprint)
-		options.ca_pem = made.ca;
-	if (http_client_new(&client, &options, &err) < 0)
-		fail_msg("%s", err_text(&err));
-	return client;
-}
+#include "tests/lib/http_meeting.h"
 
 /* A request that must be refused with that text, or (NULL) answered. */
 static void expect(struct http_client *client, int want, const char *refused)
@@ -79,42 +22,42 @@ static void expect(struct http_client *client, int want, const char *refused)
 	if (r != (refused ? want : 0) || (refused && !strstr(err_text(&err), refused)))
 		fail_msg("got %d, %s; want %s", r, err_text(&err), refused ? refused : "an answer");
 	/* What is not trusted gets no request … */
-	assert_int_equal(tls_server_requests(server, "/hello"), !refused);
+	assert_int_equal(tls_server_requests(http_meeting.server, "/hello"), !refused);
 }
 
 static char *expired(void)
 {
-	return certificates_expired_chain(&made);
+	return certificates_expired_chain(&http_meeting.made);
 }
 
 static char *with_ca(void)
 {
-	return strdup(made.chain);
+	return strdup(http_meeting.made.chain);
 }
 
 static char *without_ca(void)
 {
-	return strdup(made.server);
+	return strdup(http_meeting.made.server);
 }
 
 /* The CA that the client waits for is shown, but another one signed. */
 static char *with_a_borrowed_ca(void)
 {
-	CLEANUP_FREE char *cert = certificates_issue(&made, true, "server", "server");
+	CLEANUP_FREE char *cert = certificates_issue(&http_meeting.made, true, "server", "server");
 
-	return io_printf("%s%s", cert, made.ca);
+	return io_printf("%s%s", cert, http_meeting.made.ca);
 }
 
 static char *of_foreign_ca(void)
 {
-	CLEANUP_FREE char *cert = certificates_issue(&made, true, "server", "server");
+	CLEANUP_FREE char *cert = certificates_issue(&http_meeting.made, true, "server", "server");
 
-	return io_printf("%s%s", cert, made.foreign);
+	return io_printf("%s%s", cert, http_meeting.made.foreign);
 }
 
 static char *of_an_endpoint(void)
 {
-	return io_printf("%s%s", made.client, made.ca);
+	return io_printf("%s%s", http_meeting.made.client, http_meeting.made.ca);
 }
 
 enum trust { BY_CA, BY_FINGERPRINT, BY_LEAF_FINGERPRINT, BY_UPPER_CASE };
@@ -153,21 +96,23 @@ static void test_http_trust_trusts_one_ca_only(void **state)
 		struct http_client_options options = { 0 };
 		char pin[PKI_FINGERPRINT_LEN];
 
-		strcpy(pin, made.fingerprint);
+		strcpy(pin, http_meeting.made.fingerprint);
 		if (trust_cases[i].trust == BY_LEAF_FINGERPRINT)
-			pki_fingerprint(made.server, pin, NULL);
+			pki_fingerprint(http_meeting.made.server, pin, NULL);
 		for (char *p = pin; trust_cases[i].trust == BY_UPPER_CASE && *p; p++)
 			*p = (char)(*p >= 'a' ? *p - 32 : *p);
 		if (trust_cases[i].trust != BY_CA)
 			options.ca_fingerprint = pin;
-		start_with((struct tls_server_options){ .chain_pem = chain });
-		own_url = io_printf("https://%s:%u", trust_cases[i].host, tls_server_port(server));
+		http_meeting_start_with((struct tls_server_options){ .chain_pem = chain });
+		own_url = io_printf("https://%s:%u", trust_cases[i].host,
+				    tls_server_port(http_meeting.server));
 		options.base_url = own_url;
-		client = client_with(options);
+		client = http_meeting_client(options);
 		print_message("# case %zu\n", i);
 		expect(client, -EACCES, trust_cases[i].refused);
-		assert_int_equal(tls_server_connections(server), 1); /* … and no second chance */
-		stop(NULL);
+		assert_int_equal(tls_server_connections(http_meeting.server),
+				 1); /* … and no second chance */
+		http_meeting_stop(NULL);
 	}
 }
 
@@ -177,22 +122,24 @@ static void test_http_trust_presents_its_certificate(void **state)
 		const char *cert;
 		const char *refused;
 	} cases[] = {
-		{ made.client, NULL },
+		{ http_meeting.made.client, NULL },
 		{ NULL, "wants a client certificate" },
-		{ made.foreign_client, "refused our certificate" },
-		{ made.server, "refused our certificate" },
+		{ http_meeting.made.foreign_client, "refused our certificate" },
+		{ http_meeting.made.server, "refused our certificate" },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
 		struct http_client *client;
 
-		start_with((struct tls_server_options){ .client_ca_pem = made.ca });
-		client = client_with((struct http_client_options){
-			.cert_pem = cases[i].cert, .key_pem = cases[i].cert ? made.key : NULL });
+		http_meeting_start_with(
+			(struct tls_server_options){ .client_ca_pem = http_meeting.made.ca });
+		client = http_meeting_client((struct http_client_options){
+			.cert_pem = cases[i].cert,
+			.key_pem = cases[i].cert ? http_meeting.made.key : NULL });
 		expect(client, -EACCES, cases[i].refused);
 		http_client_free(client);
-		stop(NULL);
+		http_meeting_stop(NULL);
 	}
 }
 
@@ -201,23 +148,25 @@ static void test_http_trust_needs_usable_pem(void **state)
 	struct http_client *client;
 
 	(void)state;
-	start_with((struct tls_server_options){ 0 });
-	client = client_with((struct http_client_options){ .ca_pem = "nonsense" });
-	expect(client, -EINVAL, url);
+	http_meeting_start_with((struct tls_server_options){ 0 });
+	client = http_meeting_client((struct http_client_options){ .ca_pem = "nonsense" });
+	expect(client, -EINVAL, http_meeting.url);
 	http_client_free(client);
-	client = client_with(
-		(struct http_client_options){ .cert_pem = made.client, .key_pem = made.ca_key });
-	expect(client, -EINVAL, url);
+	client = http_meeting_client((struct http_client_options){
+		.cert_pem = http_meeting.made.client, .key_pem = http_meeting.made.ca_key });
+	expect(client, -EINVAL, http_meeting.url);
 	http_client_free(client);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_teardown(test_http_trust_trusts_one_ca_only, stop),
-		cmocka_unit_test_teardown(test_http_trust_presents_its_certificate, stop),
-		cmocka_unit_test_teardown(test_http_trust_needs_usable_pem, stop),
+		cmocka_unit_test_teardown(test_http_trust_trusts_one_ca_only, http_meeting_stop),
+		cmocka_unit_test_teardown(test_http_trust_presents_its_certificate,
+					  http_meeting_stop),
+		cmocka_unit_test_teardown(test_http_trust_needs_usable_pem, http_meeting_stop),
 	};
 
-	return cmocka_run_group_tests_name("http_trust", tests, make_all, free_all);
+	return cmocka_run_group_tests_name("http_trust", tests, http_meeting_set_up,
+					   http_meeting_tear_down);
 }
