@@ -37,6 +37,7 @@ static const struct sandbox box = {
 	.memory_max =
 		16ULL
 		<< 30, /* address space: signatures are shared with the parent, contents are mapped */
+	.data_max = 6ULL << 30, /* the official signatures take 1.5 of them */
 	.cpu_seconds = 24 * 3600,
 	.temp_max = 4ULL << 30,
 };

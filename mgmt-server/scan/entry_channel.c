@@ -5,11 +5,14 @@
 #include <fcntl.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/base.h"
+#include "common/io.h"
+#include "mgmt-server/scan/reader.h"
 
 struct entry_header {
 	uint32_t kind, flags;
@@ -18,12 +21,8 @@ struct entry_header {
 	uint8_t digest[FILE_DIGEST_LEN];
 };
 
+enum { PAGE = 4096 };
 enum { SEALS = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE };
-
-union fd_space {
-	char bytes[CMSG_SPACE(sizeof(int))];
-	struct cmsghdr align;
-};
 
 int entry_channel_send(int fd, const struct entry *e, struct err *err)
 {
@@ -37,7 +36,7 @@ int entry_channel_send(int fd, const struct entry *e, struct err *err)
 		.path_len = htole32((uint32_t)e->path_len),
 		.stream_len = htole32((uint32_t)e->stream_len),
 		.reason_len = htole32((uint32_t)e->reason_len),
-		.has_content = htole32(e->content >= 0),
+		.has_content = htole32(e->has_content),
 	};
 	struct iovec parts[] = {
 		{ .iov_base = &h, .iov_len = sizeof(h) },
@@ -45,24 +44,12 @@ int entry_channel_send(int fd, const struct entry *e, struct err *err)
 		{ .iov_base = (void *)e->stream, .iov_len = e->stream_len },
 		{ .iov_base = (void *)e->reason, .iov_len = e->reason_len },
 	};
-	union fd_space control = { 0 };
 	struct msghdr msg = { .msg_iov = parts, .msg_iovlen = ARRAY_LEN(parts) };
 
 	memcpy(h.digest, e->digest, sizeof(h.digest));
 	if (e->path_len > ENTRY_CHANNEL_PATH_MAX || e->stream_len > ENTRY_CHANNEL_TEXT_MAX ||
 	    e->reason_len > ENTRY_CHANNEL_TEXT_MAX)
 		return err_say(err, EMSGSIZE, "report a file: its name is too long");
-	if (e->content >= 0) {
-		struct cmsghdr *c;
-
-		msg.msg_control = &control;
-		msg.msg_controllen = sizeof(control);
-		c = CMSG_FIRSTHDR(&msg);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(c), &e->content, sizeof(int));
-	}
 
 	for (;;) {
 		if (sendmsg(fd, &msg, MSG_NOSIGNAL) >= 0)
@@ -72,30 +59,23 @@ int entry_channel_send(int fd, const struct entry *e, struct err *err)
 	}
 }
 
-/* The one descriptor of a message; more than one cannot arrive, the control buffer has no room for them. */
-static int take_fd(struct msghdr *msg)
+int entry_channel_data(int fd, const void *bytes, size_t len, uint64_t offset, struct err *err)
 {
-	int fd = -1;
+	const char *from = bytes;
+	int r = 0;
 
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
-		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
-		    c->cmsg_len == CMSG_LEN(sizeof(int)))
-			memcpy(&fd, CMSG_DATA(c), sizeof(int));
+	while (len && r == 0) {
+		size_t n = len < ENTRY_CHANNEL_DATA_MAX ? len : ENTRY_CHANNEL_DATA_MAX;
+		struct entry piece = {
+			.kind = ENTRY_DATA, .inode = offset, .path = from, .path_len = n
+		};
+
+		r = entry_channel_send(fd, &piece, err);
+		from += n;
+		offset += n;
+		len -= n;
 	}
-	return fd;
-}
-
-static int check_content(int fd, uint64_t size, struct err *err)
-{
-	struct stat st;
-	int seals = fcntl(fd, F_GET_SEALS);
-
-	if (seals < 0 || (seals & SEALS) != SEALS)
-		return err_say(err, EBADMSG, "a reader sent a content that is not sealed");
-	if (fstat(fd, &st) < 0 || (uint64_t)st.st_size != size)
-		return err_say(err, EBADMSG,
-			       "a reader sent a content of another size than it said");
-	return 0;
+	return r;
 }
 
 static int take_apart(const char *buf, size_t len, struct entry *e, struct err *err)
@@ -116,11 +96,12 @@ static int take_apart(const char *buf, size_t len, struct entry *e, struct err *
 		.path_len = le32toh(h.path_len),
 		.stream_len = le32toh(h.stream_len),
 		.reason_len = le32toh(h.reason_len),
+		.has_content = le32toh(h.has_content) == 1,
 		.content = -1,
 	};
 	memcpy(e->digest, h.digest, sizeof(e->digest));
 	need = sizeof(h) + (uint64_t)e->path_len + e->stream_len + e->reason_len;
-	if (need != len || le32toh(h.kind) > ENTRY_FAILED || e->path_len > ENTRY_CHANNEL_PATH_MAX ||
+	if (need != len || le32toh(h.kind) > ENTRY_DATA || e->path_len > ENTRY_CHANNEL_PATH_MAX ||
 	    e->stream_len > ENTRY_CHANNEL_TEXT_MAX || e->reason_len > ENTRY_CHANNEL_TEXT_MAX ||
 	    le32toh(h.has_content) > 1)
 		return err_say(err, EBADMSG, "a reader sent a message whose lengths do not add up");
@@ -128,73 +109,136 @@ static int take_apart(const char *buf, size_t len, struct entry *e, struct err *
 	e->path = buf + sizeof(h);
 	e->stream = e->path + e->path_len;
 	e->reason = e->stream + e->stream_len;
-	return (int)le32toh(h.has_content);
+	return 0;
 }
 
-int entry_channel_receive(int fd, char *buf, struct entry *e, struct err *err)
+/* Return 0, ENTRY_CHANNEL_CLOSED, or -errno. */
+static int receive_one(int fd, char *buf, struct entry *e, struct err *err)
 {
 	struct iovec part = { .iov_base = buf, .iov_len = ENTRY_CHANNEL_MESSAGE_MAX };
-	union fd_space control;
-	struct msghdr msg = { .msg_iov = &part,
-			      .msg_iovlen = 1,
-			      .msg_control = &control,
-			      .msg_controllen = sizeof(control) };
-	CLEANUP_FD int content = -1;
-	bool reset = false;
+	struct msghdr msg = { .msg_iov = &part, .msg_iovlen = 1 };
 	ssize_t n;
-	int r;
 
-	/* A reader that ends before it has read its last credits leaves ECONNRESET, which is told before what it had sent. */
 	do {
-		n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
-	} while (n < 0 && (errno == EINTR || (errno == ECONNRESET && !reset && (reset = true))));
+		n = recvmsg(fd, &msg, 0);
+	} while (n < 0 && errno == EINTR);
 	if (n < 0 && errno != ECONNRESET)
 		return err_set(err, errno, "receive a reader's report");
 	if (n <= 0)
 		return ENTRY_CHANNEL_CLOSED;
-
-	content = take_fd(&msg);
+	/* Without a place for descriptors the kernel has closed those that came along. */
 	if (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
-		return err_say(err, EBADMSG, "a reader sent a message that is too long");
-	r = take_apart(buf, (size_t)n, e, err);
+		return err_say(err, EBADMSG,
+			       "a reader sent a message that is too long, or a descriptor");
+	return take_apart(buf, (size_t)n, e, err);
+}
+
+/* The content that is being received. Invariant: the room counts @held bytes for it, and the memfd has no more. */
+struct content {
+	struct content_room *room;
+	int fd;
+	uint64_t held;
+	bool too_large, impossible;
+};
+
+static void content_drop(struct content *c)
+{
+	base_close(c->fd);
+	c->fd = -1;
+	content_room_give(c->room, c->held);
+	c->held = 0;
+}
+
+static int content_open(struct content *c, struct err *err)
+{
+	if (c->fd < 0)
+		c->fd = memfd_create("content", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	return c->fd < 0 ? err_set(err, errno, "make a memfd for a file's content") : 0;
+}
+
+/* As many pages as the bytes may need are taken first; what the memfd has got afterwards is what counts. */
+static int content_add(struct content *c, const struct entry *piece, struct err *err)
+{
+	uint64_t need = ((piece->path_len + PAGE - 1) / PAGE + 1) * PAGE, has;
+	struct stat st;
+	int r = content_room_take(c->room, c->held, c->too_large ? 0 : need);
+
+	if (r < 0)
+		return err_set(err, -r, "receive a file's content");
+	if (r == CONTENT_ROOM_TOO_LARGE) {
+		content_drop(c);
+		c->too_large = true;
+	}
+	if (c->too_large || c->impossible)
+		return 0;
+	c->held += need;
+	r = content_open(c, err);
 	if (r < 0)
 		return r;
-	if ((r > 0) != (content >= 0))
-		return err_say(err, EBADMSG,
-			       "a reader sent a message without the content it speaks of");
-	if (content >= 0) {
-		r = check_content(content, e->size, err);
-		if (r < 0)
-			return r;
+	r = piece->inode > INT64_MAX
+		    ? -EFBIG
+		    : io_pwrite_full(c->fd, piece->path, piece->path_len, piece->inode);
+	if (r == -EFBIG || r == -EINVAL || r == -EOVERFLOW) {
+		content_drop(c);
+		c->impossible = true;
+		return 0;
 	}
-	e->content = TAKE_FD(content);
+	if (r < 0 || fstat(c->fd, &st) < 0)
+		return err_set(err, r < 0 ? -r : errno, "keep a file's content");
+	has = (uint64_t)st.st_blocks * 512;
+	if (has < c->held) {
+		content_room_give(c->room, c->held - has);
+		c->held = has;
+	}
 	return 0;
 }
 
-int entry_channel_credit(int fd)
+static void unreadable(struct entry *e, const char *reason)
 {
-	char one = 1;
-
-	/* A reader that does not take its credits back is at fault itself. */
-	return send(fd, &one, 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
+	e->flags |= READER_UNREADABLE;
+	e->reason = reason;
+	e->reason_len = strlen(reason);
 }
 
-int entry_channel_await(int fd, unsigned *outstanding)
+/* The memfd becomes the entry's. Sealed, because workers of the engine get it as well. */
+static int content_hand_over(struct content *c, struct entry *e, struct err *err)
 {
-	while (*outstanding) {
-		char credit;
-		ssize_t n = recv(fd, &credit, 1,
-				 *outstanding < ENTRY_CHANNEL_WINDOW ? MSG_DONTWAIT : 0);
+	int r;
 
-		if (n < 0 && errno == EAGAIN)
-			return 0;
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			return -EPIPE;
-		(*outstanding)--;
+	if (e->kind != ENTRY_FILE || !e->has_content)
+		return 0;
+	if (c->too_large) {
+		unreadable(e, "there is not enough memory for so much content (--content-memory)");
+		return 0;
 	}
+	r = content_open(c, err);
+	if (r < 0)
+		return r;
+	if (c->impossible || e->size > INT64_MAX || ftruncate(c->fd, (off_t)e->size) < 0) {
+		unreadable(e, "the file's size is impossible");
+		return 0;
+	}
+	if (fcntl(c->fd, F_ADD_SEALS, SEALS) < 0)
+		return err_set(err, errno, "seal a file's content");
+	e->content = TAKE_FD(c->fd);
+	e->held = c->held;
+	c->held = 0;
 	return 0;
+}
+
+int entry_channel_receive(int fd, char *buf, struct content_room *room, struct entry *e,
+			  struct err *err)
+{
+	struct content content = { .room = room, .fd = -1 };
+	int r;
+
+	do {
+		r = receive_one(fd, buf, e, err);
+		if (r == 0 && e->kind == ENTRY_DATA)
+			r = content_add(&content, e, err);
+	} while (r == 0 && e->kind == ENTRY_DATA);
+	if (r == 0)
+		r = content_hand_over(&content, e, err);
+	content_drop(&content);
+	return r;
 }

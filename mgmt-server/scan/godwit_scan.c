@@ -68,6 +68,10 @@ static const char help[] =
 	"again, and of a snapshot only\n"
 	"                   the files that changed are read; may be deleted at any time\n"
 	"  --workers N      scanning processes (default: one per processor)\n"
+	"  --content-memory MIB  files' contents in memory at once (default: half of this "
+	"machine's); a file with more "
+	"makes\n"
+	"                   the scan incomplete\n"
 	"\n"
 	"Exit status of image and snapshot: 0 clean, 1 infected, 2 incomplete (not every byte "
 	"could be looked at; the reasons say why),\n"
@@ -80,6 +84,7 @@ struct options {
 	const char *signatures, *key, *state, *base;
 	bool json, deleted, progress, memory;
 	unsigned workers;
+	uint64_t content_memory;
 };
 
 struct command {
@@ -116,6 +121,17 @@ static int parse_workers(const char *text, unsigned *workers)
 	return 0;
 }
 
+static int parse_content_memory(const char *text, uint64_t *bytes)
+{
+	char *end;
+	unsigned long long mib = strtoull(text, &end, 10);
+
+	if (*end || !mib || mib > 1 << 20)
+		return usage("--content-memory takes a number of MiB", text);
+	*bytes = mib << 20;
+	return 0;
+}
+
 static int parse_option(int c, struct options *o)
 {
 	switch (c) {
@@ -147,6 +163,8 @@ static int parse_option(int c, struct options *o)
 		return 0;
 	case 'w':
 		return parse_workers(optarg, &o->workers);
+	case 'c':
+		return parse_content_memory(optarg, &o->content_memory);
 	case 'h':
 		return 1;
 	default:
@@ -164,6 +182,7 @@ static int parse(int argc, char **argv, struct options *o)
 		{ "output", required_argument, NULL, 'o' },
 		{ "deleted", no_argument, NULL, 'd' },
 		{ "workers", required_argument, NULL, 'w' },
+		{ "content-memory", required_argument, NULL, 'c' },
 		{ "base", required_argument, NULL, 'b' },
 		{ "key", required_argument, NULL, 'k' },
 		{ "memory", no_argument, NULL, 'm' },
@@ -327,6 +346,7 @@ static int run(const struct options *o, struct scan_report *report, struct scan_
 		.signatures = o->command->listing ? NULL : o->signatures,
 		.deleted = o->deleted,
 		.workers = o->workers,
+		.content_memory = o->content_memory,
 		.libexec = folder,
 		.arg = report,
 		.file = o->command->listing ? scan_report_file

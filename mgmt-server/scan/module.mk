@@ -2,7 +2,7 @@
 # installed side by side: godwit-scan looks for the others beside itself.
 
 scan := mgmt-server/scan
-SCAN_LIB := volume_channel physical_memory entry_channel file_digest known_files sandbox name_tree inode_set fat_entries content_hash \
+SCAN_LIB := volume_channel physical_memory entry_channel content_room file_digest known_files sandbox name_tree inode_set fat_entries content_hash \
 	child engine_client engine_wire engine_check sig_files sig_tar
 $(eval $(call library,scan,$(SCAN_LIB:%=$(scan)/%.c),libseccomp openssl))
 # What tests and fuzz targets reach into. Each ends in one program; their licences go together.

@@ -25,7 +25,7 @@ enum {
 
 struct probe {
 	struct volume_channel *volume;
-	int copy; /* sparse memfd, as large as the volume */
+	int copy; /* sparse, as large as the volume */
 	uint8_t *piece;
 };
 
@@ -196,17 +196,17 @@ static int probe_table(struct probe *p, struct part *parts, size_t *count, struc
 	return r;
 }
 
-int part_probe(struct volume_channel *volume, struct part *parts, size_t *count, struct err *err)
+int part_probe(struct volume_channel *volume, int copy, struct part *parts, size_t *count,
+	       struct err *err)
 {
 	CLEANUP_FREE uint8_t *piece = malloc(PIECE);
-	CLEANUP_FD int copy = memfd_create("tables", MFD_CLOEXEC);
 	struct probe p = { .volume = volume, .copy = copy, .piece = piece };
 	uint64_t size = volume_channel_size(volume);
 	struct part whole = { .length = size };
 	int r;
 
 	*count = 0;
-	if (!piece || copy < 0 || ftruncate(copy, (off_t)size) < 0)
+	if (!piece || ftruncate(copy, (off_t)size) < 0)
 		return err_set(err, errno ? errno : ENOMEM, "prepare to read the partition table");
 	r = copy_ends(&p, 0, size, NULL);
 	if (r == 0)

@@ -1,7 +1,7 @@
 /* part_probe.h - what lies where on a disk: partitions and the types of their contents, by libblkid.
  *
  * libblkid reads from a descriptor, and a sandboxed reader has none of the volume. So the places where tables and
- * signatures can be are copied into a sparse memfd of the volume's size, and libblkid looks at that.
+ * signatures can be are copied into a sparse file of the volume's size, and libblkid looks at that.
  * Source: libblkid's manual; UEFI specification chapter 5 (GPT).
  */
 #ifndef GODWIT_SCAN_PART_PROBE_H
@@ -22,7 +22,8 @@ struct part {
 	bool zero; /* nothing but zeros where signatures would be */
 };
 
-/* Fill @parts (of PART_PROBE_MAX) in order of offset. Return 0 or -errno. */
-int part_probe(struct volume_channel *volume, struct part *parts, size_t *count, struct err *err);
+/* Fill @parts (of PART_PROBE_MAX) in order of offset; @copy is an empty file for it. Return 0 or -errno. */
+int part_probe(struct volume_channel *volume, int copy, struct part *parts, size_t *count,
+	       struct err *err);
 
 #endif

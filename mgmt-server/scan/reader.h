@@ -15,8 +15,9 @@
 #include "mgmt-server/scan/volume_channel.h"
 
 enum {
-	READER_INPUT_FD = 3,        /* the volume channel, or the port of the micro-VM */
-	READER_PATH_MAX = 64 << 10, /* bytes; a deeper path is reported by its inode */
+	READER_SCRATCH_MAX = 256 << 20, /* bytes besides holes */
+	READER_INPUT_FD = 3,            /* the volume channel, or the port of the micro-VM */
+	READER_PATH_MAX = 64 << 10,     /* bytes; a deeper path is reported by its inode */
 	READER_FILE_MAX =
 		1u << 31, /* logical bytes handed over as content; beyond: pieces, and incomplete */
 };
@@ -47,6 +48,8 @@ struct reader;
 
 /* The volume (offsets relative to the partition). */
 struct volume_channel *reader_volume(struct reader *r);
+/* An empty file of the reader's own for what a library wants to have in one; at most READER_SCRATCH_MAX. */
+int reader_scratch(const struct reader *r);
 bool reader_wants_deleted(const struct reader *r);
 
 /**

@@ -6,25 +6,25 @@
 #include "mgmt-server/scan/reader.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "common/base.h"
-#include "common/io.h"
 #include "mgmt-server/scan/entry_channel.h"
 #include "mgmt-server/scan/sandbox.h"
 
 enum { ENTRY_FD = 4, KNOWN_FD = 5 };
 
-/* A reader holds its own metadata and one file at a time; contents live in memfds, which RLIMIT_AS does not count. */
+/* A reader holds its own metadata and pieces of a file; contents are the parent's (content_room.h). */
+static int scratch = -1;
 static const struct sandbox box = {
 	.role = SANDBOX_READER,
 	.memory_max = 2ULL << 30,
 	.cpu_seconds = 4 * 3600,
+	.scratch = &scratch,
+	.temp_max = READER_SCRATCH_MAX,
 };
 
 struct reader {
@@ -32,17 +32,25 @@ struct reader {
 	bool deleted;
 	bool has_known;
 	struct known_files known;
-	unsigned outstanding; /* contents the parent has not given back */
-	struct entry open;    /* between reader_begin and reader_end; its path is a copy */
+	struct entry open; /* between reader_begin and reader_end; its path is a copy */
+	/* What was given last and not sent yet: some readers give their files sector by sector. */
+	char *piece; /* ENTRY_CHANNEL_DATA_MAX bytes */
+	size_t piece_len;
+	uint64_t piece_at;
 	char *path;
 	char stream[ENTRY_CHANNEL_TEXT_MAX];
 	char reason[ENTRY_CHANNEL_TEXT_MAX];
-	bool is_open;
 };
 
 struct volume_channel *reader_volume(struct reader *r)
 {
 	return r->volume;
+}
+
+int reader_scratch(const struct reader *r)
+{
+	(void)r;
+	return scratch;
 }
 
 bool reader_wants_deleted(const struct reader *r)
@@ -85,21 +93,12 @@ static size_t copy_text(char *to, size_t cap, const char *text)
 
 static int send_open(struct reader *r, struct err *err)
 {
-	int sent = entry_channel_send(ENTRY_FD, &r->open, err);
-
-	base_close(r->open.content);
-	if (r->open.content >= 0 && sent == 0)
-		r->outstanding++;
-	r->open.content = -1;
-	r->is_open = false;
-	if (sent == 0 && r->outstanding)
-		sent = entry_channel_await(ENTRY_FD, &r->outstanding);
-	return sent;
+	return entry_channel_send(ENTRY_FD, &r->open, err);
 }
 
 int reader_begin(struct reader *r, const struct reader_file *file, struct err *err)
 {
-	r->is_open = true;
+	(void)err;
 	r->open = (struct entry){
 		.kind = ENTRY_FILE,
 		.flags = file->flags,
@@ -112,7 +111,6 @@ int reader_begin(struct reader *r, const struct reader_file *file, struct err *e
 								    : ENTRY_CHANNEL_PATH_MAX,
 		.stream = r->stream,
 		.reason = r->reason,
-		.content = -1,
 	};
 	memcpy(r->path, file->path, r->open.path_len);
 	r->open.stream_len = copy_text(r->stream, sizeof(r->stream), file->stream);
@@ -121,47 +119,58 @@ int reader_begin(struct reader *r, const struct reader_file *file, struct err *e
 		memcpy(r->open.digest, file->digest, FILE_DIGEST_LEN);
 		r->open.flags |= READER_HAS_DIGEST;
 	}
-	if (r->open.flags & (READER_UNREADABLE | READER_UNCHANGED))
-		return 0;
-
-	r->open.content = memfd_create("content", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (r->open.content < 0)
-		return err_set(err, errno, "make a memfd for a file's content");
-	if (ftruncate(r->open.content, (off_t)file->size) < 0) {
-		base_close(r->open.content);
-		r->open.content = -1;
-		r->open.flags |= READER_UNREADABLE;
-		r->open.reason_len =
-			copy_text(r->reason, sizeof(r->reason), "the file's size is impossible");
-	}
+	r->open.has_content = !(r->open.flags & (READER_UNREADABLE | READER_UNCHANGED));
+	r->piece_len = 0;
 	return 0;
+}
+
+static int send_piece(struct reader *r, struct err *err)
+{
+	size_t len = r->piece_len;
+
+	r->piece_len = 0;
+	return len ? entry_channel_data(ENTRY_FD, r->piece, len, r->piece_at, err) : 0;
 }
 
 int reader_data(struct reader *r, const void *buf, size_t len, uint64_t offset, struct err *err)
 {
-	int done;
+	const char *from = buf;
+	int done = 0;
 
-	if (r->open.content < 0)
+	if (!r->open.has_content)
 		return 0;
 	if (offset > r->open.size || len > r->open.size - offset)
 		len = offset > r->open.size ? 0 : (size_t)(r->open.size - offset);
-	done = io_pwrite_full(r->open.content, buf, len, offset);
-	return done < 0 ? err_set(err, -done, "keep a file's content") : 0;
+	while (len && done == 0) {
+		size_t room = ENTRY_CHANNEL_DATA_MAX - r->piece_len;
+		size_t n = len < room ? len : room;
+
+		if (r->piece_len && (!room || offset != r->piece_at + r->piece_len)) {
+			done = send_piece(r, err);
+			continue;
+		}
+		if (!r->piece_len)
+			r->piece_at = offset;
+		memcpy(r->piece + r->piece_len, from, n);
+		r->piece_len += n;
+		from += n;
+		offset += n;
+		len -= n;
+	}
+	return done;
 }
 
 int reader_end(struct reader *r, struct err *err)
 {
-	if (r->open.content >= 0 &&
-	    fcntl(r->open.content, F_ADD_SEALS,
-		  F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
-		return err_set(err, errno, "seal a file's content");
-	return send_open(r, err);
+	int done = send_piece(r, err);
+
+	return done < 0 ? done : send_open(r, err);
 }
 
 int reader_end_unreadable(struct reader *r, const char *reason, struct err *err)
 {
-	base_close(r->open.content);
-	r->open.content = -1;
+	r->piece_len = 0;
+	r->open.has_content = false;
 	r->open.flags |= READER_UNREADABLE;
 	r->open.reason_len = copy_text(r->reason, sizeof(r->reason), reason);
 	return send_open(r, err);
@@ -181,8 +190,7 @@ static int say(enum entry_kind kind, const char *reason, struct err *err)
 {
 	struct entry e = { .kind = kind,
 			   .reason = reason,
-			   .reason_len = strnlen(reason, ENTRY_CHANNEL_TEXT_MAX),
-			   .content = -1 };
+			   .reason_len = strnlen(reason, ENTRY_CHANNEL_TEXT_MAX) };
 
 	return entry_channel_send(ENTRY_FD, &e, err);
 }
@@ -206,7 +214,6 @@ int reader_partition(struct reader *r, const struct reader_partition *partition,
 		.stream_len = strlen(partition->table_type),
 		.reason = partition->label,
 		.reason_len = strlen(partition->label),
-		.content = -1,
 	};
 
 	(void)r;
@@ -246,13 +253,15 @@ static int run(int argc, char **argv, struct err *err)
 	if (done < 0)
 		return done;
 	r.path = malloc(ENTRY_CHANNEL_PATH_MAX);
-	if (!r.path)
+	r.piece = malloc(ENTRY_CHANNEL_DATA_MAX);
+	if (!r.path || !r.piece)
 		return err_set(err, ENOMEM, "start a reader");
 	done = volume_channel_open(&r.volume, READER_INPUT_FD, offset, size, err);
 	if (done == 0)
 		done = reader_walk(&r, err);
 	volume_channel_close(r.volume);
 	known_files_unmap(&r.known);
+	free(r.piece);
 	free(r.path);
 	return done;
 }

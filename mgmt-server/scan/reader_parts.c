@@ -10,7 +10,7 @@ int reader_walk(struct reader *reader, struct err *err)
 {
 	static struct part parts[PART_PROBE_MAX];
 	size_t count;
-	int r = part_probe(reader_volume(reader), parts, &count, err);
+	int r = part_probe(reader_volume(reader), reader_scratch(reader), parts, &count, err);
 
 	for (size_t i = 0; r == 0 && i < count; i++) {
 		struct reader_partition partition = {

@@ -27,75 +27,40 @@ static const struct {
 	int syscall;
 	unsigned roles;
 } allowed[] = {
-	{ SCMP_SYS(read), FOR_BOTH },
-	{ SCMP_SYS(write), FOR_BOTH },
-	{ SCMP_SYS(readv), FOR_BOTH },
-	{ SCMP_SYS(writev), FOR_BOTH },
-	{ SCMP_SYS(pread64), FOR_BOTH },
-	{ SCMP_SYS(pwrite64), FOR_BOTH },
-	{ SCMP_SYS(sendmsg), FOR_BOTH },
-	{ SCMP_SYS(recvmsg), FOR_BOTH },
-	{ SCMP_SYS(sendto), FOR_BOTH },
-	{ SCMP_SYS(recvfrom), FOR_BOTH },
-	{ SCMP_SYS(close), FOR_BOTH },
-	{ SCMP_SYS(lseek), FOR_BOTH },
-	{ SCMP_SYS(fstat), FOR_BOTH },
-	{ SCMP_SYS(newfstatat), FOR_BOTH },
-	{ SCMP_SYS(ftruncate), FOR_BOTH },
-	{ SCMP_SYS(memfd_create), FOR_BOTH },
-	{ SCMP_SYS(brk), FOR_BOTH },
-	{ SCMP_SYS(munmap), FOR_BOTH },
-	{ SCMP_SYS(mremap), FOR_BOTH },
-	{ SCMP_SYS(madvise), FOR_BOTH },
-	{ SCMP_SYS(futex), FOR_BOTH },
-	{ SCMP_SYS(poll), FOR_BOTH },
-	{ SCMP_SYS(ppoll), FOR_BOTH },
-	{ SCMP_SYS(exit), FOR_BOTH },
-	{ SCMP_SYS(exit_group), FOR_BOTH },
-	{ SCMP_SYS(rt_sigreturn), FOR_BOTH },
-	{ SCMP_SYS(rt_sigprocmask), FOR_BOTH },
-	{ SCMP_SYS(rt_sigaction), FOR_BOTH },
-	{ SCMP_SYS(sigaltstack), FOR_BOTH },
-	{ SCMP_SYS(clock_gettime), FOR_BOTH },
-	{ SCMP_SYS(clock_nanosleep), FOR_BOTH },
-	{ SCMP_SYS(gettimeofday), FOR_BOTH },
-	{ SCMP_SYS(getpid), FOR_BOTH },
-	{ SCMP_SYS(gettid), FOR_BOTH },
-	{ SCMP_SYS(getrandom), FOR_BOTH },
-	{ SCMP_SYS(sched_yield), FOR_BOTH },
-	{ SCMP_SYS(restart_syscall), FOR_BOTH },
-	{ SCMP_SYS(getrusage), FOR_BOTH },
-	{ SCMP_SYS(sysinfo), FOR_BOTH },
-	{ SCMP_SYS(umask), FOR_BOTH },
-	{ SCMP_SYS(geteuid), FOR_BOTH },
-	{ SCMP_SYS(getuid), FOR_BOTH },
-	{ SCMP_SYS(getegid), FOR_BOTH },
-	{ SCMP_SYS(getgid), FOR_BOTH },
-	{ SCMP_SYS(fadvise64), FOR_BOTH },
-	{ SCMP_SYS(uname), FOR_BOTH },
-	{ SCMP_SYS(open), FOR_ENGINE },
-	{ SCMP_SYS(openat), FOR_ENGINE },
-	{ SCMP_SYS(unlink), FOR_ENGINE },
-	{ SCMP_SYS(unlinkat), FOR_ENGINE },
-	{ SCMP_SYS(mkdir), FOR_ENGINE },
-	{ SCMP_SYS(mkdirat), FOR_ENGINE },
-	{ SCMP_SYS(rmdir), FOR_ENGINE },
-	{ SCMP_SYS(rename), FOR_ENGINE },
-	{ SCMP_SYS(stat), FOR_ENGINE },
-	{ SCMP_SYS(lstat), FOR_ENGINE },
-	{ SCMP_SYS(access), FOR_ENGINE },
-	{ SCMP_SYS(faccessat), FOR_ENGINE },
-	{ SCMP_SYS(faccessat2), FOR_ENGINE },
-	{ SCMP_SYS(getdents64), FOR_ENGINE },
-	{ SCMP_SYS(dup), FOR_ENGINE },
-	{ SCMP_SYS(chmod), FOR_ENGINE },
-	{ SCMP_SYS(fchmod), FOR_ENGINE },
-	{ SCMP_SYS(statfs), FOR_ENGINE },
-	{ SCMP_SYS(fstatfs), FOR_ENGINE },
-	{ SCMP_SYS(readlink), FOR_ENGINE },
-	{ SCMP_SYS(getcwd), FOR_ENGINE },
-	{ SCMP_SYS(fdatasync), FOR_ENGINE },
-	{ SCMP_SYS(fsync), FOR_ENGINE },
+	{ SCMP_SYS(read), FOR_BOTH },          { SCMP_SYS(write), FOR_BOTH },
+	{ SCMP_SYS(readv), FOR_BOTH },         { SCMP_SYS(writev), FOR_BOTH },
+	{ SCMP_SYS(pread64), FOR_BOTH },       { SCMP_SYS(pwrite64), FOR_BOTH },
+	{ SCMP_SYS(sendmsg), FOR_BOTH },       { SCMP_SYS(recvmsg), FOR_BOTH },
+	{ SCMP_SYS(sendto), FOR_BOTH },        { SCMP_SYS(recvfrom), FOR_BOTH },
+	{ SCMP_SYS(close), FOR_BOTH },         { SCMP_SYS(lseek), FOR_BOTH },
+	{ SCMP_SYS(fstat), FOR_BOTH },         { SCMP_SYS(newfstatat), FOR_BOTH },
+	{ SCMP_SYS(ftruncate), FOR_BOTH },     { SCMP_SYS(brk), FOR_BOTH },
+	{ SCMP_SYS(munmap), FOR_BOTH },        { SCMP_SYS(mremap), FOR_BOTH },
+	{ SCMP_SYS(madvise), FOR_BOTH },       { SCMP_SYS(futex), FOR_BOTH },
+	{ SCMP_SYS(poll), FOR_BOTH },          { SCMP_SYS(ppoll), FOR_BOTH },
+	{ SCMP_SYS(exit), FOR_BOTH },          { SCMP_SYS(exit_group), FOR_BOTH },
+	{ SCMP_SYS(rt_sigreturn), FOR_BOTH },  { SCMP_SYS(rt_sigprocmask), FOR_BOTH },
+	{ SCMP_SYS(rt_sigaction), FOR_BOTH },  { SCMP_SYS(sigaltstack), FOR_BOTH },
+	{ SCMP_SYS(clock_gettime), FOR_BOTH }, { SCMP_SYS(clock_nanosleep), FOR_BOTH },
+	{ SCMP_SYS(gettimeofday), FOR_BOTH },  { SCMP_SYS(getpid), FOR_BOTH },
+	{ SCMP_SYS(gettid), FOR_BOTH },        { SCMP_SYS(getrandom), FOR_BOTH },
+	{ SCMP_SYS(sched_yield), FOR_BOTH },   { SCMP_SYS(restart_syscall), FOR_BOTH },
+	{ SCMP_SYS(getrusage), FOR_BOTH },     { SCMP_SYS(sysinfo), FOR_BOTH },
+	{ SCMP_SYS(umask), FOR_BOTH },         { SCMP_SYS(geteuid), FOR_BOTH },
+	{ SCMP_SYS(getuid), FOR_BOTH },        { SCMP_SYS(getegid), FOR_BOTH },
+	{ SCMP_SYS(getgid), FOR_BOTH },        { SCMP_SYS(fadvise64), FOR_BOTH },
+	{ SCMP_SYS(uname), FOR_BOTH },         { SCMP_SYS(open), FOR_ENGINE },
+	{ SCMP_SYS(openat), FOR_ENGINE },      { SCMP_SYS(unlink), FOR_ENGINE },
+	{ SCMP_SYS(unlinkat), FOR_ENGINE },    { SCMP_SYS(mkdir), FOR_ENGINE },
+	{ SCMP_SYS(mkdirat), FOR_ENGINE },     { SCMP_SYS(rmdir), FOR_ENGINE },
+	{ SCMP_SYS(rename), FOR_ENGINE },      { SCMP_SYS(stat), FOR_ENGINE },
+	{ SCMP_SYS(lstat), FOR_ENGINE },       { SCMP_SYS(access), FOR_ENGINE },
+	{ SCMP_SYS(faccessat), FOR_ENGINE },   { SCMP_SYS(faccessat2), FOR_ENGINE },
+	{ SCMP_SYS(getdents64), FOR_ENGINE },  { SCMP_SYS(dup), FOR_ENGINE },
+	{ SCMP_SYS(chmod), FOR_ENGINE },       { SCMP_SYS(fchmod), FOR_ENGINE },
+	{ SCMP_SYS(statfs), FOR_ENGINE },      { SCMP_SYS(fstatfs), FOR_ENGINE },
+	{ SCMP_SYS(readlink), FOR_ENGINE },    { SCMP_SYS(getcwd), FOR_ENGINE },
+	{ SCMP_SYS(fdatasync), FOR_ENGINE },   { SCMP_SYS(fsync), FOR_ENGINE },
 };
 
 static const struct {
@@ -103,18 +68,19 @@ static const struct {
 	const char *name;
 	rlim_t fixed; /* used where the caller gives no number */
 } limits[] = {
-	{ RLIMIT_AS, "RLIMIT_AS", 0 },
-	{ RLIMIT_CPU, "RLIMIT_CPU", 0 },
-	{ RLIMIT_CORE, "RLIMIT_CORE", 0 },
+	{ RLIMIT_AS, "RLIMIT_AS", 0 },          { RLIMIT_DATA, "RLIMIT_DATA", 0 },
+	{ RLIMIT_CPU, "RLIMIT_CPU", 0 },        { RLIMIT_CORE, "RLIMIT_CORE", 0 },
 	{ RLIMIT_NOFILE, "RLIMIT_NOFILE", 64 },
 };
 
 static int limit(const struct sandbox *box, struct err *err)
 {
 	for (size_t i = 0; i < ARRAY_LEN(limits); i++) {
-		rlim_t n = limits[i].resource == RLIMIT_AS    ? box->memory_max
-			   : limits[i].resource == RLIMIT_CPU ? box->cpu_seconds
-							      : limits[i].fixed;
+		rlim_t data = box->data_max ? box->data_max : box->memory_max;
+		rlim_t n = limits[i].resource == RLIMIT_AS     ? box->memory_max
+			   : limits[i].resource == RLIMIT_DATA ? data
+			   : limits[i].resource == RLIMIT_CPU  ? box->cpu_seconds
+							       : limits[i].fixed;
 		struct rlimit rl = { .rlim_cur = n, .rlim_max = n };
 
 		if (setrlimit(limits[i].resource, &rl) < 0)
@@ -168,17 +134,35 @@ static int leave_namespaces(struct err *err)
 	return write_once("/proc/self/gid_map", map, err);
 }
 
-static int mount_temp(const struct sandbox *box, struct err *err)
+static int mount_tmpfs(const char *where, uint64_t max, struct err *err)
 {
 	char options[64];
 
+	snprintf(options, sizeof(options), "size=%llu,mode=0700", (unsigned long long)max);
+	if (mount("tmpfs", where, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, options) < 0)
+		return err_set(err, errno, "sandbox: mount a tmpfs on %s", where);
+	return 0;
+}
+
+/* An engine keeps its paths, but not those of other processes. A reader has none: its root is an empty file system. */
+static int leave_files(const struct sandbox *box, struct err *err)
+{
+	int r;
+
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return err_set(err, errno, "sandbox: make mounts private");
-	snprintf(options, sizeof(options), "size=%llu,mode=0700",
-		 (unsigned long long)box->temp_max);
-	if (mount("tmpfs", box->temp_folder, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, options) <
-	    0)
-		return err_set(err, errno, "sandbox: mount a tmpfs on %s", box->temp_folder);
+	r = mount_tmpfs("/proc", box->role == SANDBOX_ENGINE ? 4096 : box->temp_max, err);
+	if (r < 0)
+		return r;
+	if (box->role == SANDBOX_ENGINE)
+		return mount_tmpfs(box->temp_folder, box->temp_max, err);
+	if (box->scratch) {
+		*box->scratch = open("/proc", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+		if (*box->scratch < 0)
+			return err_set(err, errno, "sandbox: make a file for a reader");
+	}
+	if (chroot("/proc") < 0 || chdir("/") < 0)
+		return err_set(err, errno, "sandbox: leave the files behind");
 	return 0;
 }
 
@@ -233,10 +217,18 @@ static int landlock(const struct sandbox *box, struct err *err)
 	return 0;
 }
 
-/* fcntl: not those that make the kernel send signals to whoever is named (F_SETOWN, F_SETSIG). */
-static const int fcntl_commands[] = { F_DUPFD,         F_GETFD,     F_SETFD,    F_GETFL,
-				      F_SETFL,         F_GETLK,     F_SETLK,    F_SETLKW,
-				      F_DUPFD_CLOEXEC, F_ADD_SEALS, F_GET_SEALS };
+/* fcntl: not those that make the kernel send signals to whoever is named (F_SETOWN, F_SETSIG), nor locks, of which it
+ * keeps as many as are asked for. */
+static const int fcntl_commands[] = { F_DUPFD, F_GETFD,         F_SETFD,    F_GETFL,
+				      F_SETFL, F_DUPFD_CLOEXEC, F_GET_SEALS };
+
+/* No code, and nothing that RLIMIT_DATA does not count: memory that could be shared, stacks. */
+static const struct {
+	uint64_t mask, flags;
+} mappings[] = {
+	{ MAP_TYPE | MAP_GROWSDOWN, MAP_PRIVATE },
+	{ MAP_ANONYMOUS | MAP_GROWSDOWN, 0 },
+};
 
 /* Other processes of the same user are within reach of a number; only one's own is allowed. */
 static int add_own_process(scmp_filter_ctx filter)
@@ -253,7 +245,6 @@ static int add_own_process(scmp_filter_ctx filter)
 
 static int add_rules(scmp_filter_ctx filter, unsigned role)
 {
-	static const int no_exec[] = { SCMP_SYS(mmap), SCMP_SYS(mprotect) };
 	int r;
 
 	for (size_t i = 0; i < ARRAY_LEN(allowed); i++) {
@@ -263,12 +254,18 @@ static int add_rules(scmp_filter_ctx filter, unsigned role)
 		if (r < 0)
 			return r;
 	}
-	for (size_t i = 0; i < ARRAY_LEN(no_exec); i++) {
-		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, no_exec[i], 1,
-				     SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+	for (size_t i = 0; i < ARRAY_LEN(mappings); i++) {
+		r = seccomp_rule_add(
+			filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 2,
+			SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0),
+			SCMP_A3(SCMP_CMP_MASKED_EQ, mappings[i].mask, mappings[i].flags));
 		if (r < 0)
 			return r;
 	}
+	r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
+			     SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+	if (r < 0)
+		return r;
 	for (size_t i = 0; i < ARRAY_LEN(fcntl_commands); i++) {
 		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
 				     SCMP_A1(SCMP_CMP_EQ, (scmp_datum_t)fcntl_commands[i], 0));
@@ -307,11 +304,9 @@ int sandbox_enter(const struct sandbox *box, struct err *err)
 	r = leave_namespaces(err);
 	if (r < 0)
 		return r;
-	if (box->role == SANDBOX_ENGINE) {
-		r = mount_temp(box, err);
-		if (r < 0)
-			return r;
-	}
+	r = leave_files(box, err);
+	if (r < 0)
+		return r;
 	r = limit(box, err);
 	if (r < 0)
 		return r;

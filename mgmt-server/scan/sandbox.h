@@ -12,17 +12,19 @@
 #include "common/err.h"
 
 enum sandbox_role {
-	SANDBOX_READER, /* talks through the descriptors it has, makes memfds */
+	SANDBOX_READER, /* talks through the descriptors it has */
 	SANDBOX_ENGINE, /* the same, and files below one private tmpfs */
 };
 
 struct sandbox {
 	enum sandbox_role role;
 	uint64_t memory_max; /* bytes of address space */
+	uint64_t data_max;   /* bytes of it that are private and can be written; 0: all */
 	uint64_t cpu_seconds;
 	const char *
 		temp_folder; /* SANDBOX_ENGINE: an empty folder on which a private tmpfs is mounted */
-	uint64_t temp_max;   /* bytes */
+	int *scratch; /* SANDBOX_READER, out: an empty file on a tmpfs without names; NULL: none */
+	uint64_t temp_max;       /* bytes of either tmpfs */
 	const char *read_folder; /* SANDBOX_ENGINE: may be read besides; NULL: none */
 };
 

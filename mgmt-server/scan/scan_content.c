@@ -11,7 +11,6 @@
 
 #include "common/io.h"
 #include "mgmt-server/scan/content_hash.h"
-#include "mgmt-server/scan/entry_channel.h"
 #include "mgmt-server/scan/reader.h"
 #include "mgmt-server/scan/scan_index.h"
 
@@ -26,6 +25,7 @@ void scan_content_free(struct scan_content *c)
 	if (!c)
 		return;
 	base_close(c->fd);
+	content_room_give(&c->scan->room, c->held);
 	free(c->volume);
 	free(c->partition);
 	free(c->path);
@@ -129,10 +129,17 @@ void scan_content_same(struct scan *s, const char *volume, const char *partition
 		report_finding(s, &finding);
 }
 
+int scan_content_seal(int fd)
+{
+	return fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0
+		       ? -errno
+		       : 0;
+}
+
 /* [offset, offset + len) of @fd as a memfd of its own; -1 with errno. */
 static int copy_window(int fd, uint64_t offset, uint64_t len)
 {
-	CLEANUP_FD int window = memfd_create("window", MFD_CLOEXEC);
+	CLEANUP_FD int window = memfd_create("window", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	CLEANUP_FREE uint8_t *buf = malloc(1 << 20);
 	uint64_t done = 0;
 
@@ -151,6 +158,8 @@ static int copy_window(int fd, uint64_t offset, uint64_t len)
 			return -1;
 		done += n;
 	}
+	if (scan_content_seal(window) < 0)
+		return -1;
 	return TAKE_FD(window);
 }
 
@@ -268,8 +277,6 @@ int scan_content_task(void *arg, struct err *err)
 	}
 	if (cancelled)
 		scan_unfinished(s, "cancelled");
-	if (c->credit_fd >= 0)
-		entry_channel_credit(c->credit_fd);
 	scan_content_free(c);
 	return 0;
 }

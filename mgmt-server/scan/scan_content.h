@@ -7,6 +7,7 @@
 #include "common/task.h"
 #include "mgmt-server/scan/file_digest.h"
 #include "mgmt-server/scan/content_cache.h"
+#include "mgmt-server/scan/content_room.h"
 #include "mgmt-server/scan/engine_client.h"
 #include "mgmt-server/scan/scan_run.h"
 
@@ -17,6 +18,7 @@ struct scan {
 	pthread_mutex_t lock;
 	bool infected, incomplete; /* under lock */
 	struct task_pool *pool;
+	struct content_room room;     /* for what is in the pool and what a reader sends */
 	struct engine_client *engine; /* scan_engine() */
 	struct content_cache *cache;
 	struct scan_index *index; /* NULL: nothing is remembered */
@@ -38,10 +40,13 @@ struct scan_content {
 	uint8_t digest[FILE_DIGEST_LEN];
 	bool memory; /* a piece of memory, not a file; as the order says, never as a reader does */
 	int fd;      /* sealed memfd, owned */
-	int credit_fd; /* entry channel that gets a credit when this is done; -1: none */
+	uint64_t held; /* of scan->room; given back with the content */
 };
 
 void scan_content_free(struct scan_content *content);
+
+/* So that a worker of the engine, which gets @fd, a memfd, can neither change it nor fill memory with it. 0 or -errno. */
+int scan_content_seal(int fd);
 
 /* Takes @arg, a struct scan_content; a task_fn. Never fails: what goes wrong makes the scan incomplete. */
 int scan_content_task(void *arg, struct err *err);

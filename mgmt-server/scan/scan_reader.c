@@ -123,8 +123,9 @@ static struct scan_content *content_of(const struct running *run, struct entry *
 		.has_digest = (e->flags & READER_HAS_DIGEST) != 0,
 		.memory = o->memory,
 		.fd = TAKE_FD(e->content),
-		.credit_fd = run->entry_fd,
+		.held = e->held,
 	};
+	e->held = 0;
 	memcpy(c->digest, e->digest, sizeof(c->digest));
 	if (!c->volume || !c->partition || !c->path || !c->stream) {
 		scan_content_free(c);
@@ -217,6 +218,8 @@ static int entry_seen(struct running *run, struct entry *e, struct err *err)
 	case ENTRY_DONE:
 		run->finished = true;
 		return 0;
+	case ENTRY_DATA: /* is never handed out */
+		return 0;
 	}
 	return 0;
 }
@@ -231,10 +234,12 @@ static int take_entries(struct running *run, struct err *err)
 		return err_set(err, ENOMEM, "listen to %s", o->program);
 	for (;;) {
 		struct entry e = { .content = -1 };
-		int r = entry_channel_receive(run->entry_fd, buf, &e, &fault);
+		int r = entry_channel_receive(run->entry_fd, buf, &o->scan->room, &e, &fault);
 
 		if (r == ENTRY_CHANNEL_CLOSED)
 			return 0;
+		if (r == -ECANCELED)
+			return r;
 		if (r < 0) {
 			scan_incomplete(o->scan, "unreadable: %s %s: %s: %s", o->volume->name,
 					o->partition, o->program,
@@ -244,6 +249,7 @@ static int take_entries(struct running *run, struct err *err)
 		}
 		r = entry_seen(run, &e, err);
 		base_close(e.content);
+		content_room_give(&o->scan->room, e.held);
 		if (r < 0)
 			return r;
 		if (o->scan->order->cancel && atomic_load(o->scan->order->cancel))
@@ -285,7 +291,6 @@ int scan_reader_run(const struct scan_reader *order, struct err *err)
 		return err_wrap(err, r, "read %s", order->volume->name);
 	}
 	r = take_entries(&run, err);
-	/* Contents still under way give their credits to this channel. */
 	waited = task_pool_wait(order->scan->pool, NULL);
 	shutdown(run.volume_fd, SHUT_RDWR);
 	pthread_join(thread, NULL);

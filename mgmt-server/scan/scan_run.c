@@ -107,13 +107,14 @@ static int scan_raw_piece(struct scan *s, const struct scan_volume *v, const str
 				    .part = p->part,
 				    .has_digest = true, /* its place is all that it depends on */
 				    .size = len,
-				    .fd = memfd_create("raw", MFD_CLOEXEC),
-				    .credit_fd = -1 };
+				    .fd = memfd_create("raw", MFD_CLOEXEC | MFD_ALLOW_SEALING) };
 	r = !c->volume || !c->partition || !c->path || !c->stream || c->fd < 0 ? -ENOMEM : 0;
 	if (r == 0)
 		r = v->input.read(v->input.ctx, buf, len, p->offset + at, err);
 	if (r == 0)
 		r = io_pwrite_full(c->fd, buf, len, 0);
+	if (r == 0)
+		r = scan_content_seal(c->fd);
 	if (r == 0)
 		r = task_pool_submit(s->pool, scan_content_task, c);
 	if (r < 0)
@@ -429,6 +430,7 @@ int scan_run(const struct scan_order *order, struct scan_result *result, struct 
 	}
 	pthread_mutex_init(&s.lock, NULL);
 	pthread_mutex_init(&s.engine_lock, NULL);
+	content_room_init(&s.room, order->content_memory, order->cancel);
 	r = task_pool_new(&s.pool, order->workers, 64, err);
 	if (r == 0 && order->signatures)
 		prepare_engine(&s);
@@ -445,6 +447,7 @@ int scan_run(const struct scan_order *order, struct scan_result *result, struct 
 	if (r == 0 && order->memo && !(order->cancel && atomic_load(order->cancel)) &&
 	    write_down(&s, &unwritten) < 0)
 		snprintf(result->unwritten, sizeof(result->unwritten), "%s", err_text(&unwritten));
+	content_room_deinit(&s.room);
 	pthread_mutex_destroy(&s.lock);
 	pthread_mutex_destroy(&s.engine_lock);
 

@@ -55,9 +55,10 @@ struct scan_order {
 	const char *signatures; /* folder; NULL: list only */
 	/* What earlier scans found out, and where this one's goes; NULL: it begins and ends with nothing. */
 	struct scan_memo *memo;
-	bool deleted;        /* report deleted files too */
-	unsigned workers;    /* 0: one per processor */
-	const char *libexec; /* where the readers and the engine are */
+	bool deleted;            /* report deleted files too */
+	unsigned workers;        /* 0: one per processor */
+	uint64_t content_memory; /* bytes of contents at once (content_room.h); 0: its default */
+	const char *libexec;     /* where the readers and the engine are */
 	void *arg;
 	void (*file)(void *arg, const struct scan_file *file); /* may be NULL */
 	void (*finding)(void *arg, const struct scan_finding *finding);

@@ -65,15 +65,12 @@ static int start(struct running *run, struct err *err)
 static int take(const struct running *run, const struct entry *e, bool *done, struct err *err)
 {
 	const struct watch_reader *o = run->order;
-	int r;
 
 	switch (e->kind) {
 	case ENTRY_FILE:
 	case ENTRY_PARTITION:
-		r = o->seen(o->arg, e, err);
-		if (e->content >= 0)
-			entry_channel_credit(run->entry_fd);
-		return r;
+		return o->seen(o->arg, e, err);
+	case ENTRY_DATA:       /* is never handed out */
 	case ENTRY_INCOMPLETE: /* a part of it; what can be read is worth looking at */
 		return 0;
 	case ENTRY_FAILED:
@@ -86,7 +83,7 @@ static int take(const struct running *run, const struct entry *e, bool *done, st
 	return 0;
 }
 
-static int take_entries(const struct running *run, struct err *err)
+static int take_entries(const struct running *run, struct content_room *room, struct err *err)
 {
 	CLEANUP_FREE char *buf = malloc(ENTRY_CHANNEL_MESSAGE_MAX);
 	bool done = false;
@@ -95,15 +92,16 @@ static int take_entries(const struct running *run, struct err *err)
 	while (r == 0 && !done) {
 		struct entry e = { .content = -1 };
 
-		r = entry_channel_receive(run->entry_fd, buf, &e, err);
+		r = entry_channel_receive(run->entry_fd, buf, room, &e, err);
 		if (r) {
 			if (r == ENTRY_CHANNEL_CLOSED || r == -EAGAIN)
 				err_say(err, EPIPE, "%s ended or hung before it was done",
 					run->order->program);
-			return WATCH_READER_UNREADABLE;
+			return r == -ECANCELED ? r : WATCH_READER_UNREADABLE;
 		}
 		r = take(run, &e, &done, err);
 		base_close(e.content);
+		content_room_give(room, e.held);
 		if (r == 0 && run->order->cancel && atomic_load(run->order->cancel))
 			return -ECANCELED;
 	}
@@ -113,6 +111,7 @@ static int take_entries(const struct running *run, struct err *err)
 int watch_reader_run(const struct watch_reader *order, struct err *err)
 {
 	struct running run = { .order = order, .volume_fd = -1, .entry_fd = -1, .pid = -1 };
+	struct content_room room;
 	pthread_t thread;
 	int r = start(&run, err);
 
@@ -122,7 +121,9 @@ int watch_reader_run(const struct watch_reader *order, struct err *err)
 			child_end(run.pid, 1);
 	}
 	if (r == 0) {
-		r = take_entries(&run, err);
+		content_room_init(&room, 0, order->cancel);
+		r = take_entries(&run, &room, err);
+		content_room_deinit(&room);
 		shutdown(run.volume_fd, SHUT_RDWR);
 		pthread_join(thread, NULL);
 		child_end(run.pid, 1);

@@ -1,8 +1,9 @@
-/* Messages of a hijacked reader: texts never reach beyond the message, sizes and seals of a content are what they say. */
+/* Messages of a hijacked reader: texts never reach beyond the message, a content has the size it says and the room it takes. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/base.h"
@@ -16,29 +17,66 @@ static void inside(const char *buf, const char *text, size_t len)
 		abort();
 }
 
+enum { HEADER = 72, PATH_LEN_AT = 40, ROOM = 1 << 20 };
+
+/* How much of the input is the next message: pieces of a content may come before the entry. */
+static size_t message_len(const uint8_t *data, size_t size)
+{
+	uint32_t kind, path_len;
+
+	if (size < HEADER)
+		return size;
+	memcpy(&kind, data, sizeof(kind));
+	memcpy(&path_len, data + PATH_LEN_AT, sizeof(path_len));
+	return kind == ENTRY_DATA && path_len < size - HEADER ? HEADER + path_len : size;
+}
+
+static void check(const char *buf, const struct entry *e)
+{
+	struct stat st;
+
+	inside(buf, e->path, e->path_len);
+	inside(buf, e->stream, e->stream_len);
+	inside(buf, e->reason, e->reason_len);
+	if ((int)e->kind < 0 || e->kind > ENTRY_FAILED)
+		abort();
+	if (e->content >= 0 &&
+	    (e->kind != ENTRY_FILE || !e->has_content || fstat(e->content, &st) < 0 ||
+	     (uint64_t)st.st_size != e->size || (uint64_t)st.st_blocks * 512 > e->held))
+		abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static char buf[ENTRY_CHANNEL_MESSAGE_MAX];
 	struct entry e = { .content = -1 };
 	struct err err = { 0 };
-	int fds[2], r;
+	struct content_room room;
+	int fds[2], r = 0;
 
 	if (!size || size > 2 * (size_t)ENTRY_CHANNEL_MESSAGE_MAX ||
 	    socketpair(AF_UNIX, SOCK_SEQPACKET, 0, fds) < 0)
 		return 0;
-	if (send(fds[0], data, size, MSG_DONTWAIT) == (ssize_t)size) {
-		r = entry_channel_receive(fds[1], buf, &e, &err);
-		if (r == 0) {
-			inside(buf, e.path, e.path_len);
-			inside(buf, e.stream, e.stream_len);
-			inside(buf, e.reason, e.reason_len);
-			if ((int)e.kind < 0 || e.kind > ENTRY_FAILED || e.content >= 0)
-				abort(); /* none came along */
-		} else if (r < 0 && !err.text[0]) {
+	content_room_init(&room, ROOM, NULL);
+	while (size && r == 0) {
+		size_t n = message_len(data, size);
+
+		r = send(fds[0], data, n, MSG_DONTWAIT) == (ssize_t)n ? 0 : -1;
+		data += n;
+		size -= n;
+	}
+	shutdown(fds[0], SHUT_WR);
+	if (r == 0) {
+		r = entry_channel_receive(fds[1], buf, &room, &e, &err);
+		if (r == 0)
+			check(buf, &e);
+		else if (r < 0 && !err.text[0])
 			abort();
-		}
+		if (room.used != (r == 0 ? e.held : 0))
+			abort();
 	}
 	base_close(e.content);
+	content_room_deinit(&room);
 	close(fds[0]);
 	close(fds[1]);
 	return 0;

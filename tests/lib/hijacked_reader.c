@@ -14,15 +14,20 @@
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include "common/base.h"
+#include "mgmt-server/scan/entry_channel.h"
 #include "mgmt-server/scan/reader.h"
 
 enum { LABEL_AT = 1024 + 120, LABEL_LEN = 16, VOLUME_FD = 3, ENTRY_FD = 4 };
+
+static int scratch; /* reader_scratch() */
 
 static bool do_open(void)
 {
@@ -124,13 +129,107 @@ static bool do_memory(void)
 	return got > 3ULL << 30;
 }
 
+static bool do_shared_memory(void)
+{
+	size_t got = 0, step = 16 << 20;
+
+	while (mmap(NULL, step, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0) !=
+	       MAP_FAILED)
+		got += step;
+	return got > 3ULL << 30;
+}
+
+static bool do_stack(void)
+{
+	return mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN, -1, 0) != MAP_FAILED;
+}
+
+/* Its pages would count for nobody. */
+static bool do_memfd(void)
+{
+	int fd = memfd_create("x", 0);
+
+	return ftruncate(fd, 1LL << 40) == 0 && pwrite(fd, "x", 1, 1LL << 39) == 1;
+}
+
+static bool do_system_v(void)
+{
+	return shmget(IPC_PRIVATE, 1 << 30, IPC_CREAT | 0600) >= 0;
+}
+
+static bool do_pipe(void)
+{
+	int ends[2];
+
+	return pipe(ends) == 0;
+}
+
+static bool do_sockets(void)
+{
+	int ends[2];
+
+	return socketpair(AF_UNIX, SOCK_DGRAM, 0, ends) == 0;
+}
+
+static bool do_locks(void)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_len = 1 };
+
+	for (int i = 0; i < 1000; i++, lock.l_start += 2) {
+		if (fcntl(scratch, F_SETLK, &lock) < 0)
+			return false;
+	}
+	return true;
+}
+
+/* The one file that it has. */
+static bool do_scratch(void)
+{
+	off_t at = 0, step = 4096;
+
+	while (at <= 2LL * READER_SCRATCH_MAX && pwrite(scratch, "x", 1, at) == 1)
+		at += step;
+	return !at || at > READER_SCRATCH_MAX;
+}
+
+/* Files' contents are the parent's: pieces without end, and without the file that they belong to until much later. */
+static bool do_contents(void)
+{
+	struct entry file = { .kind = ENTRY_FILE,
+			      .path = "much",
+			      .path_len = 4,
+			      .size = 1ULL << 40,
+			      .has_content = true };
+	struct err err = { 0 };
+
+	for (uint64_t i = 0; i < 100000; i++) {
+		if (entry_channel_data(ENTRY_FD, "x", 1, i << 12, &err) < 0)
+			return false;
+	}
+	return entry_channel_send(ENTRY_FD, &file, &err) < 0;
+}
+
 static bool do_descriptors(void)
 {
 	int n = 0;
 
-	while (memfd_create("x", 0) >= 0)
+	while (fcntl(ENTRY_FD, F_DUPFD, 0) >= 0)
 		n++;
 	return n > 256;
+}
+
+/* newfstatat is allowed, for fstat(3). */
+static bool do_look(void)
+{
+	static const char *const paths[] = { "/etc/passwd", "/proc/1", "/tmp", "../etc" };
+	struct stat st;
+
+	for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+		if (fstatat(AT_FDCWD, paths[i], &st, 0) == 0)
+			return true;
+	}
+	return false;
 }
 
 static bool do_limits(void)
@@ -256,7 +355,17 @@ static const struct {
 	{ "exec", do_exec },
 	{ "code", do_code },
 	{ "memory", do_memory },
+	{ "shared-memory", do_shared_memory },
+	{ "stack", do_stack },
+	{ "memfd", do_memfd },
+	{ "system-v", do_system_v },
+	{ "pipe", do_pipe },
+	{ "sockets", do_sockets },
+	{ "locks", do_locks },
+	{ "scratch", do_scratch },
+	{ "contents", do_contents },
 	{ "descriptors", do_descriptors },
+	{ "look", do_look },
 	{ "limits", do_limits },
 	{ "others-limits", do_limits_of_others },
 	{ "owner", do_owner },
@@ -277,6 +386,7 @@ int reader_walk(struct reader *reader, struct err *err)
 
 	if (r < 0)
 		return err_set(err, -r, "read the label");
+	scratch = reader_scratch(reader);
 	for (size_t i = 0; i < ARRAY_LEN(attacks); i++) {
 		if (strcmp(attacks[i].label, label) != 0)
 			continue;

@@ -7,13 +7,15 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/base.h"
 #include "mgmt-server/scan/entry_channel.h"
+#include "mgmt-server/scan/reader.h"
 
 static char buf[ENTRY_CHANNEL_MESSAGE_MAX];
 
@@ -35,17 +37,30 @@ static void close_pair(struct pair *p)
 	base_close(p->parent);
 }
 
-static int content(const char *text, int seals)
-{
-	int fd = memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+static struct content_room room;
 
-	assert_true(fd >= 0);
-	assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
-	assert_int_equal(fcntl(fd, F_ADD_SEALS, seals), 0);
-	return fd;
+static int with_room(void **state)
+{
+	(void)state;
+	content_room_init(&room, 1 << 20, NULL);
+	return 0;
 }
 
-enum { ALL_SEALS = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE };
+/* Whatever happened, nothing is held any more. */
+static int without_room(void **state)
+{
+	int left = room.used != 0;
+
+	(void)state;
+	content_room_deinit(&room);
+	return left;
+}
+
+static void done_with(struct entry *e)
+{
+	base_close(e->content);
+	content_room_give(&room, e->held);
+}
 
 static void test_entry_channel_carries_names_of_any_bytes(void **state)
 {
@@ -58,58 +73,162 @@ static void test_entry_channel_carries_names_of_any_bytes(void **state)
 			     .path_len = 4,
 			     .stream = "s",
 			     .stream_len = 1,
-			     .content = content("hello", ALL_SEALS) };
+			     .has_content = true };
 	struct entry in;
 	struct err err = { 0 };
+	char bytes[6] = "";
 
 	(void)state;
+	/* In any order. */
+	assert_int_equal(entry_channel_data(p.reader, "llo", 3, 2, &err), 0);
+	assert_int_equal(entry_channel_data(p.reader, "he", 2, 0, &err), 0);
 	assert_int_equal(entry_channel_send(p.reader, &out, &err), 0);
-	assert_int_equal(entry_channel_receive(p.parent, buf, &in, &err), 0);
+	assert_int_equal(entry_channel_receive(p.parent, buf, &room, &in, &err), 0);
 	assert_int_equal(in.path_len, 4);
 	assert_memory_equal(in.path, "a/\0\xff", 4);
 	assert_int_equal(in.inode, 7);
 	assert_int_equal(in.mtime, -1);
 	assert_true(in.content >= 0);
-	base_close(in.content);
-	base_close(out.content);
+	assert_int_equal(pread(in.content, bytes, sizeof(bytes), 0), 5);
+	assert_string_equal(bytes, "hello");
+	/* A worker of the engine, which gets it, can neither change it nor fill memory with it. */
+	assert_int_equal(pwrite(in.content, "x", 1, 0), -1);
+	assert_int_equal(ftruncate(in.content, 1 << 20), -1);
+	done_with(&in);
 	close_pair(&p);
 }
 
+enum { NO_CONTENT, CONTENT };
+
 static const struct {
 	const char *name;
-	int seals;
-	uint64_t claimed_size;
+	size_t pieces, piece_len; /* piece i is at i * stride */
+	uint64_t stride, size;
+	bool claimed;
 	int want;
 } content_cases[] = {
-	{ "sealed, right size", ALL_SEALS, 5, 0 },
-	{ "not sealed", 0, 5, -EBADMSG },
-	{ "can still be written", F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL, 5, -EBADMSG },
-	{ "smaller than claimed", ALL_SEALS, 6, -EBADMSG },
-	{ "larger than claimed", ALL_SEALS, 4, -EBADMSG },
+	{ "nothing but a hole", 0, 0, 0, 10ULL << 40, true, CONTENT },
+	{ "empty", 0, 0, 0, 0, true, CONTENT },
+	{ "as large as the room", 240, 4096, 4096, 240 << 12, true, CONTENT },
+	{ "larger than the room", 300, 4096, 4096, 300 << 12, true, NO_CONTENT },
+	{ "single bytes, each in a page of its own", 300, 1, 1 << 20, 300 << 20, true, NO_CONTENT },
+	{ "the same page again and again", 2000, 4096, 0, 4096, true, CONTENT },
+	{ "more than it says", 4, 4096, 4096, 5000, true, CONTENT },
+	{ "taken back", 4, 4096, 4096, 4 << 12, false, NO_CONTENT },
+	{ "an impossible size", 1, 1, 0, UINT64_MAX, true, NO_CONTENT },
+	{ "an impossible place", 2, 1, 1ULL << 63, 5, true, NO_CONTENT },
 };
 
-static void test_entry_channel_takes_only_contents_that_cannot_change(void **state)
+struct sender {
+	int fd;
+	size_t i;
+};
+
+static void *send_content(void *arg)
+{
+	const struct sender *s = arg;
+	size_t i = s->i;
+	struct entry out = { .kind = ENTRY_FILE,
+			     .size = content_cases[i].size,
+			     .has_content = content_cases[i].claimed };
+	static const char bytes[4096] = { 1 };
+	struct err err = { 0 };
+
+	for (size_t n = 0; n < content_cases[i].pieces; n++)
+		entry_channel_data(s->fd, bytes, content_cases[i].piece_len,
+				   n * content_cases[i].stride, &err);
+	entry_channel_send(s->fd, &out, &err);
+	return NULL;
+}
+
+static void test_entry_channel_keeps_contents_within_the_room(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(content_cases); i++) {
 		struct pair p = open_pair();
-		struct entry out = { .kind = ENTRY_FILE,
-				     .size = content_cases[i].claimed_size,
-				     .content = content("hello", content_cases[i].seals) };
+		struct sender sender = { p.reader, i };
 		struct entry in = { .content = -1 };
 		struct err err = { 0 };
-		int r;
+		struct stat st;
+		pthread_t thread;
 
-		assert_int_equal(entry_channel_send(p.reader, &out, &err), 0);
-		r = entry_channel_receive(p.parent, buf, &in, &err);
-		if (r != content_cases[i].want)
-			fail_msg("%s: got %d, want %d", content_cases[i].name, r,
-				 content_cases[i].want);
-		if (r == 0)
-			base_close(in.content);
-		base_close(out.content);
+		assert_int_equal(pthread_create(&thread, NULL, send_content, &sender), 0);
+		assert_int_equal(entry_channel_receive(p.parent, buf, &room, &in, &err), 0);
+		pthread_join(thread, NULL);
+		if ((in.content >= 0) != (content_cases[i].want == CONTENT))
+			fail_msg("%s: content %d", content_cases[i].name, in.content);
+		if (in.content < 0 && content_cases[i].claimed &&
+		    (!(in.flags & READER_UNREADABLE) || !in.reason_len))
+			fail_msg("%s: no reason", content_cases[i].name);
+		if (in.content >= 0 &&
+		    (fstat(in.content, &st) < 0 || (uint64_t)st.st_size != content_cases[i].size ||
+		     (uint64_t)st.st_blocks * 512 > in.held || in.held > room.max))
+			fail_msg("%s: it is not what was said", content_cases[i].name);
+		if (room.used != in.held)
+			fail_msg("%s: %llu bytes held", content_cases[i].name,
+				 (unsigned long long)room.used);
+		done_with(&in);
 		close_pair(&p);
 	}
+}
+
+/* A content waits for others to be done with, however many there are. */
+static void *give_later(void *arg)
+{
+	usleep(20000);
+	content_room_give(&room, *(uint64_t *)arg);
+	return NULL;
+}
+
+static void test_entry_channel_waits_for_room(void **state)
+{
+	struct pair p = open_pair();
+	struct sender sender = { p.reader, 2 };
+	struct entry in = { .content = -1 };
+	struct err err = { 0 };
+	uint64_t others = room.max;
+	pthread_t thread, giver;
+
+	(void)state;
+	assert_int_equal(content_room_take(&room, 0, others), 0);
+	assert_int_equal(pthread_create(&thread, NULL, send_content, &sender), 0);
+	assert_int_equal(pthread_create(&giver, NULL, give_later, &others), 0);
+	assert_int_equal(entry_channel_receive(p.parent, buf, &room, &in, &err), 0);
+	assert_true(in.content >= 0);
+	pthread_join(thread, NULL);
+	pthread_join(giver, NULL);
+	done_with(&in);
+	close_pair(&p);
+}
+
+/* No descriptor is taken from a reader. */
+static void test_entry_channel_takes_no_descriptors(void **state)
+{
+	struct pair p = open_pair();
+	char message[72] = { 0 };
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = { 0 };
+	struct iovec part = { message, sizeof(message) };
+	struct msghdr msg = { .msg_iov = &part,
+			      .msg_iovlen = 1,
+			      .msg_control = &control,
+			      .msg_controllen = sizeof(control) };
+	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+	struct entry in = { .content = -1 };
+	struct err err = { 0 };
+	int null = open("/dev/null", O_RDONLY);
+
+	(void)state;
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(c), &null, sizeof(int));
+	assert_int_equal(sendmsg(p.reader, &msg, 0), sizeof(message));
+	assert_int_equal(entry_channel_receive(p.parent, buf, &room, &in, &err), -EBADMSG);
+	close(null);
+	close_pair(&p);
 }
 
 /* The header as it is on the wire; see entry_channel.c. */
@@ -117,6 +236,7 @@ struct header {
 	uint32_t kind, flags;
 	uint64_t inode, size, mtime, ctime;
 	uint32_t path_len, stream_len, reason_len, has_content;
+	uint8_t digest[FILE_DIGEST_LEN];
 };
 
 static const struct {
@@ -131,7 +251,7 @@ static const struct {
 	  sizeof(struct header) },
 	{ "bytes nobody owns", { .path_len = 2 }, sizeof(struct header) + 4 },
 	{ "unknown kind", { .kind = 99 }, sizeof(struct header) },
-	{ "a content that did not come along", { .has_content = 1 }, sizeof(struct header) },
+	{ "neither with nor without content", { .has_content = 2 }, sizeof(struct header) },
 };
 
 static void test_entry_channel_refuses_messages_that_do_not_add_up(void **state)
@@ -147,60 +267,48 @@ static void test_entry_channel_refuses_messages_that_do_not_add_up(void **state)
 		memcpy(message, &wire_cases[i].header, sizeof(struct header));
 		assert_int_equal(send(p.reader, message, wire_cases[i].send, 0),
 				 (ssize_t)wire_cases[i].send);
-		r = entry_channel_receive(p.parent, buf, &in, &err);
+		r = entry_channel_receive(p.parent, buf, &room, &in, &err);
 		if (r != -EBADMSG)
 			fail_msg("%s: got %d, want -EBADMSG", wire_cases[i].name, r);
 		close_pair(&p);
 	}
 }
 
-static void test_entry_channel_stops_a_reader_at_the_window(void **state)
-{
-	struct pair p = open_pair();
-	unsigned outstanding = ENTRY_CHANNEL_WINDOW - 1;
-
-	(void)state;
-	assert_int_equal(entry_channel_await(p.reader, &outstanding), 0);
-	assert_int_equal(outstanding, ENTRY_CHANNEL_WINDOW - 1);
-
-	outstanding = ENTRY_CHANNEL_WINDOW;
-	assert_int_equal(entry_channel_credit(p.parent), 0);
-	assert_int_equal(entry_channel_await(p.reader, &outstanding), 0);
-	assert_int_equal(outstanding, ENTRY_CHANNEL_WINDOW - 1);
-
-	outstanding = ENTRY_CHANNEL_WINDOW;
-	base_close(p.parent);
-	p.parent = -1;
-	assert_int_equal(entry_channel_await(p.reader, &outstanding), -EPIPE);
-	close_pair(&p);
-}
-
-/* A reader ends without having read its credits: what it sent before still arrives, and then the end. */
+/* What a reader that has ended sent before still arrives, and then the end. */
 static void test_entry_channel_keeps_what_a_finished_reader_sent(void **state)
 {
 	struct pair p = open_pair();
-	struct entry out = { .kind = ENTRY_DONE, .content = -1 }, in;
+	struct entry out = { .kind = ENTRY_DONE }, in;
 	struct err err = { 0 };
 
 	(void)state;
 	assert_int_equal(entry_channel_send(p.reader, &out, &err), 0);
-	assert_int_equal(entry_channel_credit(p.parent), 0);
 	base_close(p.reader);
 	p.reader = -1;
-	assert_int_equal(entry_channel_receive(p.parent, buf, &in, &err), 0);
+	assert_int_equal(entry_channel_receive(p.parent, buf, &room, &in, &err), 0);
 	assert_int_equal(in.kind, ENTRY_DONE);
-	assert_int_equal(entry_channel_receive(p.parent, buf, &in, &err), ENTRY_CHANNEL_CLOSED);
+	assert_int_equal(entry_channel_receive(p.parent, buf, &room, &in, &err),
+			 ENTRY_CHANNEL_CLOSED);
 	close_pair(&p);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_entry_channel_keeps_what_a_finished_reader_sent),
-		cmocka_unit_test(test_entry_channel_carries_names_of_any_bytes),
-		cmocka_unit_test(test_entry_channel_takes_only_contents_that_cannot_change),
-		cmocka_unit_test(test_entry_channel_refuses_messages_that_do_not_add_up),
-		cmocka_unit_test(test_entry_channel_stops_a_reader_at_the_window),
+		cmocka_unit_test_setup_teardown(
+			test_entry_channel_keeps_what_a_finished_reader_sent, with_room,
+			without_room),
+		cmocka_unit_test_setup_teardown(test_entry_channel_carries_names_of_any_bytes,
+						with_room, without_room),
+		cmocka_unit_test_setup_teardown(test_entry_channel_keeps_contents_within_the_room,
+						with_room, without_room),
+		cmocka_unit_test_setup_teardown(test_entry_channel_waits_for_room, with_room,
+						without_room),
+		cmocka_unit_test_setup_teardown(test_entry_channel_takes_no_descriptors, with_room,
+						without_room),
+		cmocka_unit_test_setup_teardown(
+			test_entry_channel_refuses_messages_that_do_not_add_up, with_room,
+			without_room),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

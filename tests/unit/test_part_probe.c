@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -96,7 +97,7 @@ static void try_case(const char *name, const char *make, const char *want)
 	char text[4096] = "";
 	pthread_t thread;
 	size_t count;
-	int pair[2];
+	int pair[2], copy = memfd_create("copy", MFD_CLOEXEC);
 
 	assert_int_equal(system("rm -f disk && truncate -s 64M disk"), 0);
 	if (system(make) != 0)
@@ -108,7 +109,8 @@ static void try_case(const char *name, const char *make, const char *want)
 	s.fd = pair[0];
 	assert_int_equal(pthread_create(&thread, NULL, serve, &s), 0);
 	assert_int_equal(volume_channel_open(&channel, pair[1], 0, s.size, &err), 0);
-	assert_int_equal(part_probe(channel, parts, &count, &err), 0);
+	assert_int_equal(part_probe(channel, copy, parts, &count, &err), 0);
+	close(copy);
 	describe(parts, count, text, sizeof(text));
 	volume_channel_close(channel);
 	close(pair[1]);

@@ -13,7 +13,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -28,6 +30,7 @@ enum {
 enum { SANITIZED = 0 };
 #endif
 
+enum { DATA_MAX = 256 << 20, TEMP_MAX = 1 << 20 };
 enum { NO_SANDBOX = 77, DONE = 0, REFUSED = 1 };
 
 static char temp[] = "/tmp/godwit-test-sandbox.XXXXXX";
@@ -100,6 +103,56 @@ static int do_eat_memory(void)
 		       : REFUSED;
 }
 
+static int do_share_memory(void)
+{
+	return mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0) !=
+			       MAP_FAILED
+		       ? DONE
+		       : REFUSED;
+}
+
+static int do_grow_data(void)
+{
+	return mmap(NULL, DATA_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) !=
+			       MAP_FAILED
+		       ? DONE
+		       : REFUSED;
+}
+
+static int do_pipe(void)
+{
+	int ends[2];
+
+	return pipe(ends) == 0 ? DONE : REFUSED;
+}
+
+static int do_system_v(void)
+{
+	return shmget(IPC_PRIVATE, 4096, IPC_CREAT | 0600) >= 0 ? DONE : REFUSED;
+}
+
+/* TEMP_MAX is all there is, in however many files. */
+static int do_fill_temp(void)
+{
+	char path[64];
+	int fd, written = 0;
+
+	for (int i = 0; i < 8; i++) {
+		snprintf(path, sizeof(path), "%s/%d", temp, i);
+		fd = open(path, O_WRONLY | O_CREAT, 0600);
+		for (int k = 0; fd >= 0 && k < TEMP_MAX / 4096; k++)
+			written += pwrite(fd, "x", 1, k * 4096) == 1;
+	}
+	return written * 4096 > TEMP_MAX ? DONE : REFUSED;
+}
+
+static int do_look_at_processes(void)
+{
+	struct stat st;
+
+	return stat("/proc/1", &st) == 0 ? DONE : REFUSED;
+}
+
 enum { KILLED = -SIGSYS };
 
 static const struct {
@@ -108,7 +161,7 @@ static const struct {
 	int reader, engine; /* DONE, REFUSED, or KILLED */
 } cases[] = {
 	{ "nothing", do_nothing, DONE, DONE },
-	{ "make a memfd", do_memfd, DONE, DONE },
+	{ "make a memfd", do_memfd, KILLED, KILLED },
 	{ "read a file", do_open_passwd, KILLED, REFUSED },
 	{ "write to the temp folder", do_write_temp, KILLED, DONE },
 	{ "make a network socket", do_connect, KILLED, KILLED },
@@ -118,6 +171,12 @@ static const struct {
 	{ "trace", do_ptrace, KILLED, KILLED },
 	{ "make code", do_map_code, KILLED, KILLED },
 	{ "take more memory than allowed", do_eat_memory, REFUSED, REFUSED },
+	{ "take more memory of its own than allowed", do_grow_data, REFUSED, REFUSED },
+	{ "make memory that can be shared", do_share_memory, KILLED, KILLED },
+	{ "make a pipe", do_pipe, KILLED, KILLED },
+	{ "make System V memory", do_system_v, KILLED, KILLED },
+	{ "fill the temp folder", do_fill_temp, KILLED, REFUSED },
+	{ "see other processes", do_look_at_processes, REFUSED, REFUSED },
 };
 
 static int try(enum sandbox_role role, int (*act)(void))
@@ -128,9 +187,10 @@ static int try(enum sandbox_role role, int (*act)(void))
 	if (pid == 0) {
 		const struct sandbox box = { .role = role,
 					     .memory_max = 1ULL << 30,
+					     .data_max = DATA_MAX,
 					     .cpu_seconds = 10,
 					     .temp_folder = temp,
-					     .temp_max = 1 << 20 };
+					     .temp_max = TEMP_MAX };
 		struct err err = { 0 };
 
 		if (sandbox_enter(&box, &err) < 0) {

@@ -44,8 +44,8 @@ static pid_t start(const struct mend_child *c, int volume, int entry, struct err
 	return child_start(argv, fds, c->content ? 3 : 2, err);
 }
 
-static int take_entries(const struct mend_child *c, int fd, mend_child_entry_fn *fn, void *arg,
-			struct err *err)
+static int take_entries(const struct mend_child *c, int fd, struct content_room *room,
+			mend_child_entry_fn *fn, void *arg, struct err *err)
 {
 	CLEANUP_FREE char *buf = malloc(ENTRY_CHANNEL_MESSAGE_MAX);
 
@@ -53,7 +53,7 @@ static int take_entries(const struct mend_child *c, int fd, mend_child_entry_fn 
 		return err_set(err, ENOMEM, "listen to %s", c->program);
 	for (;;) {
 		struct entry e = { .content = -1 };
-		int r = entry_channel_receive(fd, buf, &e, err);
+		int r = entry_channel_receive(fd, buf, room, &e, err);
 
 		if (r == ENTRY_CHANNEL_CLOSED)
 			return err_say(err, EIO, "%s ended before it was done", c->program);
@@ -65,6 +65,7 @@ static int take_entries(const struct mend_child *c, int fd, mend_child_entry_fn 
 			return 0;
 		r = fn ? fn(arg, &e, err) : 0;
 		base_close(e.content);
+		content_room_give(room, e.held);
 		if (r < 0)
 			return r;
 	}
@@ -76,6 +77,7 @@ static int run(const struct mend_child *c, const int *volume, const int *entry,
 	struct timeval silence = { .tv_sec = SILENCE_MAX_S };
 	struct server server = { .child = c, .fd = volume[0] };
 	pid_t pid = start(c, volume[1], entry[1], err);
+	struct content_room room;
 	pthread_t thread;
 	int r;
 
@@ -89,7 +91,9 @@ static int run(const struct mend_child *c, const int *volume, const int *entry,
 		child_end(pid, 1);
 		return err_set(err, -r, "serve a volume");
 	}
-	r = take_entries(c, entry[0], fn, arg, err);
+	content_room_init(&room, 0, NULL);
+	r = take_entries(c, entry[0], &room, fn, arg, err);
+	content_room_deinit(&room);
 	shutdown(volume[0], SHUT_RDWR);
 	pthread_join(thread, NULL);
 	child_end(pid, 1);

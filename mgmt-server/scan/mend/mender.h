@@ -19,8 +19,9 @@ enum {
 /* Mode awake: is it not part of a system that only sleeps? */
 int mender_awake(struct volume_channel *volume, struct err *err);
 
-/* Mode read: the bytes of one file into the memfd @out, which gets its size. -ENOENT, -EPERM. */
-int mender_read(struct volume_channel *volume, const char *path, int out, struct err *err);
+/* Mode read: the bytes of one file as data on the entry channel @out, how many into @size. -ENOENT, -EPERM. */
+int mender_read(struct volume_channel *volume, const char *path, int out, uint64_t *size,
+		struct err *err);
 
 /* Mode replace, after it was made sure that the file system may be changed as it is: @size bytes of @content become the file's content; its name, owner and rights stay. */
 int mender_replace(struct volume_channel *volume, const char *path, int content, uint64_t size,

@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "common/io.h"
+#include "mgmt-server/scan/entry_channel.h"
 #include "mgmt-server/scan/ext_volume.h"
 #include "mgmt-server/scan/mend/ext_writer.h"
 #include "mgmt-server/scan/mend/mender.h"
@@ -67,7 +68,8 @@ static void ext_volume_close_cleanup(struct ext_volume *v)
 	ext_volume_close(v);
 }
 
-int mender_read(struct volume_channel *volume, const char *path, int out, struct err *err)
+int mender_read(struct volume_channel *volume, const char *path, int out, uint64_t *size,
+		struct err *err)
 {
 	CLEANUP_FREE uint8_t *piece = malloc(PIECE);
 	CLEANUP(ext_volume_close) struct ext_volume v = { 0 };
@@ -91,9 +93,10 @@ int mender_read(struct volume_channel *volume, const char *path, int out, struct
 		e = ext2fs_file_read(file, piece, PIECE, &got);
 		if (e || !got)
 			break;
-		r = io_pwrite_full(out, piece, got, done);
+		r = entry_channel_data(out, piece, got, done, err);
 		done += got;
 	}
+	*size = done;
 	if (file)
 		ext2fs_file_close(file);
 	if (r == 0 && (e || done != EXT2_I_SIZE(&inode)))

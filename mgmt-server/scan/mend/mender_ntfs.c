@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h> /* not after ntfs-3g, which gives time() another meaning */
 
 #include <ntfs-3g/types.h>
 
@@ -23,6 +24,7 @@
 
 #include "common/base.h"
 #include "common/io.h"
+#include "mgmt-server/scan/entry_channel.h"
 #include "mgmt-server/scan/mend/mender.h"
 
 enum { PIECE = 1 << 20 };
@@ -256,7 +258,8 @@ static int file_open(struct file *f, ntfs_volume *volume, const char *path, stru
 	return 0;
 }
 
-int mender_read(struct volume_channel *volume, const char *path, int out, struct err *err)
+int mender_read(struct volume_channel *volume, const char *path, int out, uint64_t *size,
+		struct err *err)
 {
 	CLEANUP(close_volume) ntfs_volume *v = NULL;
 	CLEANUP(file_close) struct file f = { 0 };
@@ -271,8 +274,9 @@ int mender_read(struct volume_channel *volume, const char *path, int out, struct
 
 		if (n <= 0)
 			return err_set(err, n < 0 ? errno : EIO, "read %s", path);
-		r = io_pwrite_full(out, piece, (size_t)n, (uint64_t)at);
+		r = entry_channel_data(out, piece, (size_t)n, (uint64_t)at, err);
 		at += n;
+		*size = (uint64_t)at;
 	}
 	return r;
 }
