@@ -12,7 +12,7 @@ check "the image is built" "$guest/small.sh" "$disk" --load 'mem=24 hot=8 report
 boot() {
 	console=$TAP_DIR/$1.console
 	mkfifo "$console.in" "$console.out" "$console.qmp.in" "$console.qmp.out"
-	spawn "$1" qemu-system-x86_64 -machine q35 -accel tcg,thread=multi -m "$2" -smp 2 -display none -nodefaults \
+	spawn "$1" qemu-system-x86_64 -machine q35 -accel tcg,thread=multi -m "$2" -smp 1 -display none -nodefaults \
 		-chardev "pipe,id=console,path=$console" -serial chardev:console \
 		-chardev "pipe,id=qmp,path=$console.qmp" -mon chardev=qmp,mode=control \
 		-drive "file=$disk,format=raw,if=none,id=disk0,cache=none" -device virtio-blk-pci,drive=disk0
