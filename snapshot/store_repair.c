@@ -238,6 +238,62 @@ static int save_sound(struct repair *r, struct err *err)
 	return status;
 }
 
+static void say_repaired(struct repair *r, const struct chunk_id *chunk, const char *from)
+{
+	char id[CHUNK_ID_TEXT_LEN];
+
+	r->result->repaired_chunks++;
+	hex_encode(chunk->bytes, CHUNK_ID_LEN, id);
+	say(r->order->repaired, r->order->arg, "chunk %s: repaired from %s", id, from);
+}
+
+static int bad_fetch(struct repair *r, const struct pack *pack, uint32_t number, struct err *err)
+{
+	struct store_domain *domain = store_domain_get(r->store, pack->domain, err);
+	int status = domain ? 0 : -ENOMEM;
+
+	for (uint32_t i = 0; status == 0 && i < pack->count; i++) {
+		const struct pack_entry *entry = &pack->entries[i];
+		const char *from;
+
+		if (entry->type != PACK_CHUNK ||
+		    !store_refs_table_get(&r->bad, store_refs_key(number, i, 0)))
+			continue;
+		from = store_repair_donors_stored(&r->donors, &entry->id, entry->raw_len, r->raw);
+		if (!from)
+			continue;
+		say_repaired(r, &entry->id, from);
+		status = plain_copy(r, domain, PACK_CHUNK, r->raw, entry->raw_len, err);
+	}
+	return status;
+}
+
+/* Damaged chunks that other stores have, needed or not: nothing is then left in a mirror's copy of the pack that the store has not,
+ * and the mirror can let go of that.
+ */
+static int fetch_bad(struct repair *r, struct err *err)
+{
+	int status = 0;
+
+	for (size_t i = 0; status == 0 && i < r->pack_count; i++) {
+		CLEANUP(pack_unref) struct pack *pack = NULL;
+		CLEANUP_FREE char *path = NULL;
+		struct pack_name name;
+		struct err why = { 0 };
+
+		pthread_mutex_lock(&r->store->lock);
+		name = r->store->packs[r->packs[i]].name;
+		pthread_mutex_unlock(&r->store->lock);
+		path = store_table_path(r->store, &name);
+		if (!path)
+			return err_set(err, ENOMEM, "repair");
+		status = cancelled(r, err);
+		if (status == 0 && pack_open(&pack, path, &r->store->keys, r->store->id, &why) == 0)
+			status = bad_fetch(r, pack, r->packs[i], err);
+	}
+	return status;
+}
+
 /* A session's copies are known to the table once its packs are sealed. */
 static int finish_copies(struct repair *r, struct err *err)
 {
@@ -299,7 +355,6 @@ static int piece_repair(void *arg, const struct store_hurt_piece *piece, uint8_t
 			      : NULL;
 	const char *from =
 		fate && !fate->found ? NULL : store_repair_donors_chunk(&r->donors, piece, raw);
-	char id[CHUNK_ID_TEXT_LEN];
 	int status = 0;
 
 	if (!fate)
@@ -313,9 +368,7 @@ static int piece_repair(void *arg, const struct store_hurt_piece *piece, uint8_t
 	}
 	if (fate)
 		return 0;
-	r->result->repaired_chunks++;
-	hex_encode(piece->id->bytes, CHUNK_ID_LEN, id);
-	say(r->order->repaired, r->order->arg, "chunk %s: repaired from %s", id, from);
+	say_repaired(r, piece->id, from);
 	return plain_copy(r, piece->domain, PACK_CHUNK, raw, piece->raw_len, err);
 }
 
@@ -438,6 +491,8 @@ static int run(struct repair *r, struct err *err)
 		status = examine(r, err);
 	if (status == 0)
 		status = save_sound(r, err);
+	if (status == 0)
+		status = fetch_bad(r, err);
 	if (status == 0)
 		status = finish_copies(r, err);
 	if (status == 0)

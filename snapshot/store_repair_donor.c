@@ -44,13 +44,22 @@ void store_repair_donors_close(struct store_repair_donors *donors)
 /* ---- Stores ------------------------------------------------------------------------------------------------- */
 
 static bool from_store(struct store_repair_donors *donors, struct store *store,
-		       const struct store_hurt_piece *piece, uint8_t *raw)
+		       const struct chunk_id *id, size_t raw_len, uint8_t *raw)
 {
 	struct chunk_encoded chunk;
 	struct err why = { 0 };
 
-	return store_get_encoded(store, piece->id, donors->buf, &chunk, &why) == 0 &&
-	       chunk.raw_len == piece->raw_len && chunk_decode(&chunk, raw, &why) == 0;
+	return store_get_encoded(store, id, donors->buf, &chunk, &why) == 0 &&
+	       chunk.raw_len == raw_len && chunk_decode(&chunk, raw, &why) == 0;
+}
+
+const char *store_repair_donors_stored(struct store_repair_donors *donors,
+				       const struct chunk_id *id, size_t raw_len, uint8_t *raw)
+{
+	for (size_t i = 0; i < donors->order->store_count; i++)
+		if (from_store(donors, donors->order->stores[i], id, raw_len, raw))
+			return donors->order->store_paths[i];
+	return NULL;
 }
 
 /* ---- Images ------------------------------------------------------------------------------------------------- */
@@ -102,13 +111,12 @@ static bool from_image(const struct store_repair_donors *donors,
 const char *store_repair_donors_chunk(struct store_repair_donors *donors,
 				      const struct store_hurt_piece *piece, uint8_t *raw)
 {
-	for (size_t i = 0; i < donors->order->store_count; i++)
-		if (from_store(donors, donors->order->stores[i], piece, raw))
-			return donors->order->store_paths[i];
-	for (size_t i = 0; i < donors->image_count; i++)
+	const char *from = store_repair_donors_stored(donors, piece->id, piece->raw_len, raw);
+
+	for (size_t i = 0; !from && i < donors->image_count; i++)
 		if (from_image(donors, &donors->images[i], piece, raw))
-			return donors->images[i].path;
-	return NULL;
+			from = donors->images[i].path;
+	return from;
 }
 
 const char *store_repair_donors_manifest(struct store_repair_donors *donors, const char *id,

@@ -33,6 +33,9 @@ void store_repair_donors_close(struct store_repair_donors *donors);
  */
 const char *store_repair_donors_chunk(struct store_repair_donors *donors,
 				      const struct store_hurt_piece *piece, uint8_t *raw);
+/* The same for a chunk whose place in a volume is not known: the stores only. raw: uint8_t[raw_len], out. */
+const char *store_repair_donors_stored(struct store_repair_donors *donors,
+				       const struct chunk_id *id, size_t raw_len, uint8_t *raw);
 /* The manifest of a snapshot from another store. Return who had it, or NULL. */
 const char *store_repair_donors_manifest(struct store_repair_donors *donors, const char *id,
 					 struct manifest *out);

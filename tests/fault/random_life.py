@@ -10,6 +10,7 @@ Ends with 0; or with 1 and what was done, step by step, when something acknowled
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -401,15 +402,71 @@ def hurt_pack():
     # What else may come in between: nothing of it may make the damage spread.
     for _ in range(rng.randint(0, 2)):
         finish(start(*rng.choice([("gc", hurt, "--repack", "99"), ("gc", hurt), ("mirror", "s", "m"), ("list", hurt)])))
-    good("verify", hurt, "--repair-from", sound)
+    repair(hurt, sound)
+
+
+def repair(hurt, sound):
+    """By whole packs or by chunks too, maybe disturbed once before; then all is there and the two are alike."""
+    command = rng.choice([("verify", hurt, "--repair-from", sound), ("repair", hurt, "--from", sound)])
+    if rng.random() < 0.5:
+        disturbed_run(*command)
+        for snapshot in list(known):
+            check_get(snapshot, hurt, allowed_to_fail=True)
+    good(*command)
     check_everything()
-    good("verify", "m")
     good("mirror", "s", "m")
+    good("verify", "m")
     same_list("after a repair")
 
 
+def damaged_chunks(store):
+    result = run("verify", store)
+    lines = result.out.splitlines()[:-1]
+    ids = [re.search(r"offset \d+, chunk ([0-9a-f]{64})", line) for line in lines]
+    return {found.group(1) for found in ids} if result.code == 1 and ids and all(ids) else set()
+
+
+def flip(path, at):
+    with open(path, "r+b") as f:
+        f.seek(at)
+        byte = f.read(1)[0]
+        f.seek(at)
+        f.write(bytes([byte ^ 1]))
+    say(f"flip {path} at {at}")
+
+
+def hurt_both():
+    """Other chunks of the same pack are damaged on either side: no whole pack is left, but each chunk is."""
+    if not os.path.exists("m/store.json") or run("mirror", "s", "m").code != 0:
+        return
+    packs = sorted(p for p in set(os.listdir("s/packs")) & set(os.listdir("m/packs")) if os.path.getsize(f"s/packs/{p}") > 4 * BLOCK)
+    if not packs:
+        return
+    pack = rng.choice(packs)
+    size = os.path.getsize(f"s/packs/{pack}")
+    places = [(f"s/packs/{pack}", rng.randrange(size // 2)), (f"m/packs/{pack}", rng.randrange(size // 2, size))]
+    for path, at in places:
+        flip(path, at)
+    here, there = damaged_chunks("s"), damaged_chunks("m")
+    if not here or not there or here & there:
+        for path, at in places:
+            flip(path, at)
+        return
+    command = ("repair", "s", "--from", "m")
+    if rng.random() < 0.5:
+        disturbed_run(*command)
+        for snapshot in list(known):
+            check_get(snapshot, allowed_to_fail=True)
+    good(*command)
+    check_everything()
+    good("mirror", "s", "m")
+    good("verify", "m")
+    same_list("after a repair by chunks")
+    demand(sorted(os.listdir("s/packs")) == sorted(os.listdir("m/packs")), "store and mirror have not the same packs after a repair")
+
+
 THINGS = [(put, 30), (forget, 8), (pin, 3), (prune, 3), (gc, 10), (verify, 4), (reindex, 2), (rotate, 1), (mirror, 8),
-          (beside, 3), (hurt_index, 4), (hurt_pack, 6), (check_everything, 1)]
+          (beside, 3), (hurt_index, 4), (hurt_pack, 6), (hurt_both, 4), (check_everything, 1)]
 
 
 def life():
