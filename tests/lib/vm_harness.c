@@ -74,7 +74,7 @@ static void run_qemu(const struct vm_harness *vm, const struct vm_harness_option
 		"-m",
 		memory,
 		"-smp",
-		"2",
+		"1", /* with more, TCG of QEMU 10.0 can fail in iotlb_to_section() on a busy machine */
 		"-nodefaults",
 		"-no-user-config",
 		"-display",

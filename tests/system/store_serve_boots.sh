@@ -25,7 +25,7 @@ serve() {
 boot() {
 	console=$TAP_DIR/$1.console
 	mkfifo "$console.in" "$console.out"
-	spawn "$1" qemu-system-x86_64 -machine q35 -accel tcg,thread=multi -m 128 -smp 2 -display none -nodefaults \
+	spawn "$1" qemu-system-x86_64 -machine q35 -accel tcg,thread=multi -m 128 -smp 1 -display none -nodefaults \
 		-no-reboot -chardev "pipe,id=console,path=$console" -serial chardev:console \
 		-drive "file=nbd+unix:///?socket=$TAP_DIR/$1.sock,format=raw,if=none,id=disk0,$2" \
 		-device virtio-blk-pci,drive=disk0
