@@ -53,12 +53,12 @@ run_unit() {
 	export -f run_one replay_corpus
 	for program in "$dir"/tests/test_*; do
 		[ -x "$program" ] && [[ $(basename "$program") == ${ONLY:-*} ]] && printf '%s %s\n' "$prefix$(basename "$program")" "$program"
-	done | xargs -r -P "$(nproc)" -L 1 bash -c 'run_one "$0" 300 "$1"'
+	done | xargs -r -P "$(nproc)" -L 1 bash -c 'run_one "$0" 900 "$1"'
 	for program in "$dir"/tests/fuzz_*; do
 		[ -x "$program" ] || continue
 		stem=$(basename "$program")
 		[[ $stem == ${ONLY:-*} ]] || continue
-		run_one "$prefix$stem" 300 bash -c 'replay_corpus "$@"' - "$program" tests/fuzz/corpus/"${stem#fuzz_}"/*
+		run_one "$prefix$stem" 900 bash -c 'replay_corpus "$@"' - "$program" tests/fuzz/corpus/"${stem#fuzz_}"/*
 	done
 }
 
