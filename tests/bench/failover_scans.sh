@@ -32,16 +32,30 @@ for n in 1 2; do
 done
 
 scans_running() { appliance_field '[.[] | select(.kind == "scan" and .state == "running")] | length' job list; }
-nices() { ps -o ni=,args= -e | awk -v dir="$appliance_dir" '/godwit-scan/ && !/awk/ { print $1 }' | sort -u | xargs; }
+nices() {
+	# shellcheck disable=SC2046 # one word a pid
+	ps -o ni=,comm= $(appliance_pids server) | awk '/godwit-scan/ { print $1 }' | sort -u | xargs
+}
+# Scans, until nobody wants them any more: with other signatures each time, so that everything is scanned again.
+scan_on() {
+	local round=1
+	while [ -e "$TAP_DIR/scan-on" ]; do
+		signature $((++round))
+		for n in 1 2; do
+			appliance_cli snapshot scan "${scanned[n]}" --quiet >/dev/null &
+		done
+		wait
+	done
+}
 
-here=a there=b round=0
+here=a there=b
 # failover_of KIND: one line of figures; then the endpoint that died is back.
 failover_of() {
-	local kind=$1 killed job result line beside_before beside_after=-
+	local kind=$1 killed job result line beside_before beside_after
 	check "$kind: a snapshot with memory" appliance_cli desktop snapshot anna --quiet
 	if [ "$kind" = scans ]; then
-		signature $((++round))
-		for n in 1 2; do appliance_cli snapshot scan "${scanned[n]}" --no-wait --quiet; done
+		touch "$TAP_DIR/scan-on"
+		scan_on &
 		both_run() { [ "$(scans_running)" = 2 ]; }
 		check "$kind: two scans run" appliance_wait 60 both_run
 		sleep 2
@@ -52,11 +66,12 @@ failover_of() {
 	killed=$(appliance_ms)
 	check "$kind: it goes on at $there" appliance_counts "$there" anna 1
 	line=$(($(appliance_ms) - killed))
-	beside_after=$(scans_running)
+	beside_after="$(scans_running) at the first line, niceness $(nices)"
+	rm -f "$TAP_DIR/scan-on"
 	job=$(appliance_field '[.[] | select(.kind == "failover")] | sort_by(.created) | last | .id' job list --desktop anna)
 	check "$kind: everything becomes local" appliance_wait 300 appliance_is "done" .state job show "$job"
 	result=$(appliance_field .result job show "$job")
-	diag "$kind: kill to first line $line ms, $(jq -r '"silent \(.silent_ms) ms, resume to running \(.running_ms) ms, to first output \(.first_output_ms) ms, until local \(.local_ms) ms"' <<<"$result"); scans beside it: $beside_before at its begin, $beside_after at the first line, niceness $(nices); load $(cut -d' ' -f1-2 /proc/loadavg)"
+	diag "$kind: kill to first line $line ms, $(jq -r '"silent \(.silent_ms) ms, resume to running \(.running_ms) ms, to first output \(.first_output_ms) ms, until local \(.local_ms) ms"' <<<"$result"); scans beside it: $beside_before at its begin, $beside_after; load $(cut -d' ' -f1-2 /proc/loadavg)"
 	quiet() { [ "$(scans_running)" = 0 ]; }
 	check "$kind: the scans end" appliance_wait 600 quiet
 	check "$kind: $here is back" appliance_endpoint_start "$here"
