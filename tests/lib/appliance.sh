@@ -329,21 +329,21 @@ appliance_up() {
 	done
 }
 
-# appliance_import DESKTOP [MEMORY [OPTION...]]: the small guest with the options GUEST_LOAD and VCPUS processors: one, for of two
-# QEMU's emulation (10.0.2, TCG) loses the end of an interrupt now and then when the host is busy, and the boot hangs.
+# appliance_import DESKTOP [MEMORY [OPTION...]]: the small guest with the options GUEST_LOAD and one processor: with two, QEMU's
+# emulation (10.0.2, TCG) now and then aborts in iotlb_to_section() or loses the end of an interrupt when the host is busy.
 appliance_import() {
 	local desktop=$1 memory=${2:-192M} image=$appliance_dir/small.raw
 	shift $(($# < 2 ? $# : 2))
 	[ -e "$image" ] || "$appliance_lib/../guest/small.sh" "$image" --load "${GUEST_LOAD:-mem=48 hot=8}" || return 1
-	appliance_cli desktop import "$desktop" "$image" --vcpus "${VCPUS:-1}" --memory "$memory" --network none --quiet "$@"
+	appliance_cli desktop import "$desktop" "$image" --vcpus 1 --memory "$memory" --network none --quiet "$@"
 }
 
-# appliance_counts ENDPOINT DESKTOP [LINES]: at least so many counter lines more than now appear within 120 s.
+# appliance_counts ENDPOINT DESKTOP [LINES]: at least so many counter lines more than now appear within 300 s.
 appliance_counts() {
 	local console from
 	console=$(appliance_console "$1" "$2")
 	from=$(appliance_load n "$console")
-	appliance_wait 120 appliance_n_reaches "$console" $((${from:-0} + ${3:-3}))
+	appliance_wait 300 appliance_n_reaches "$console" $((${from:-0} + ${3:-3}))
 }
 
 appliance_n_reaches() {
@@ -370,5 +370,5 @@ appliance_local() {
 
 # appliance_tell ENDPOINT DESKTOP COMMAND [REGEX]: a command to guest_load of the small guest; true when it answered.
 appliance_tell() {
-	appliance_type "$1" "$2" "$3" && appliance_wait 120 appliance_said "${4:-ok $3}" "$(appliance_console "$1" "$2")"
+	appliance_type "$1" "$2" "$3" && appliance_wait 300 appliance_said "${4:-ok $3}" "$(appliance_console "$1" "$2")"
 }

@@ -70,7 +70,7 @@ ask "$(start_json anna "$TAP_DIR/small.raw")"
 is "$status" 0 "a desktop starts"
 pid=$(qemu_pid anna)
 adopt "$pid"
-check "the guest works" wait_for 120 goes_on anna 8
+check "the guest works" wait_for 300 goes_on anna 8
 run_id=$(value_in "$(load_line anna)" run)
 before=$(value_in "$(load_line anna)" n)
 
@@ -83,7 +83,7 @@ is "$(field .live)" "$live" "it says whether the guest ran meanwhile"
 check "the pause was measured" test "$(field '.pause_ms > 0')" = true
 is "$(state_of anna)" running "the guest runs"
 n=$(value_in "$(load_line anna)" n)
-check "... really" wait_for 120 goes_on anna "$n"
+check "... really" wait_for 300 goes_on anna "$n"
 ask '{"op":"capture","desktop":"anna","memory":false,"hold":false}'
 is "$(field .error.code)" EBUSY "a second capture meanwhile is refused"
 changed=$(dirty_bytes anna s1)
@@ -94,7 +94,7 @@ check "what differs from the start is marked" only_dirty_differs "$TAP_DIR/small
 mv "$memory_file" "$TAP_DIR/stream1"
 is "$(stat -c %s "$TAP_DIR/stream1")" "$(jq .memory_bytes <<<"$first")" "the whole memory stream came along"
 type_to anna 'mark later'
-check "the guest writes meanwhile" wait_for 120 console_has anna 'load ok mark later'
+check "the guest writes meanwhile" wait_for 300 console_has anna 'load ok mark later'
 nbdcopy "$(export_uri anna)" "$TAP_DIR/disk1b.raw"
 check "the exported disk stays frozen" cmp "$TAP_DIR/disk1.raw" "$TAP_DIR/disk1b.raw"
 agent_say '{"op":"capture_end","desktop":"anna","ok":true,"snapshot":"s2"}'
@@ -128,13 +128,13 @@ ended() {
 	ask '{"op":"status","desktop":"anna"}'
 	[ "$(field .capture)" = false ]
 }
-check "a capture ends when its agent goes away" wait_for 120 ended
+check "a capture ends when its agent goes away" wait_for 300 ended
 agent_open
 agent_say '{"op":"capture","desktop":"anna","memory":false,"hold":true}'
 is "$(field .parent)" s2 "the next one is still based on the first"
 is "$(state_of anna)" paused "hold keeps the guest paused"
 agent_close
-check "... until its agent goes away" wait_for 120 state_is anna running
+check "... until its agent goes away" wait_for 300 state_is anna running
 
 # ---- while the disk is being filled
 ask '{"op":"fill","desktop":"anna"}'
@@ -150,17 +150,17 @@ filled() {
 	ask '{"op":"status","desktop":"anna"}'
 	[ "$(field '.disks[0].complete')" = true ]
 }
-check "the disk becomes complete" wait_for 120 filled
+check "the disk becomes complete" wait_for 300 filled
 last=$(load_line anna)
 is "$(value_in "$last" bad)$(value_in "$last" disk_bad)$(value_in "$last" run)" "00$run_id" "the guest found nothing wrong"
 ask '{"op":"discard","desktop":"anna","epoch":1}'
 
 # ---- what was captured comes back
 check "a desktop comes back from memory and disk" resume anna bella "$TAP_DIR/disk1.raw" "$TAP_DIR/stream1"
-check "it runs" wait_for 120 state_is bella running
-check "it goes on where it was" wait_for 120 goes_on bella "$before"
+check "it runs" wait_for 300 state_is bella running
+check "it goes on where it was" wait_for 300 goes_on bella "$before"
 n=$(value_in "$(load_line bella)" n)
-check "... and on" wait_for 120 goes_on bella $((n + 12))
+check "... and on" wait_for 300 goes_on bella $((n + 12))
 last=$(load_line bella)
 is "$(value_in "$last" run)" "$run_id" "the program is the same one"
 is "$(value_in "$last" bad)" 0 "its memory is intact"
@@ -169,7 +169,7 @@ arrived() {
 	ask '{"op":"status","desktop":"bella"}'
 	[ "$(field .memory)" = local ]
 }
-check "its memory is local" wait_for 120 arrived
+check "its memory is local" wait_for 300 arrived
 agent_say '{"op":"capture","desktop":"bella","memory":true,"hold":false}'
 is "$(field .parent)" s9 "it can be captured again, with what changed since"
 check "few blocks" test "$(dirty_bytes bella s9)" -lt 60000000

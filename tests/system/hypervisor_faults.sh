@@ -17,14 +17,14 @@ serve anna "$TAP_DIR/small.raw"
 ask "$(start_json anna "$TAP_DIR/small.raw")"
 pid=$(qemu_pid anna)
 adopt "$pid"
-check "the guest works" wait_for 120 goes_on anna 4
+check "the guest works" wait_for 300 goes_on anna 4
 
 # still_well NAME: it runs, its guest makes progress and found nothing wrong.
 still_well() {
 	local n last
 	check "$1 runs on" state_is "$1" running
 	n=$(value_in "$(load_line "$1")" n)
-	check "... really" wait_for 120 goes_on "$1" "$n"
+	check "... really" wait_for 300 goes_on "$1" "$n"
 	last=$(load_line "$1")
 	is "$(value_in "$last" bad)/$(value_in "$last" disk_bad)" 0/0 "... and found nothing wrong"
 }
@@ -65,16 +65,16 @@ check "it ran all the time" goes_on anna "$n"
 stop "$hypervisor" KILL
 echo "strict" >"$state/desktops/anna/lease"
 check "a new hypervisor starts, the lease file is damaged" hypervisor_up
-check "the desktop is known and fenced: its lease counts as over" wait_for 120 state_is anna fenced
+check "the desktop is known and fenced: its lease counts as over" wait_for 300 state_is anna fenced
 ask '{"op":"lease","desktop":"anna","epoch":1,"ttl_ms":600000}'
-check "a renewal lets it go on" wait_for 120 state_is anna running
+check "a renewal lets it go on" wait_for 300 state_is anna running
 agent_open
 agent_say '{"op":"capture","desktop":"anna","memory":false,"hold":true}'
 is "$(state_of anna)" paused "a capture is open, the guest is held"
 stop "$hypervisor" KILL
 agent_close
 check "a new hypervisor starts" hypervisor_up
-check "the held guest goes on" wait_for 120 state_is anna running
+check "the held guest goes on" wait_for 300 state_is anna running
 still_well anna
 no_capture_left anna
 is "$output" "[] [('s1', True)]" "nothing is left of the capture, tracking records"
@@ -104,7 +104,7 @@ is "$output" "[] [('s2', True)]" "nothing is left of it"
 hypervisor_up
 ask '{"op":"capture","desktop":"anna","memory":true,"hold":true}'
 like "$(field .error.text)" 'did not end within 30 ms' "also one that was to hold the guest"
-check "... which goes on" wait_for 120 state_is anna running
+check "... which goes on" wait_for 300 state_is anna running
 still_well anna
 agent_open
 agent_say '{"op":"capture","desktop":"anna","memory":false,"hold":true}'
@@ -112,7 +112,7 @@ agent_say '{"op":"capture_end","desktop":"anna","ok":true,"snapshot":"s2h"}'
 is "$(state_of anna)" paused "a guest that was held to the end stays where it was captured"
 agent_say '{"op":"capture_end","desktop":"anna","ok":false}'
 is "$output" '{}' "an agent that does not go through with it lets the guest go on"
-check "... it does" wait_for 120 state_is anna running
+check "... it does" wait_for 300 state_is anna running
 agent_say '{"op":"capture_end","desktop":"anna","ok":false}'
 is "$(field .error.code)" EINVAL "then there is nothing more to end"
 agent_say '{"op":"capture","desktop":"anna","memory":false,"hold":false}'
@@ -143,7 +143,7 @@ agent_say '{"op":"capture","desktop":"anna","memory":true,"hold":true}'
 is "$(field .parent)" s3 "and with hold"
 is "$(state_of anna)" paused "... it stays paused"
 agent_say '{"op":"capture_end","desktop":"anna","ok":false}'
-check "... until it ends without success" wait_for 120 state_is anna running
+check "... until it ends without success" wait_for 300 state_is anna running
 agent_close
 still_well anna
 stop "$hypervisor"
@@ -181,14 +181,14 @@ ask '{"op":"discard","desktop":"anna","epoch":1}'
 ask "$(start_json anna "$TAP_DIR/small.raw" 'lease={"policy":"strict","ttl_ms":600000}')"
 pid=$(qemu_pid anna)
 adopt "$pid"
-check "a strict desktop works" wait_for 120 goes_on anna 4
+check "a strict desktop works" wait_for 300 goes_on anna 4
 ask '{"op":"lease","desktop":"anna","epoch":1,"ttl_ms":1500}'
 stop "$hypervisor" KILL
 sleep 2
 check "a hypervisor comes back after its end" hypervisor_up
-check "the desktop is fenced" wait_for 120 state_is anna fenced
+check "the desktop is fenced" wait_for 300 state_is anna fenced
 ask '{"op":"lease","desktop":"anna","epoch":1,"ttl_ms":600000}'
-check "a renewal lets it go on" wait_for 120 state_is anna running
+check "a renewal lets it go on" wait_for 300 state_is anna running
 still_well anna
 
 # ---- QEMU dies in the middle of a capture
@@ -197,10 +197,10 @@ agent_say '{"op":"capture","desktop":"anna","memory":false,"hold":false}'
 is "$(field .parent)" s1 "a capture is open"
 # Its first answer tells that it is connected.
 (echo '{"op":"list"}' && exec sleep 600) | "$hvctl" "$state/hypervisor.sock" --events >"$TAP_DIR/events" 2>/dev/null &
-check "somebody listens" wait_for 120 test -s "$TAP_DIR/events"
+check "somebody listens" wait_for 300 test -s "$TAP_DIR/events"
 kill -KILL "$pid"
-check "a desktop without QEMU is crashed" wait_for 120 state_is anna crashed
-check "the agent is told that the capture broke" wait_for 120 grep -q '"event":"capture_broken"' "$TAP_DIR/events"
+check "a desktop without QEMU is crashed" wait_for 300 state_is anna crashed
+check "the agent is told that the capture broke" wait_for 300 grep -q '"event":"capture_broken"' "$TAP_DIR/events"
 agent_say '{"op":"capture_end","desktop":"anna","ok":true,"snapshot":"s7"}'
 like "$(field .error.code)" '^(EINVAL|EPIPE|ESRCH)$' "it cannot be ended with success"
 agent_say '{"op":"capture","desktop":"anna","memory":true,"hold":false}'
@@ -222,7 +222,7 @@ hypervisor_up
 ask '{"op":"list"}'
 like "$(field '.desktops | length')" '^[01]$' "a start that was cut short is there as a whole or not at all"
 if [ "$(field '.desktops | length')" = 1 ]; then
-	check "it is there" wait_for 120 state_is anna running
+	check "it is there" wait_for 300 state_is anna running
 	qemu_pid anna >/dev/null
 else
 	check_not "it is not there" test -e "$state/desktops/anna"
@@ -237,13 +237,13 @@ if mkdir "$state" && mount -t tmpfs -o size=64m godwit-test "$state" 2>/dev/null
 	ask "$(start_json carla "$TAP_DIR/small.raw")"
 	pid=$(qemu_pid carla)
 	adopt "$pid"
-	check "a desktop works" wait_for 120 goes_on carla 4
+	check "a desktop works" wait_for 300 goes_on carla 4
 	cat /dev/zero >"$state/ballast" 2>/dev/null
-	check "it stops when its disk is full" wait_for 120 state_is carla io-error
+	check "it stops when its disk is full" wait_for 300 state_is carla io-error
 	# Now and then it tries again, and stands for a moment for no reason.
-	check "... and says so" wait_for 120 status_says carla 'write of disk0 failed: No space left'
+	check "... and says so" wait_for 300 status_says carla 'write of disk0 failed: No space left'
 	rm "$state/ballast"
-	check "it goes on when there is space again" wait_for 120 state_is carla running
+	check "it goes on when there is space again" wait_for 300 state_is carla running
 	still_well carla
 	ask '{"op":"discard","desktop":"carla","epoch":1}'
 	is "$output" '{}' "it can be discarded"

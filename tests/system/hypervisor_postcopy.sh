@@ -12,7 +12,7 @@ check "the hypervisor is ready" hypervisor_up
 serve anna "$TAP_DIR/small.raw"
 ask "$(start_json anna "$TAP_DIR/small.raw")"
 qemu_pid anna >/dev/null
-check "the guest works" wait_for 120 goes_on anna 6
+check "the guest works" wait_for 300 goes_on anna 6
 run_id=$(value_in "$(load_line anna)" run)
 agent_open
 agent_say '{"op":"capture","desktop":"anna","memory":true,"hold":true}'
@@ -39,8 +39,8 @@ adopt "$qemu"
 ask '{"op":"memory_recover","desktop":"bella"}'
 is "$(field .error.code)" EINVAL "there is nothing to recover yet"
 pages_from bella 2000000 # a minute for all of it
-check "it runs" wait_for 120 state_is bella running
-check "it says something" wait_for 120 goes_on bella "$n"
+check "it runs" wait_for 300 state_is bella running
+check "it says something" wait_for 300 goes_on bella "$n"
 ask '{"op":"status","desktop":"bella"}'
 is "$(field .memory)" arriving "while its memory is arriving"
 diag "first output $(field .first_output_ms) ms after its first instruction here"
@@ -51,24 +51,24 @@ is "$(field .parent)" s2 "its disks can"
 agent_say '{"op":"capture_end","desktop":"bella","ok":false}'
 
 stop "$pages" KILL
-check "without a source it is postcopy-paused" wait_for 120 state_is bella postcopy-paused
+check "without a source it is postcopy-paused" wait_for 300 state_is bella postcopy-paused
 stop "$hypervisor" KILL
 agent_close
 hypervisor_up
-check "also for the next hypervisor" wait_for 120 state_is bella postcopy-paused
+check "also for the next hypervisor" wait_for 300 state_is bella postcopy-paused
 ask '{"op":"memory_recover","desktop":"bella"}'
 is "$(field .memory_socket)" "$state/desktops/bella/memory.sock" "memory_recover says where"
 pages_from bella 16000000 recover
-check "it runs again" wait_for 120 state_is bella running
+check "it runs again" wait_for 300 state_is bella running
 n=$(value_in "$(load_line bella)" n)
-check "... really" wait_for 120 goes_on bella "$n"
+check "... really" wait_for 300 goes_on bella "$n"
 arrived() {
 	ask '{"op":"status","desktop":"bella"}'
 	[ "$(field .memory)" = local ]
 }
-check "all of its memory arrives" wait_for 120 arrived
+check "all of its memory arrives" wait_for 300 arrived
 n=$(value_in "$(load_line bella)" n)
-check "it goes on" wait_for 120 goes_on bella $((n + 8))
+check "it goes on" wait_for 300 goes_on bella $((n + 8))
 last=$(load_line bella)
 is "$(value_in "$last" run)" "$run_id" "the program is the one that was captured"
 is "$(value_in "$last" bad)/$(value_in "$last" disk_bad)" 0/0 "it found nothing wrong"

@@ -53,14 +53,14 @@ ask "$(start_json anna "$TAP_DIR/small.raw")"
 is "$(field .error.code)" EEXIST "the same start again is EEXIST"
 ask "$(start_json anna "$TAP_DIR/small.raw" epoch=2)"
 is "$(field .error.code)" ESTALE "another epoch is ESTALE"
-check "the guest boots" wait_for 120 console_has anna '^load n='
+check "the guest boots" wait_for 300 console_has anna '^load n='
 ask '{"op":"status","desktop":"anna"}'
 is "$(field .state)" running "it is running"
 like "$(field .first_output_ms)" '^[0-9]+$' "the first output was seen"
 diag "first output after $(field .first_output_ms) ms"
 
 check_not "a second hypervisor on the same state is refused" wait "$second"
-check "a start without its NBD server ends" wait_for 120 tap_gone "$nobody"
+check "a start without its NBD server ends" wait_for 300 tap_gone "$nobody"
 like "$(jq -r .error.text "$(log_of nobody)")" 'start desktop nobody.*(disk0.nbd|connect)' "... and says why"
 check_not "... and leaves no folder" test -e "$state/desktops/nobody"
 
@@ -73,20 +73,20 @@ check_not "a paused guest says nothing" goes_on anna "$n"
 ask '{"op":"pause","desktop":"anna"}'
 is "$status" 0 "pausing a paused desktop is fine"
 ask '{"op":"unpause","desktop":"anna"}'
-check "it goes on" wait_for 120 goes_on anna "$n"
+check "it goes on" wait_for 300 goes_on anna "$n"
 
 # ---- lease
 ask '{"op":"lease","desktop":"anna","epoch":7,"ttl_ms":1000}'
 is "$(field .error.code)" ESTALE "a lease of another epoch is refused"
 ask '{"op":"lease","desktop":"anna","epoch":1,"ttl_ms":500}'
-check "at the end of its lease it is fenced" wait_for 120 state_is anna fenced
+check "at the end of its lease it is fenced" wait_for 300 state_is anna fenced
 n=$(value_in "$(load_line anna)" n)
 sleep 1
 check_not "a fenced guest does not run" goes_on anna "$n"
 ask '{"op":"unpause","desktop":"anna"}'
 is "$(state_of anna)" fenced "unpause does not help"
 ask '{"op":"lease","desktop":"anna","epoch":1,"ttl_ms":600000}'
-check "a renewal lets it go on" wait_for 120 goes_on anna "$n"
+check "a renewal lets it go on" wait_for 300 goes_on anna "$n"
 is "$(state_of anna)" running "... by itself"
 # Nobody can tell QEMU anything: its guard's control socket is taken, the hypervisor stands still.
 exec {taken}< <(cd "$state/desktops/anna" && exec python3 -c 'import socket, time
@@ -97,17 +97,17 @@ check "the guard's socket is taken" read -r -t 60 _ <&"$taken"
 ask '{"op":"lease","desktop":"anna","epoch":1,"ttl_ms":5000}' # long enough for the next line
 kill -STOP "$hypervisor"
 signal_state() { [[ $(ps -o stat= -p "$pid") == $1* ]]; }
-check "a QEMU that does not answer at its lease's end is stopped by a signal" wait_for 120 signal_state T
+check "a QEMU that does not answer at its lease's end is stopped by a signal" wait_for 300 signal_state T
 kill -CONT "$hypervisor"
 ask '{"op":"lease","desktop":"anna","epoch":1,"ttl_ms":600000}'
-check "... until the lease is renewed" wait_for 120 signal_state S
+check "... until the lease is renewed" wait_for 300 signal_state S
 kill "$holder"
-check "it works on" wait_for 120 goes_on anna "$(value_in "$(load_line anna)" n)"
+check "it works on" wait_for 300 goes_on anna "$(value_in "$(load_line anna)" n)"
 
 ask '{"op":"lease","desktop":"anna","epoch":1,"ttl_ms":600000,"until_ms":1}'
-check "a renewal that waited until its time was over gives none" wait_for 120 state_is anna fenced
+check "a renewal that waited until its time was over gives none" wait_for 300 state_is anna fenced
 ask '{"op":"lease","desktop":"anna","epoch":1,"ttl_ms":600000}'
-check "the next one does" wait_for 120 state_is anna running
+check "the next one does" wait_for 300 state_is anna running
 
 # ---- fill, with the NBD server away for a while
 kill -STOP "$nbd"
@@ -122,11 +122,11 @@ filled() {
 	ask '{"op":"status","desktop":"anna"}'
 	[ "$(field '.disks[0].complete')" = true ]
 }
-check "the disk is complete although its server was killed" wait_for 120 filled
-check "the guest goes on" wait_for 120 goes_on anna "$n"
+check "the disk is complete although its server was killed" wait_for 300 filled
+check "the guest goes on" wait_for 300 goes_on anna "$n"
 stop "$nbd" KILL
 type_to anna 'mark local'
-check "it reads and writes without any server" wait_for 120 console_has anna 'load ok mark local'
+check "it reads and writes without any server" wait_for 300 console_has anna 'load ok mark local'
 
 # ---- power off, capture of the disks, discard
 ask '{"op":"shutdown","desktop":"anna","timeout_ms":60000}'

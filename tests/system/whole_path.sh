@@ -7,7 +7,6 @@
 . "$(dirname "$0")/../lib/appliance.sh"
 
 appliance_init "$1" "$TAP_DIR/g"
-VCPUS=2 # the one test with more than one
 begin appliance_desktop anna a b
 a=$(appliance_console a anna)
 b=$(appliance_console b anna)
