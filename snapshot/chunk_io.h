@@ -20,6 +20,10 @@ struct chunk_source {
 	 * damaged one; what @fn returned if negative; or -errno. */
 	int (*get)(void *ctx, const struct chunk_id *ids, size_t n, chunk_arrived *fn, void *arg,
 		   struct err *err);
+	/* NULL where it would save nothing. As get(), but chunk @i is written to to[i] without a copy on the way; one that does
+	 * not have len[i] bytes is -EBADMSG. Unless 0 is returned, what lies at to[] was not verified. */
+	int (*get_to)(void *ctx, const struct chunk_id *ids, size_t n, uint8_t *const *to,
+		      const size_t *len, struct err *err);
 };
 
 struct chunk_sink {

@@ -282,18 +282,9 @@ static int bad_record(const struct pack *pack, const struct pack_entry *entry, s
 		       entry->offset, id, why);
 }
 
-int pack_record_parse(const struct pack *pack, const struct pack_entry *entry, uint8_t *bytes,
-		      struct chunk_encoded *chunk, struct err *err)
+static int record_header_check(const struct pack *pack, const struct pack_entry *entry,
+			       const uint8_t *bytes, struct err *err)
 {
-	const struct pack_crypt how = { .key = pack->key,
-					.part = PACK_CRYPT_RECORD,
-					.offset = entry->offset,
-					.aad = bytes,
-					.aad_len = RECORD_AAD_LEN };
-	uint8_t *body = bytes + PACK_RECORD_HEADER_LEN;
-	size_t body_len = (size_t)CHUNK_ID_LEN + entry->len;
-	int r;
-
 	if (memcmp(bytes, record_magic, 4) != 0 ||
 	    le_get32(bytes + RECORD_CRC) != crc32c(0, bytes, RECORD_CRC))
 		return bad_record(pack, entry, err, "the record's header is damaged");
@@ -301,9 +292,24 @@ int pack_record_parse(const struct pack *pack, const struct pack_entry *entry, u
 	    le_get32(bytes + RECORD_RAW_LEN) != entry->raw_len ||
 	    le_get32(bytes + RECORD_LEN) != entry->len)
 		return bad_record(pack, entry, err, "the record and the footer disagree");
-	if (le_get32(bytes + RECORD_BODY_CRC) != crc32c(0, body, body_len + PACK_CRYPT_TAG_LEN))
-		return bad_record(pack, entry, err, "the record's checksum is wrong");
-	r = pack_crypt_open(&how, body, body_len, err);
+	return 0;
+}
+
+int pack_record_decrypt(const struct pack *pack, const struct pack_entry *entry, uint8_t *bytes,
+			struct chunk_encoded *chunk, struct err *err)
+{
+	const struct pack_crypt how = { .key = pack->key,
+					.part = PACK_CRYPT_RECORD,
+					.offset = entry->offset,
+					.aad = bytes,
+					.aad_len = RECORD_AAD_LEN };
+	uint8_t *body = bytes + PACK_RECORD_HEADER_LEN;
+	int r;
+
+	r = record_header_check(pack, entry, bytes, err);
+	if (r < 0)
+		return r;
+	r = pack_crypt_open(&how, body, (size_t)CHUNK_ID_LEN + entry->len, err);
 	if (r == PACK_CRYPT_FORGED)
 		return bad_record(pack, entry, err, "the record cannot be decrypted");
 	if (r < 0)
@@ -316,6 +322,20 @@ int pack_record_parse(const struct pack *pack, const struct pack_entry *entry, u
 					 .len = entry->len,
 					 .data = body + CHUNK_ID_LEN };
 	return 0;
+}
+
+int pack_record_parse(const struct pack *pack, const struct pack_entry *entry, uint8_t *bytes,
+		      struct chunk_encoded *chunk, struct err *err)
+{
+	int r = record_header_check(pack, entry, bytes, err);
+
+	if (r < 0)
+		return r;
+	if (le_get32(bytes + RECORD_BODY_CRC) !=
+	    crc32c(0, bytes + PACK_RECORD_HEADER_LEN,
+		   (size_t)CHUNK_ID_LEN + entry->len + PACK_CRYPT_TAG_LEN))
+		return bad_record(pack, entry, err, "the record's checksum is wrong");
+	return pack_record_decrypt(pack, entry, bytes, chunk, err);
 }
 
 /* ---- Open packs ------------------------------------------------------------------------------------------- */

@@ -49,6 +49,14 @@ static size_t span_of(const struct wish *wishes, size_t n, size_t *len)
 	return count;
 }
 
+/* What becomes of chunks: one of the two. */
+struct delivery {
+	chunk_arrived *fn; /* NULL: into `to` */
+	void *arg;
+	uint8_t *const *to;
+	const size_t *len;
+};
+
 /* The chunk asked for twice in one request lies twice in the span: decrypting in place would spoil the second. */
 static bool same_record(const struct wish *a, const struct wish *b)
 {
@@ -85,9 +93,9 @@ static int pair_parse(struct pair *pair, const struct wish *wishes, size_t n, ui
 			continue;
 		if (pair->count == 2)
 			break;
-		r = pack_record_parse(w->place->pack, w->entry,
-				      first_record + (w->entry->offset - first_offset),
-				      &pair->chunk[pair->count], err);
+		r = pack_record_decrypt(w->place->pack, w->entry,
+					first_record + (w->entry->offset - first_offset),
+					&pair->chunk[pair->count], err);
 		if (r < 0)
 			return r;
 		pair->wish[pair->count++] = w;
@@ -107,26 +115,37 @@ static int pair_decode(const struct pair *pair, uint8_t *const raw[2], struct er
 		       : r;
 }
 
+static int deliver(const struct delivery *d, const struct wish *w, const uint8_t *data,
+		   struct err *err)
+{
+	if (d->fn)
+		return d->fn(d->arg, w->i, data, w->entry->raw_len, err);
+	if (d->to[w->i] != data)
+		memcpy(d->to[w->i], data, w->entry->raw_len);
+	return 0;
+}
+
 /* buf: the span's bytes. raw: uint8_t[2 * CHUNK_MAX]. */
 static int span_hand_over(const struct wish *wishes, size_t n, uint8_t *buf, uint8_t *raw,
-			  chunk_arrived *fn, void *arg, struct err *err)
+			  const struct delivery *d, struct err *err)
 {
-	uint8_t *const rooms[2] = { raw, raw + CHUNK_MAX };
 	struct pair pair;
 
 	for (size_t i = 0; i < n; i += pair.wishes) {
+		uint8_t *rooms[2] = { raw, raw + CHUNK_MAX };
 		int r = pair_parse(&pair, wishes + i, n - i,
 				   buf + (wishes[i].entry->offset - wishes[0].entry->offset),
 				   wishes[i].entry->offset, err);
 
 		if (r < 0)
 			return r;
+		for (size_t k = 0; !d->fn && k < pair.count; k++)
+			rooms[k] = d->to[pair.wish[k]->i];
 		r = pair_decode(&pair, rooms, err);
 		for (size_t k = 0; r == 0 && k < pair.wishes; k++) {
 			const struct wish *w = &wishes[i + k];
-			size_t which = pair.count == 2 && w >= pair.wish[1];
 
-			r = fn(arg, w->i, rooms[which], w->entry->raw_len, err);
+			r = deliver(d, w, rooms[pair.count == 2 && w >= pair.wish[1]], err);
 		}
 		if (r < 0)
 			return r;
@@ -134,14 +153,12 @@ static int span_hand_over(const struct wish *wishes, size_t n, uint8_t *buf, uin
 	return 0;
 }
 
-static int wishes_read(const struct wish *wishes, size_t n, chunk_arrived *fn, void *arg,
+/* buf: uint8_t[SPAN_MAX + 2 * CHUNK_MAX]. */
+static int wishes_read(const struct wish *wishes, size_t n, uint8_t *buf, const struct delivery *d,
 		       struct err *err)
 {
-	CLEANUP_FREE uint8_t *buf = malloc(SPAN_MAX + 2 * CHUNK_MAX);
 	int r;
 
-	if (!buf)
-		return err_set(err, ENOMEM, "read chunks");
 	for (size_t i = 0; i < n;) {
 		const struct pack *pack = wishes[i].place->pack;
 		size_t len, count = span_of(wishes + i, n - i, &len);
@@ -152,7 +169,7 @@ static int wishes_read(const struct wish *wishes, size_t n, chunk_arrived *fn, v
 		if (r < 0)
 			return err_set(err, -r, "pack %s: read %zu bytes at %u", pack->name_text,
 				       len, wishes[i].entry->offset);
-		r = span_hand_over(wishes + i, count, buf, buf + SPAN_MAX, fn, arg, err);
+		r = span_hand_over(wishes + i, count, buf, buf + SPAN_MAX, d, err);
 		if (r < 0)
 			return r;
 		i += count;
@@ -160,18 +177,45 @@ static int wishes_read(const struct wish *wishes, size_t n, chunk_arrived *fn, v
 	return 0;
 }
 
-int store_source_read(const struct store_place *places, size_t n, chunk_arrived *fn, void *arg,
-		      struct err *err)
+/* Nothing is written where it does not fit. */
+static int lengths_check(const struct wish *wishes, size_t n, const struct delivery *d,
+			 struct err *err)
+{
+	for (size_t i = 0; !d->fn && i < n; i++) {
+		char text[CHUNK_ID_TEXT_LEN];
+
+		if (wishes[i].entry->raw_len == d->len[wishes[i].i])
+			continue;
+		hex_encode(wishes[i].entry->id.bytes, CHUNK_ID_LEN, text);
+		return err_say(err, EBADMSG, "chunk %s has %u bytes instead of %zu", text,
+			       wishes[i].entry->raw_len, d->len[wishes[i].i]);
+	}
+	return 0;
+}
+
+static int places_read(const struct store_place *places, size_t n, const struct delivery *d,
+		       struct err *err)
 {
 	CLEANUP_FREE struct wish *wishes = calloc(n + 1, sizeof(*wishes));
+	CLEANUP_FREE uint8_t *buf = malloc(SPAN_MAX + 2 * CHUNK_MAX);
+	int r;
 
-	if (!wishes)
+	if (!wishes || !buf)
 		return err_set(err, ENOMEM, "read %zu chunks", n);
 	for (size_t i = 0; i < n; i++)
 		wishes[i] =
 			(struct wish){ &places[i], &places[i].pack->entries[places[i].record], i };
+	r = lengths_check(wishes, n, d, err);
+	if (r < 0)
+		return r;
 	qsort(wishes, n, sizeof(*wishes), by_place);
-	return wishes_read(wishes, n, fn, arg, err);
+	return wishes_read(wishes, n, buf, d, err);
+}
+
+int store_source_read(const struct store_place *places, size_t n, chunk_arrived *fn, void *arg,
+		      struct err *err)
+{
+	return places_read(places, n, &(struct delivery){ .fn = fn, .arg = arg }, err);
 }
 
 static int absent(const struct chunk_id *id, const char *where, struct err *err)
@@ -182,10 +226,9 @@ static int absent(const struct chunk_id *id, const char *where, struct err *err)
 	return err_say(err, ENOENT, "chunk %s is not in domain %s of the store", text, where);
 }
 
-static int get(void *ctx, const struct chunk_id *ids, size_t n, chunk_arrived *fn, void *arg,
-	       struct err *err)
+static int domain_read(struct store_domain *domain, const struct chunk_id *ids, size_t n,
+		       const struct delivery *d, struct err *err)
 {
-	struct store_domain *domain = ctx;
 	CLEANUP_FREE struct store_place *places = calloc(n + 1, sizeof(*places));
 	size_t found;
 	int r = 0;
@@ -200,15 +243,27 @@ static int get(void *ctx, const struct chunk_id *ids, size_t n, chunk_arrived *f
 			break;
 	}
 	if (r == 0)
-		r = store_source_read(places, n, fn, arg, err);
+		r = places_read(places, n, d, err);
 	for (size_t i = 0; i < found; i++)
 		pack_unref(places[i].pack);
 	return r;
 }
 
+static int get(void *ctx, const struct chunk_id *ids, size_t n, chunk_arrived *fn, void *arg,
+	       struct err *err)
+{
+	return domain_read(ctx, ids, n, &(struct delivery){ .fn = fn, .arg = arg }, err);
+}
+
+static int get_to(void *ctx, const struct chunk_id *ids, size_t n, uint8_t *const *to,
+		  const size_t *len, struct err *err)
+{
+	return domain_read(ctx, ids, n, &(struct delivery){ .to = to, .len = len }, err);
+}
+
 struct chunk_source store_source_of(struct store_domain *domain)
 {
-	return (struct chunk_source){ .ctx = domain, .get = get };
+	return (struct chunk_source){ .ctx = domain, .get = get, .get_to = get_to };
 }
 
 int store_domain_source(struct store *store, const char *domain, struct chunk_source *out,

@@ -172,6 +172,39 @@ static void test_store_same_content_is_kept_once(void **state)
 	free(data);
 }
 
+/* A source writes each wish where it was wished for, one chunk several times if asked, and nothing where it does not fit. */
+static void test_store_source_writes_to_the_callers_memory(void **state)
+{
+	enum { BLOCKS = SIZE / CHUNK_GRID_DISK, WISHES = 2 * BLOCKS + 1 };
+	CLEANUP_FREE uint8_t *data = content(4), *back = calloc(WISHES, CHUNK_GRID_DISK);
+	struct store *store = open_store(STORE_WRITE);
+	struct chunk_id ids[WISHES];
+	struct chunk_source source;
+	struct err err = { 0 };
+	size_t len[WISHES];
+	uint8_t *to[WISHES];
+	struct manifest m;
+
+	(void)state;
+	assert_non_null(back);
+	put(store, data, &m, NULL);
+	for (size_t i = 0; i < WISHES; i++) {
+		chunk_id_of(data + i * 7 % BLOCKS * CHUNK_GRID_DISK, CHUNK_GRID_DISK, &ids[i]);
+		to[i] = back + i * CHUNK_GRID_DISK;
+		len[i] = CHUNK_GRID_DISK;
+	}
+	assert_int_equal(store_domain_source(store, "default", &source, &err), 0);
+	len[WISHES - 1]--;
+	assert_int_equal(source.get_to(source.ctx, ids, WISHES, to, len, &err), -EBADMSG);
+	assert_true(chunk_is_zero(back, (size_t)WISHES * CHUNK_GRID_DISK));
+	len[WISHES - 1]++;
+	assert_int_equal(source.get_to(source.ctx, ids, WISHES, to, len, &err), 0);
+	for (size_t i = 0; i < WISHES; i++)
+		assert_memory_equal(to[i], data + i * 7 % BLOCKS * CHUNK_GRID_DISK,
+				    CHUNK_GRID_DISK);
+	store_close(store);
+}
+
 static void test_store_commit_refuses_what_is_missing(void **state)
 {
 	struct store *store = open_store(STORE_WRITE);
@@ -528,6 +561,8 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(test_store_same_content_is_kept_once, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(test_store_source_writes_to_the_callers_memory,
+						setup, teardown),
 		cmocka_unit_test_setup_teardown(test_store_commit_refuses_what_is_missing, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_store_refuses_chunks_that_lie, setup,
