@@ -119,6 +119,24 @@ agent_say '{"op":"capture","desktop":"anna","memory":false,"hold":false}'
 is "$(field .parent)" s2h "what was committed stays the base"
 agent_say '{"op":"capture_end","desktop":"anna","ok":true,"snapshot":"s2"}'
 agent_close
+
+# ---- the agent is lost while a capture is open, and its end comes too late
+no_capture_open() { ask '{"op":"status","desktop":"anna"}' && [ "$(field .capture)" = false ]; }
+agent_open
+agent_say '{"op":"capture","desktop":"anna","memory":false,"hold":true}'
+is "$(field .parent)$(state_of anna)" s2paused "a capture that holds the guest"
+agent_close
+check "it ends when its agent goes away" wait_for 120 no_capture_open
+check "... and the guest goes on" wait_for 120 state_is anna running
+agent_open
+agent_say '{"op":"capture_end","desktop":"anna","ok":true,"snapshot":"s2late"}'
+like "$(field .error.code) $(field .error.text)" 'EINVAL no capture of desktop anna is open' "a good end that comes now commits nothing"
+agent_say '{"op":"capture_end","desktop":"anna","ok":false}'
+is "$(field .error.code)" EINVAL "... a bad one has nothing to end"
+agent_say '{"op":"capture","desktop":"anna","memory":false,"hold":false}'
+is "$(field .parent)" s2 "... and the next capture has all changes since the last good one"
+agent_say '{"op":"capture_end","desktop":"anna","ok":false}'
+agent_close
 stop "$hypervisor"
 write_config capture.instant_limit=0ms
 hypervisor_up
