@@ -186,7 +186,7 @@ appliance_server_start() {
 	appliance_spawn server server "$appliance_build/bin/godwit-server" --state "$home/state" \
 		--config "$home/godwit-server.conf"
 	appliance_server=$appliance_spawned
-	if ! appliance_wait 60 appliance_listens "$(cat "$home/port")"; then
+	if ! appliance_wait 180 appliance_listens "$(cat "$home/port")"; then
 		appliance_say "the server does not listen; $appliance_dir/log/server.log ends with:"
 		tail -n 5 "$appliance_dir/log/server.log" >&2
 		return 1
@@ -246,7 +246,7 @@ appliance_endpoint_start() {
 			--token "$token" --name "$name" || return 1
 	fi
 	appliance_hypervisor_start "$name" && appliance_agent_start "$name" &&
-		appliance_wait 60 appliance_is online .state endpoint show "$name" && return
+		appliance_wait 180 appliance_is online .state endpoint show "$name" && return
 	appliance_say "endpoint $name is not online; $appliance_dir/log/$name-agent.log ends with:"
 	tail -n 5 "$appliance_dir/log/$name-agent.log" >&2
 	return 1

@@ -24,7 +24,7 @@ start_server() {
 	rm -f "$state/ready.json"
 	spawn server "${server_wrapper[@]}" "$build/bin/godwit-server" --state "$state" --config "$TAP_DIR/server.ini" --log-level debug
 	server_pid=$spawned
-	wait_for 60 server_ready || return 1
+	wait_for 180 server_ready || return 1
 	ui=$(jq -r .ui_url "$state/ready.json")
 	agents=$(jq -r .agent_url "$state/ready.json")
 	ca=$state/ca.pem

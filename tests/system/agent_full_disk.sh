@@ -30,7 +30,7 @@ before=$(count)
 captures() { grep -qs 'kind=capture' "$appliance_dir/log/a-agent.log"; }
 ended() { [[ $(appliance_field .state job show "$job") =~ done|failed|cancelled ]]; }
 job=$(appliance_field .id desktop snapshot anna --no-wait)
-check "it begins" appliance_wait 60 captures
+check "it begins" appliance_wait 180 captures
 # While the server stands still the capture stays open: nothing of the disk has been read yet. The guest has to write after the
 # captured instant, not before it: that is when its export appears.
 kill -STOP "$appliance_server"

@@ -20,7 +20,7 @@ is_uploading() { grep -qs '"phase":"uploading"' "$appliance_dir"/a/agent/jobs/*.
 ended() { [[ $(appliance_field .state job show "$job") =~ done|failed|cancelled ]]; }
 
 job=$(appliance_field .id desktop snapshot anna --no-wait)
-check "an upload begins" appliance_wait 60 is_uploading
+check "an upload begins" appliance_wait 180 is_uploading
 sleep 0.3
 check "the server is killed" appliance_server_stop KILL
 check "the desktop counts without it" appliance_counts a anna

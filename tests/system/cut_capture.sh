@@ -25,25 +25,25 @@ qemu=$(appliance_qemu a anna)
 # A stopped server answers nothing: the upload can't end before the agent is dead.
 before=$(snapshots)
 check "a snapshot is started" start_snapshot
-check "its upload begins" appliance_wait 60 is_uploading
+check "its upload begins" appliance_wait 180 is_uploading
 kill -STOP "$appliance_server"
 check "the agent is killed" appliance_end KILL "$agent"
 kill -CONT "$appliance_server"
 is "$(appliance_field .state job show "$job")" running "the snapshot is not done"
 check "the desktop counts" appliance_counts a anna
 appliance_agent_start a
-check "the job comes to an end" appliance_wait 90 ended
+check "the job comes to an end" appliance_wait 180 ended
 is "$(appliance_field .state job show "$job")" "done" "... a good one"
 is "$(snapshots)" $((before + 1)) "and there is one snapshot more"
 is "$(appliance_load run "$a")" "$run" "the desktop ran on"
 
 # A stopped server cannot take what was captured: the job is not over before QEMU is dead, however slow we are.
 check "a snapshot is started" start_snapshot
-check "it is being taken" appliance_wait 60 is_capturing
+check "it is being taken" appliance_wait 180 is_capturing
 kill -STOP "$appliance_server"
 check "QEMU is killed" appliance_end KILL "$qemu"
 kill -CONT "$appliance_server"
-check "the job comes to an end" appliance_wait 90 ended
+check "the job comes to an end" appliance_wait 180 ended
 is "$(appliance_field .state job show "$job")" failed "... a bad one"
 like "$(appliance_field .error job show "$job")" 'anna.*QEMU' "... that says where"
 diag "$(appliance_field .error job show "$job")"

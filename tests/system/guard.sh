@@ -32,5 +32,5 @@ check "... and it counts there" appliance_counts b anna
 is "$(appliance_load n "$a")" "$n" "a's did nothing any more since the server gave it away"
 
 check "its QEMU ends" appliance_end KILL "$qemu"
-check "its guard ends with it" appliance_wait 60 guards 0
+check "its guard ends with it" appliance_wait 180 guards 0
 done_testing

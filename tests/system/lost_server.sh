@@ -21,7 +21,7 @@ run=$(appliance_load run "$strict")
 
 check "the server is stopped" appliance_server_stop
 fenced() { grep -q 'desktop is fenced.* desktop=strict ' "$appliance_dir/log/a-hypervisor.log"; }
-check "the strict desktop is fenced soon" appliance_wait 60 fenced
+check "the strict desktop is fenced soon" appliance_wait 180 fenced
 n=$(appliance_load n "$strict")
 check "the other one counts" appliance_counts a laptop 8
 is "$(appliance_load n "$strict")" "$n" "the strict one stands still meanwhile"
@@ -30,6 +30,6 @@ check "the strict desktop goes on" appliance_counts a strict
 check "the other one, too" appliance_counts a laptop
 is "$(appliance_load run "$strict")" "$run" "it is the same run of its program"
 is "$(appliance_load bad "$strict") $(appliance_load disk_bad "$strict")" "0 0" "and its memory and disk are intact"
-check "the server says that it runs" appliance_wait 60 appliance_is running .state desktop show strict
+check "the server says that it runs" appliance_wait 180 appliance_is running .state desktop show strict
 is "$(appliance_field '[.[] | select(.kind == "failover")] | length' job list)" 0 "nobody was failed over"
 done_testing

@@ -86,7 +86,7 @@ judged() { # judged SNAPSHOT: true once it was measured
 	[ "$(field .changes.state)" = measured ]
 }
 level() {
-	wait_for 90 judged "$1"
+	wait_for 300 judged "$1"
 	field .changes.level
 }
 alarm_of() { api GET "/api/v1/desktops/$1" && field '.alarm.why // "none"'; }

@@ -20,7 +20,7 @@ epoch=$(($(appliance_field .epoch desktop show anna) + 1))
 check "the agent is killed" appliance_end KILL "$(appliance_agent a)"
 spawn nbd qemu-nbd --read-only --persistent --shared=8 --format=raw --export-name=disk0 --socket="$TAP_DIR/anna.sock" \
 	"$TAP_DIR/g/small.raw"
-check "its disks are served" appliance_wait 60 test -S "$TAP_DIR/anna.sock"
+check "its disks are served" appliance_wait 180 test -S "$TAP_DIR/anna.sock"
 request=$(jq -nc --argjson machine "$machine" --argjson epoch "$epoch" --arg socket "$TAP_DIR/anna.sock" \
 	--argjson size "$(stat -c %s "$TAP_DIR/g/small.raw")" \
 	'{op:"start",desktop:"anna",epoch:$epoch,snapshot:"s1",incoming:true,machine:$machine,
@@ -36,6 +36,6 @@ is "$(appliance_load run "$(appliance_console a anna)")" "$run" "it is the run t
 unlike "$(appliance_qemu a anna)" "^$waiting\$" "in another QEMU"
 is "$(appliance_field .epoch desktop show anna)" "$epoch" "under the epoch of that start"
 ended() { [[ $(appliance_field .state job show "$job") =~ done|failed ]]; }
-check "the job ends" appliance_wait 60 ended
+check "the job ends" appliance_wait 180 ended
 is "$(appliance_field .state job show "$job")" "done" "... well"
 done_testing
