@@ -45,7 +45,7 @@ static int try_it(const char *program, const char *signatures, const char *temp,
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return err_set(err, errno, "start the scan engine");
 	control = pair[0];
-	pid = child_start(argv, &pair[1], 1, err);
+	pid = child_start_apart(argv, &pair[1], 1, err);
 	close(pair[1]);
 	if (pid < 0)
 		return (int)pid;

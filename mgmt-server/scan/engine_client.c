@@ -42,7 +42,7 @@ static int start_program(struct engine_client *e, const char *program, const cha
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return err_set(err, errno, "start the scan engine");
 	e->control = pair[0];
-	e->pid = child_start(argv, &pair[1], 1, err);
+	e->pid = child_start_apart(argv, &pair[1], 1, err);
 	close(pair[1]);
 	return e->pid < 0 ? (int)e->pid : 0;
 }

@@ -1,6 +1,6 @@
 /* sandbox.h - where untrusted bytes are parsed: no files, no network, no other processes, bounded time and memory.
  *
- * User, network, mount, IPC and UTS namespaces, no_new_privs, Landlock without any
+ * User, network, mount, IPC and UTS namespaces (and a PID namespace, by child_start_apart), no_new_privs, Landlock without any
  * rule, rlimits, and a seccomp allow-list per role that kills. TZ is set first: localtime(3) would open a file.
  * Source: landlock(7), seccomp(2), user_namespaces(7); DESIGN section 9.
  */

@@ -90,7 +90,7 @@ static int hash_engine(EVP_MD_CTX *ctx, const char *program, struct err *err)
 
 	if (pipe2(pair, O_CLOEXEC) < 0)
 		return err_set(err, errno, "ask %s for its version", program);
-	pid = child_start(argv, &pair[1], 1, err);
+	pid = child_start_apart(argv, &pair[1], 1, err);
 	close(pair[1]);
 	while (pid > 0 && len < sizeof(text) &&
 	       (n = read(pair[0], text + len, sizeof(text) - len)) > 0)

@@ -56,7 +56,7 @@ static int start(struct running *run, struct err *err)
 	fds[0] = volume[1];
 	fds[1] = entry[1];
 	fds[2] = known;
-	run->pid = child_start(argv, fds, o->known ? 3 : 2, err);
+	run->pid = child_start_apart(argv, fds, o->known ? 3 : 2, err);
 	close(volume[1]);
 	close(entry[1]);
 	return run->pid < 0 ? (int)run->pid : 0;

@@ -3,6 +3,7 @@
  *
  * An attack that worked is reported as a file "SUCCEEDED"; the sandbox killing it, or a refusal, is what is wanted.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -97,6 +98,22 @@ static bool do_tgkill(void)
 			return true;
 	}
 	return false;
+}
+
+/* The first process of a namespace of its own has nobody to signal, trace or look at. */
+static bool do_others(void)
+{
+	return getpid() != 1;
+}
+
+static bool do_pidfd(void)
+{
+	return syscall(SYS_pidfd_open, 1, 0) >= 0;
+}
+
+static bool do_list(void)
+{
+	return opendir("/proc") != NULL;
 }
 
 static bool do_fork(void)
@@ -351,6 +368,9 @@ static const struct {
 	{ "kill", do_kill },
 	{ "kill-all", do_kill_all },
 	{ "tgkill", do_tgkill },
+	{ "others", do_others },
+	{ "pidfd", do_pidfd },
+	{ "list", do_list },
 	{ "fork", do_fork },
 	{ "exec", do_exec },
 	{ "code", do_code },

@@ -29,6 +29,9 @@ peek signal 31
 kill signal 31
 kill-all signal 31
 tgkill signal 31
+others refused
+pidfd signal 31
+list signal 31
 fork signal 31
 exec signal 31
 code signal 31
@@ -53,7 +56,7 @@ requests refused
 writes refused
 forge refused
 end ended with status 0 before it was done
-crash signal 6
+crash signal (6|11)
 TABLE
 
 # To files, as the server has it: what a reader inherits it may try to write to.

@@ -41,7 +41,7 @@ static pid_t start(const struct mend_child *c, int volume, int entry, struct err
 		return err_set(err, ENOMEM, "start %s", c->program);
 	snprintf(offset, sizeof(offset), "%llu", (unsigned long long)c->offset);
 	snprintf(length, sizeof(length), "%llu", (unsigned long long)c->length);
-	return child_start(argv, fds, c->content ? 3 : 2, err);
+	return child_start_apart(argv, fds, c->content ? 3 : 2, err);
 }
 
 static int take_entries(const struct mend_child *c, int fd, struct content_room *room,
