@@ -38,6 +38,7 @@
 #   free_port                       print a TCP port of 127.0.0.1 that nobody uses, and no other test until this one ends
 #   port_open PORT                  does somebody accept connections there?
 #   wait_for SECONDS COMMAND...     repeat until it ends with 0; 1 when the time is over
+#   unmount FOLDER                  unmount it, and wait until its FUSE driver has written everything
 #   need PROGRAM...                 bail when one is not installed (tests/setup.sh should have)
 #
 # At the end, however it comes (also by a signal), everything of this run that still lives is killed by pid: what
@@ -217,6 +218,20 @@ wait_for() {
 		[ "$(tap_now_ms)" -lt "$end" ] || return 1
 		[ $((++looks)) -lt 40 ] || nap=0.2
 		sleep "$nap"
+	done
+}
+
+# Another test's mount namespace may have begun meanwhile and hold a copy of the mount: umount(8) alone would then leave
+# what was written in memory. FUSE drivers of image files write and end later than umount(8) does.
+unmount() {
+	[ "$(stat -f -c %T "$1")" = fuseblk ] || mount -o remount,ro "$1" 2>/dev/null
+	wait_for 60 umount "$1" && wait_for 180 tap_no_driver
+}
+
+tap_no_driver() {
+	local comm
+	for comm in $(grep -lE '^(low)?ntfs-3g|^mount.exfat' /proc/[0-9]*/comm 2>/dev/null); do
+		if grep -qzxF -e "TAP_DIR=$TAP_DIR" "${comm%comm}environ" 2>/dev/null; then return 1; fi
 	done
 }
 

@@ -26,7 +26,7 @@ for a in $algorithms; do
 	check "$a: a compressed file is made" python3 "$compact" infected "mnt/$a" "$a"
 	python3 "$compact" clean "mnt/clean-$a" "$a"
 done
-umount mnt
+unmount mnt
 
 run "$scan" image n.img --signatures sig --output json
 is "$status $(jq -r '[.findings[] | .path + ":" + .stream] | sort | join(" ")' <<<"$output")" \
@@ -40,7 +40,7 @@ done
 for a in $algorithms; do
 	truncate -s 8M damaged.img && mkntfs -q -F -s 512 -p 0 damaged.img >/dev/null 2>&1
 	ntfs-3g -o streams_interface=windows damaged.img mnt && python3 "$compact" clean mnt/hurt "$a" damaged
-	umount mnt
+	unmount mnt
 	run "$scan" image damaged.img --signatures sig --output json
 	like "$status $(jq -r '.verdict + " " + (.reasons | join(" "))' <<<"$output")" "^2 incomplete .*hurt" "$a: a damaged one makes the verdict incomplete, by its name"
 	rm damaged.img

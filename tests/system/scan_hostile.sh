@@ -99,7 +99,7 @@ for _ in range(5000):
     os.mkdir("d"); os.chdir("d")
 open("v.com", "wb").write(data)
 ')
-	umount mnt
+	unmount mnt
 	bounded "names with every byte, full xattrs, 5,000 folders deep" "^1 infected 255" x.img
 else
 	skip "names with every byte, 5,000 folders deep" "needs root and loop devices"

@@ -63,7 +63,7 @@ if [ "$(id -u)" = 0 ] && mkdir -p mnt && cp ext4.img journal.img && mount -o loo
 	# What a snapshot at this instant would hold: the files are in the journal only.
 	cp --sparse=always journal.img instant.img
 	clean_tree_hashes mnt >want.journal
-	umount mnt
+	unmount mnt
 	is "$(dumpe2fs -h instant.img 2>/dev/null | grep -c needs_recovery)" 1 "ext4: the image has a journal to replay"
 	same "... and is read as the kernel would after replaying it" "$(listed_hashes instant.img)" "$(cat want.journal)"
 	scan_json instant.img
@@ -111,7 +111,7 @@ if [ "$(id -u)" = 0 ] && ntfs-3g -o streams_interface=windows ntfs.img mnt 2>/de
 	cp eicar.com "mnt/tiny.txt:hidden.com"
 	ln mnt/bin/big mnt/bin/hard-link
 	clean_tree_hashes mnt >want.ntfs
-	umount mnt
+	unmount mnt
 	sha256sum tree/bin/big | cut -c1-64 >hard
 	same "ntfs: every file with the bytes the driver sees, hard links once" "$(listed_hashes ntfs.img)" \
 		"$(awk -v h="$(cat hard)" '$1 == h && seen++ { next } 1' want.ntfs)"

@@ -110,7 +110,7 @@ if [ "$(id -u)" = 0 ] && command -v mkntfs ntfs-3g >/dev/null; then
 	on_ntfs() { # IMAGE: each round is a mount of its own, so that everything is on the disk afterwards
 		ntfs-3g "$1" mnt -o streams_interface=xattr || return 1
 		"${2:-change_ntfs}" "$1"
-		wait_for 180 umount mnt
+		unmount mnt
 	}
 	fill() { cp -r tree/. mnt/; }
 	if on_ntfs ntfs.img fill 2>/dev/null; then

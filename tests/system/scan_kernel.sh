@@ -56,11 +56,11 @@ fill_ext() { # IMAGE
 	ln mnt/big mnt/many/big # a hard link: named once, by whichever name
 	ln -s big mnt/symbolic && ln -s /etc/passwd mnt/outside && mkfifo mnt/pipe && mknod mnt/device b 7 0
 	echo odd >"mnt/$(printf 'odd\xff\nname')"
-	umount mnt
+	unmount mnt
 }
 fill_exfat() { # IMAGE
 	loop=$(losetup -f --show "$1") || return
-	mount.exfat-fuse "$loop" mnt && { fill_mounted; umount mnt; }
+	mount.exfat-fuse "$loop" mnt && { fill_mounted; unmount mnt; }
 	local ended=$?
 	losetup -d "$loop"
 	loop=
@@ -115,10 +115,10 @@ for i in "${!names[@]}"; do put "${names[i]}.img" disk.img "${starts[i]}"; done
 # This kernel may have no device mapper, so the volumes are filled through the place that LVM says they have.
 export LVM_SYSTEM_DIR=$TAP_DIR/lvm LVM_SUPPRESS_FD_WARNINGS=1
 mkdir lvm
-lvm_with() {
+lvm_with() { # sees its own device only: other tests' volume groups have the same name
 	local command=$1
 	shift
-	"$command" -q --driverloaded n --config 'devices{scan=["/dev"] use_devicesfile=0} global{use_lvmpolld=0}' "$@" 2>>lvm.said
+	"$command" -q --driverloaded n --config "devices{scan=[\"/dev\"] use_devicesfile=0 filter=[\"a|^$loop\$|\",\"r|.*|\"]} global{use_lvmpolld=0}" "$@" 2>>lvm.said
 }
 loop=$(losetup -f --show -o "${starts[-1]}" --sizelimit $((group_mib << 20)) disk.img)
 { lvm_with pvcreate "$loop" && lvm_with vgcreate godwit "$loop"; } >lvm.out || bail "no volume group: $(cat lvm.said)"
@@ -187,7 +187,7 @@ def walk(path):  # by chdir: the paths are longer than what a system call takes
 sys.setrecursionlimit(5000)
 walk("")
 PY
-	umount mnt
+	unmount mnt
 	jq -c "[(.[0] | $same_path), .[1], .[2], .[3]]" theirs.all | sort >theirs
 	run "$scan" list ntfs.img --output jsonl
 	is "$status" 0 "everything on NTFS is listed${errors:+: $errors}"

@@ -11,7 +11,7 @@ need mkfs.ext4 mkntfs clamscan jq python3 e2fsck setfattr
 cd "$TAP_DIR" || exit
 mkdir sig mnt
 truncate -s 16M probe.img && mkfs.ext4 -q probe.img && mount -o loop probe.img mnt 2>/dev/null || skip_all "needs loop devices"
-umount mnt
+unmount mnt
 at_end 'mountpoint -q mnt && umount mnt'
 
 # The EICAR test file, put together here so that this script is not one.
@@ -52,7 +52,7 @@ cp eicar.com mnt/one-name && ln mnt/one-name mnt/other-name
 sync -f mnt
 fragments=$(filefrag mnt/fragmented | grep -o '[0-9]* extent' | cut -d' ' -f1)
 check "the fragmented file has $fragments pieces" [ "$fragments" -gt 1 ]
-umount mnt
+unmount mnt
 scan_json e.img
 is "$status" 1 "ext4: infected"
 same_as_clamscan() { diff <(clamscan -d sig --no-summary $samples | grep FOUND | cut -d: -f1 | sed 's|.*/||' | sort) \
@@ -77,7 +77,7 @@ if mount -o loop fc.img mnt 2>/dev/null; then
 	for i in {1..5}; do echo "$i" >"mnt/f$i" && sync "mnt/f$i"; done
 	cp eicar.com mnt/fresh.com && sync mnt/fresh.com
 	cp --sparse=always fc.img instant.img
-	umount mnt
+	unmount mnt
 	scan_json instant.img
 	check "a journal with fast commits is never clean while something is in them ($(jq -r .verdict <<<"$output"))" [ "$status" != 0 ]
 else
@@ -94,7 +94,7 @@ if ntfs-3g -o streams_interface=windows,compression n.img mnt 2>/dev/null; then
 	echo x >mnt/host && cp eicar.com mnt/host:stream && { head -c 1000000 /dev/zero; printf %s "$marker"; } >mnt/host:large-stream
 	ln mnt/resident mnt/resident-too
 	(cd mnt && find . -type f -print0 | xargs -0 sha256sum | cut -c1-64 | sort -u) >want
-	umount mnt
+	unmount mnt
 	scan_json n.img
 	is "$(jq -r '[.findings[] | (.path | sub("-too"; "")) + ":" + .stream] | sort | join(" ")' <<<"$output")" \
 		"fragmented: host:large-stream host:stream packed/compressed: resident:" "NTFS: compressed, fragmented, resident, in streams"

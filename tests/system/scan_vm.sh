@@ -37,7 +37,7 @@ if mount -o loop xfs.img mnt; then
 	sync -f mnt/sub/big
 	cp --sparse=always xfs.img dirty.img # as a snapshot would see it: mounted, the log still in use
 	hashes mnt >want
-	umount mnt
+	unmount mnt
 	big=$(sha256sum tree/sub/big | cut -c1-64)
 	same "XFS: every file with the bytes the kernel sees, a hard link once, the log replayed" "$(listed dirty.img)" \
 		"$(awk -v h="$big" '$1 == h && seen++ { next } 1' want)"
@@ -54,7 +54,7 @@ if mount -o loop,compress=zstd btrfs.img mnt; then
 	btrfs -q subvolume create mnt/@home && cp eicar.com mnt/@home/in-a-subvolume.com
 	btrfs -q subvolume snapshot -r mnt/@home mnt/@old
 	hashes mnt >want
-	umount mnt
+	unmount mnt
 	truncate -s 320M disk.img && printf 'label: gpt\nsize=1M\nsize=300M\n' | sfdisk -q disk.img
 	dd if=btrfs.img of=disk.img bs=1M seek=2 conv=notrunc,sparse status=none
 	run "$scan" list disk.img --output jsonl
@@ -71,7 +71,8 @@ mkdir lvm
 lvm_with() {
 	local command=$1
 	shift
-	"$command" -q --driverloaded n --config 'devices{scan=["/dev"] use_devicesfile=0} global{use_lvmpolld=0}' "$@" 2>"$TAP_DIR/lvm.said"
+	accepted=$(printf '"a|^%s$|",' "${loops[@]}") # other tests' volume groups have the same name
+	"$command" -q --driverloaded n --config "devices{scan=[\"/dev\"] use_devicesfile=0 filter=[$accepted\"r|.*|\"]} global{use_lvmpolld=0}" "$@" 2>"$TAP_DIR/lvm.said"
 }
 truncate -s 605M lvm.img && printf 'label: gpt\nsize=300M,type=lvm\nsize=300M,type=lvm\n' | sfdisk -q lvm.img
 mapfile -t starts < <(sfdisk -J lvm.img | jq '.partitiontable.partitions[].start * 512')
@@ -82,7 +83,8 @@ if lvm_with pvcreate "${loops[@]}" >/dev/null && lvm_with vgcreate godwit "${loo
 	lvm_with lvcreate -y -an -Zn -Wn -L 400M -n data godwit >/dev/null && lvm_with lvcreate -y -an -Zn -Wn -L 100M -n sys godwit >/dev/null; then
 	lvm_with lvs --segments --noheadings --units b --nosuffix -o lv_name,seg_start,seg_size,devices godwit >segments
 	diag "$(cat segments)"
-	truncate -s 400M data.fs && mkfs.xfs -q data.fs && mount -o loop data.fs mnt && cp -r tree/. mnt/ && umount mnt
+	truncate -s 400M data.fs && mkfs.xfs -q data.fs
+	check "a volume is filled" eval 'mount -o loop data.fs mnt && cp -r tree/. mnt/ && unmount mnt'
 	truncate -s 100M sys.fs && mkfs.ext4 -q -d tree/sub sys.fs
 	while read -r name start size device; do
 		extent=${device##*\(}
