@@ -282,15 +282,45 @@ static int bad_record(const struct pack *pack, const struct pack_entry *entry, s
 		       entry->offset, id, why);
 }
 
-static int record_header_check(const struct pack *pack, const struct pack_entry *entry,
-			       const uint8_t *bytes, struct err *err)
+bool pack_record_head(const uint8_t *bytes, struct pack_entry *entry)
 {
 	if (memcmp(bytes, record_magic, 4) != 0 ||
 	    le_get32(bytes + RECORD_CRC) != crc32c(0, bytes, RECORD_CRC))
+		return false;
+	entry->type = bytes[RECORD_TYPE];
+	entry->codec = bytes[RECORD_CODEC];
+	entry->raw_len = le_get32(bytes + RECORD_RAW_LEN);
+	entry->len = le_get32(bytes + RECORD_LEN);
+	return entry->raw_len && entry->raw_len <= CHUNK_MAX && entry->len &&
+	       entry->len <= entry->raw_len && entry->type >= PACK_CHUNK &&
+	       entry->type <= PACK_NOTE && entry->codec <= CHUNK_CODEC_ZSTD;
+}
+
+int pack_record_open(const struct pack *pack, const struct pack_entry *entry, uint8_t *bytes,
+		     struct err *err)
+{
+	const struct pack_crypt how = { .key = pack->key,
+					.part = PACK_CRYPT_RECORD,
+					.offset = entry->offset,
+					.aad = bytes,
+					.aad_len = RECORD_AAD_LEN };
+	int r = pack_crypt_open(&how, bytes + PACK_RECORD_HEADER_LEN,
+				(size_t)CHUNK_ID_LEN + entry->len, err);
+
+	return r == PACK_CRYPT_FORGED
+		       ? bad_record(pack, entry, err, "the record cannot be decrypted")
+		       : r;
+}
+
+static int record_header_check(const struct pack *pack, const struct pack_entry *entry,
+			       const uint8_t *bytes, struct err *err)
+{
+	struct pack_entry head;
+
+	if (!pack_record_head(bytes, &head))
 		return bad_record(pack, entry, err, "the record's header is damaged");
-	if (bytes[RECORD_TYPE] != entry->type || bytes[RECORD_CODEC] != entry->codec ||
-	    le_get32(bytes + RECORD_RAW_LEN) != entry->raw_len ||
-	    le_get32(bytes + RECORD_LEN) != entry->len)
+	if (head.type != entry->type || head.codec != entry->codec ||
+	    head.raw_len != entry->raw_len || head.len != entry->len)
 		return bad_record(pack, entry, err, "the record and the footer disagree");
 	return 0;
 }
@@ -298,20 +328,13 @@ static int record_header_check(const struct pack *pack, const struct pack_entry 
 int pack_record_decrypt(const struct pack *pack, const struct pack_entry *entry, uint8_t *bytes,
 			struct chunk_encoded *chunk, struct err *err)
 {
-	const struct pack_crypt how = { .key = pack->key,
-					.part = PACK_CRYPT_RECORD,
-					.offset = entry->offset,
-					.aad = bytes,
-					.aad_len = RECORD_AAD_LEN };
 	uint8_t *body = bytes + PACK_RECORD_HEADER_LEN;
 	int r;
 
 	r = record_header_check(pack, entry, bytes, err);
 	if (r < 0)
 		return r;
-	r = pack_crypt_open(&how, body, (size_t)CHUNK_ID_LEN + entry->len, err);
-	if (r == PACK_CRYPT_FORGED)
-		return bad_record(pack, entry, err, "the record cannot be decrypted");
+	r = pack_record_open(pack, entry, bytes, err);
 	if (r < 0)
 		return r;
 	if (memcmp(body, entry->id.bytes, CHUNK_ID_LEN) != 0)

@@ -101,6 +101,18 @@ int pack_trailer_parse(struct pack_trailer *trailer, const uint8_t bytes[PACK_TR
 int pack_record_make(const struct pack *pack, const struct pack_entry *entry,
 		     const uint8_t *payload, uint8_t *out, struct err *err);
 
+/* Is @bytes (uint8_t[PACK_RECORD_HEADER_LEN]) the header of a record? entry: type, codec and lengths are set, within their bounds if so. */
+bool pack_record_head(const uint8_t *bytes, struct pack_entry *entry);
+/* Decrypt, in place, the rest of a record whose header is good: its id is then at PACK_RECORD_HEADER_LEN, its payload behind that.
+ *
+ * entry  offset and lengths count
+ * bytes  uint8_t[PACK_RECORD_EXTRA + entry->len]
+ *
+ * Return 0, -EBADMSG or -errno.
+ */
+int pack_record_open(const struct pack *pack, const struct pack_entry *entry, uint8_t *bytes,
+		     struct err *err);
+
 /**
  * pack_record_parse(pack, entry, bytes, chunk, err):
  * Check and decrypt one record in place. chunk->data then points into @bytes; its content is not yet compared with its id.

@@ -8,12 +8,10 @@
 #include <sys/stat.h>
 
 #include "common/io.h"
-#include "common/le.h"
-#include "snapshot/crc32c.h"
 #include "snapshot/pack.h"
 
-/* FORMAT.md, "Packs": a record's header. */
-enum { TYPE = 4, CODEC = 5, RAW_LEN = 8, LEN = 12, CRC = 20, AAD_LEN = 16, WINDOW = 64 << 10 };
+enum { WINDOW = 64 << 10 };
+/* What a record begins with: FORMAT.md, "Packs". */
 static const char magic[4] = "GREC";
 
 static int header_read(struct pack *pack, const char *path, const struct store_keys *keys,
@@ -38,28 +36,15 @@ static int header_read(struct pack *pack, const char *path, const struct store_k
 static bool record_at(const struct pack *pack, uint64_t offset, uint8_t *buf,
 		      struct pack_entry *entry)
 {
-	const struct pack_crypt how = { .key = pack->key,
-					.part = PACK_CRYPT_RECORD,
-					.offset = offset,
-					.aad = buf,
-					.aad_len = AAD_LEN };
 	uint8_t *body = buf + PACK_RECORD_HEADER_LEN;
 	struct err why;
 
+	*entry = (struct pack_entry){ .offset = (uint32_t)offset };
 	if (io_pread_full(pack->fd, buf, PACK_RECORD_HEADER_LEN, offset) ||
-	    memcmp(buf, magic, sizeof(magic)) != 0 || le_get32(buf + CRC) != crc32c(0, buf, CRC))
-		return false;
-	*entry = (struct pack_entry){ .offset = (uint32_t)offset,
-				      .raw_len = le_get32(buf + RAW_LEN),
-				      .len = le_get32(buf + LEN),
-				      .type = buf[TYPE],
-				      .codec = buf[CODEC] };
-	if (!entry->raw_len || entry->raw_len > CHUNK_MAX || !entry->len ||
-	    entry->len > entry->raw_len || entry->type < PACK_CHUNK || entry->type > PACK_NOTE ||
-	    entry->codec > CHUNK_CODEC_ZSTD ||
+	    !pack_record_head(buf, entry) ||
 	    io_pread_full(pack->fd, body, pack_record_len(entry) - PACK_RECORD_HEADER_LEN,
 			  offset + PACK_RECORD_HEADER_LEN) ||
-	    pack_crypt_open(&how, body, (size_t)CHUNK_ID_LEN + entry->len, &why) != 0)
+	    pack_record_open(pack, entry, buf, &why) != 0)
 		return false;
 	memcpy(entry->id.bytes, body, CHUNK_ID_LEN);
 	return true;

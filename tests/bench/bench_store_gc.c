@@ -5,6 +5,7 @@
  * nothing changed; and some after each of which the oldest snapshot goes and a new one comes.
  */
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -116,8 +117,26 @@ static void put(struct store *store, struct disk *d, struct manifest *m,
 	free(changed);
 }
 
+/* The most memory since @reset; what an earlier part of the bench has freed does not count. */
+static double peak_mib(bool reset)
+{
+	FILE *f = fopen(reset ? "/proc/self/clear_refs" : "/proc/self/status", reset ? "w" : "r");
+	unsigned long kib = 0;
+	char line[128];
+
+	if (reset)
+		malloc_trim(0);
+	if (f && reset)
+		fputs("5", f);
+	while (f && !reset && !kib && fgets(line, sizeof(line), f))
+		sscanf(line, "VmHWM: %lu", &kib);
+	if (f)
+		fclose(f);
+	return (double)kib / 1024;
+}
+
 struct cost {
-	double open, gc;
+	double open, gc, peak;
 	uint64_t read, nodes;
 	struct store_gc_result result;
 };
@@ -128,10 +147,12 @@ static struct cost collect(const char *path)
 	const struct store_gc order = { .repack_percent = 0 };
 	uint64_t read = bytes_read();
 	double before = cpu_seconds(), opened;
-	struct store *store = open_store(path);
 	struct cost cost = { 0 };
 	struct err err = { 0 };
+	struct store *store;
 
+	peak_mib(true);
+	store = open_store(path);
 	opened = cpu_seconds();
 	if (store_gc(store, &order, &cost.result, &err) < 0)
 		die(&err);
@@ -139,15 +160,16 @@ static struct cost collect(const char *path)
 	cost.gc = cpu_seconds() - opened;
 	cost.read = bytes_read() - read;
 	store_close(store);
+	cost.peak = peak_mib(false);
 	return cost;
 }
 
 static void print(const char *what, const struct cost *c)
 {
-	printf("  %-40s %8.3f CPU-s (opening %.3f), read %8.2f MiB (tree nodes %.2f), %" PRIu64
-	       " snapshots walked; %" PRIu64
+	printf("  %-40s %8.3f CPU-s (opening %.3f), RSS %.0f MiB, read %8.2f MiB (tree nodes "
+	       "%.2f), %" PRIu64 " snapshots walked; %" PRIu64
 	       " packs rewritten, %.2f MiB of chunks read for that%s\n",
-	       what, c->gc, c->open, (double)c->read / (1 << 20),
+	       what, c->gc, c->open, c->peak, (double)c->read / (1 << 20),
 	       (double)c->result.read_bytes / (1 << 20), c->result.snapshots_walked,
 	       c->result.packs_rewritten, (double)c->result.written_bytes / (1 << 20),
 	       c->result.counted_anew ? ", all counted anew" : "");
