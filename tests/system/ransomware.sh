@@ -27,12 +27,9 @@ mounted() { # mounted IMAGE COMMAND...
 	esac
 	"$@"
 	status=$?
-	wait_for 60 umount mnt 2>/dev/null || return
-	wait_for 60 let_go "$image" || return
+	unmount mnt || return
 	return $status
 }
-# A loop device may still be there for a moment, and the driver of NTFS still be writing.
-let_go() { ! losetup -j "$1" 2>/dev/null | grep -q . && ! pgrep -f "ntfs-3g $PWD/$1 " >/dev/null; }
 documents_make docs
 truncate -s 40M base.ext4 base.ntfs
 mkfs.ext4 -q -F base.ext4 && mkntfs -q -F -s 512 -p 0 base.ntfs >/dev/null 2>&1

@@ -84,7 +84,7 @@ if lvm_with pvcreate "${loops[@]}" >/dev/null && lvm_with vgcreate godwit "${loo
 	lvm_with lvs --segments --noheadings --units b --nosuffix -o lv_name,seg_start,seg_size,devices godwit >segments
 	diag "$(cat segments)"
 	truncate -s 400M data.fs && mkfs.xfs -q data.fs
-	check "a volume is filled" eval 'mount -o loop data.fs mnt && cp -r tree/. mnt/ && unmount mnt'
+	check "a volume is filled" eval 'wait_for 60 mount -o loop data.fs mnt && cp -r tree/. mnt/ && unmount mnt'
 	truncate -s 100M sys.fs && mkfs.ext4 -q -d tree/sub sys.fs
 	while read -r name start size device; do
 		extent=${device##*\(}
