@@ -3,7 +3,7 @@
 #
 # Three images (tests/bench/make_image.sh, or IMAGES=DIR with base.img, second.img, other.img): a disk, the same after an
 # installation, and another machine's. borg: zstd,1, fixed 64 KiB chunks, no encryption. restic and Godwit encrypt.
-# Also the limit: SHA-256 and zstd -1 over the same data on all processors, and nothing else.
+# Also the limits: SHA-256 and zstd -1 over the same data on all processors, and nothing else; and the same the other way round.
 set -euo pipefail
 build=$(realpath "$1")
 here=$(cd "$(dirname "$0")" && pwd)
@@ -82,6 +82,9 @@ rm -rf restored
 measure "godwit-store get" "$godwit" get s "$second" disk0 restored.img
 restore=$wall
 cmp restored.img "$images/second.img" && echo "  (bit for bit the same)"
+rm -f restored.img
+"$build/tests/bench_limit_get" "$images/second.img" restored.img |
+	awk '{ printf "  %-34s %7.2f s wall  %6.1f s CPU\n", "limit: AES, zstd, sha256, writes", $1, $2 }'
 
 fastest=$(awk "BEGIN { print $borg_restore < $restic_restore ? $borg_restore : $restic_restore }")
 echo "stored, MiB (first / with the second / with the other machine):"
