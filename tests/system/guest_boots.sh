@@ -32,8 +32,8 @@ acked_more_than() { [ "0$(field acked)" -gt "$1" ]; }
 boot first 128
 check "a guest of 128 MiB boots" wait_for 300 says 'n=3 '
 diag "$(grep -m 1 '^load ready' "$text")"
-check "its disk writer started with an empty disk" says 'disk start=0 '
-check "there is no marker yet" says 'error read: No such file'
+check "its disk writer started with an empty disk" wait_for 300 says 'disk start=0 '
+check "there is no marker yet" wait_for 300 says 'error read: No such file'
 
 echo 'mark first light' >&5
 check "mark answers" wait_for 300 says 'ok mark first light$'
@@ -62,6 +62,7 @@ boot second 256
 check "it boots again" wait_for 300 says 'n=3 '
 is "$(sed -n 's/^load ok read //p' "$text")" "first light" "the marker is still there"
 unlike "$(run_of)" "^$first_run\$" "it is another run"
+check "its disk writer starts" wait_for 300 says 'disk start=[0-9]+ ring='
 start=$(sed -n 's/^load disk start=\([0-9]*\) .*/\1/p' "$text")
 check "no acknowledged block was lost ($start from $acked on)" test "$start" -ge "$acked"
 check "the writer goes on behind them" wait_for 300 acked_more_than "$((start + 5))"
