@@ -19,7 +19,7 @@
 
 #include "mgmt-server/scan/vm/vm_walk.h"
 
-enum { TYPES_MAX = 26, PORT_WAIT_MS = 60000 };
+enum { TYPES_MAX = 26, PORT_WAIT_MS = 60000, END_WAIT_S = 15 * 60 };
 
 static void load_modules(void)
 {
@@ -221,6 +221,8 @@ int main(void)
 	if (w) {
 		scan_disks(w);
 		vm_walk_done(w);
+		/* The host ends this machine when it has read that. What it has not read yet would be lost with the power. */
+		sleep(END_WAIT_S);
 	}
 	sync();
 	reboot(RB_POWER_OFF);
