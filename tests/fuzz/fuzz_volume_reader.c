@@ -51,7 +51,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct volume v = { .name = "fuzz", .grid = 4096 };
 	struct input in = { data, size, 0 };
-	const struct chunk_source source = { &in, get };
+	const struct chunk_source source = { .ctx = &in, .get = get };
 	struct volume_reader *reader;
 	struct err err = { 0 };
 	uint8_t buf[9000];
