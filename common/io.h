@@ -53,6 +53,9 @@ int io_sync_folder(const char *path, struct err *err);
 /* mkdir -p: @mode (less the umask) for each folder that is made. Return 0 or -errno. */
 int io_make_folders(const char *path, mode_t mode, struct err *err);
 
+/* As many files open at once as this process may have: what it gets at first is for programs that use select(2). */
+void io_allow_many_files(void);
+
 /* printf into a new string, the caller's; NULL: out of memory. */
 char *io_printf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

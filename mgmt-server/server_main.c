@@ -390,6 +390,7 @@ int main(int argc, char **argv)
 	if (o.done)
 		return o.done - 1;
 	log_init("godwit-server", o.level);
+	io_allow_many_files();
 	umask(0077);
 	signal(SIGPIPE, SIG_IGN);
 	sigemptyset(&signals);

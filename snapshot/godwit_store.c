@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/base.h"
+#include "common/io.h"
 #include "snapshot/store_cli.h"
 #include "snapshot/store_cli_key.h"
 #include "snapshot/store_cli_mirror.h"
@@ -94,6 +95,7 @@ static void usage(FILE *out)
 
 int main(int argc, char **argv)
 {
+	io_allow_many_files();
 	if (argc < 2) {
 		usage(stderr);
 		return STORE_CLI_USAGE;

@@ -346,6 +346,7 @@ static int open_watched(struct store **out, const char *path, const char *key_pa
 	pthread_mutex_init(&store->flush_lock, NULL);
 	pthread_mutex_init(&store->add_lock, NULL);
 	pthread_mutex_init(&store->gc_lock, NULL);
+	store_table_init(store);
 	commit_lock_init(&store->commit_lock);
 	store->path = io_printf("%s", path);
 	store->packs_path = io_printf("%s/packs", path);

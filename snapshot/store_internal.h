@@ -15,9 +15,13 @@
 #include "snapshot/store.h"
 #include "snapshot/store_index.h"
 
-/* Footers in memory: so many packs, and so many entries of 48 bytes (32 MiB) together, whichever is reached first. */
+/*
+ * Footers in memory: so many packs, and so many entries of 48 bytes (32 MiB) together, whichever is reached first. Each
+ * keeps its file open, so it is no more than a part of the descriptors that this process may have.
+ */
 enum {
-	STORE_CACHE_PACKS = 128,
+	STORE_CACHE_PACKS = 1024,
+	STORE_CACHE_FILES_PART = 4,
 	STORE_CACHE_ENTRIES = 700000,
 	STORE_HOT_PACKS = 4,
 	STORE_PATH_JSON_MAX = 64 << 10
@@ -87,6 +91,7 @@ struct store {
 		uint64_t used;
 		struct pack *pack;
 	} cache[STORE_CACHE_PACKS];
+	size_t cache_slots; /* <= STORE_CACHE_PACKS */
 	uint64_t cache_clock, cache_entries;
 	uint32_t hot[STORE_HOT_PACKS],
 		hot_next; /* packs in which chunks were found lately: their neighbours are probably there, too */
@@ -122,6 +127,7 @@ int store_folder_load_deleted(struct store *store, struct err *err);
 int store_folder_reload_pack(struct store *store, const struct pack_name *name, struct err *err);
 
 /* ---- store_table.c: packs and what is in them ---- */
+void store_table_init(struct store *store);
 void store_table_tag(const struct store_domain *domain, const struct chunk_id *id,
 		     uint8_t tag[STORE_INDEX_TAG_LEN]);
 /* Add a complete pack to the table and its chunks to the index. *number: out. */

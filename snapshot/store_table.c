@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "common/io.h"
@@ -72,6 +73,17 @@ int store_table_add_gone(struct store *store, const struct pack_name *name, stru
 	return add_unreadable(store, name, STORE_PACK_GONE, err);
 }
 
+void store_table_init(struct store *store)
+{
+	struct rlimit files;
+	rlim_t part =
+		getrlimit(RLIMIT_NOFILE, &files) == 0 ? files.rlim_cur / STORE_CACHE_FILES_PART : 0;
+
+	store->cache_slots = part < 1                   ? 1
+			     : part < STORE_CACHE_PACKS ? (size_t)part
+							: STORE_CACHE_PACKS;
+}
+
 /* Empty @slot; under store->lock. */
 static void cache_drop(struct store *store, size_t slot)
 {
@@ -87,17 +99,16 @@ static void cache_drop(struct store *store, size_t slot)
 static size_t cache_slot(struct store *store, uint64_t entries)
 {
 	for (;;) {
-		size_t empty = STORE_CACHE_PACKS, oldest = STORE_CACHE_PACKS;
+		const size_t none = store->cache_slots;
+		size_t empty = none, oldest = none;
 
-		for (size_t i = 0; i < STORE_CACHE_PACKS; i++)
+		for (size_t i = 0; i < store->cache_slots; i++)
 			if (!store->cache[i].pack)
 				empty = i;
-			else if (oldest == STORE_CACHE_PACKS ||
-				 store->cache[i].used < store->cache[oldest].used)
+			else if (oldest == none || store->cache[i].used < store->cache[oldest].used)
 				oldest = i;
-		if (oldest == STORE_CACHE_PACKS ||
-		    (empty < STORE_CACHE_PACKS &&
-		     store->cache_entries + entries <= STORE_CACHE_ENTRIES))
+		if (oldest == none ||
+		    (empty < none && store->cache_entries + entries <= STORE_CACHE_ENTRIES))
 			return empty;
 		cache_drop(store, oldest);
 	}
