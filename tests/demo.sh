@@ -15,6 +15,8 @@ keep=
 dir=build/demo
 desktop=anna
 load='mem=192 hot=32'
+# A death is to be noticed soon, and a machine that is busy for some seconds is not dead.
+LEASE_TTL=6s
 image=$dir/debian12.raw
 started=$(appliance_ms)
 failed=0
@@ -97,7 +99,7 @@ import() {
 	step "importing the image as the desktop '$desktop'"
 	local before snapshot
 	before=$(appliance_ms)
-	need "the import ends well" quietly appliance_cli desktop import "$desktop" "$image" --vcpus 2 --memory 1G --quiet
+	need "the import ends well" quietly appliance_cli desktop import "$desktop" "$image" --vcpus 1 --memory 1G --quiet
 	snapshot=$(appliance_field .latest_snapshot desktop show "$desktop")
 	figure "time" "$(seconds $(($(appliance_ms) - before)))"
 	figure "stored" "$(mib "$(appliance_field .stored_bytes snapshot show "$snapshot")")"
