@@ -85,13 +85,15 @@ check "once the damage is mended it is clean, by itself" wait_for 120 verdict_is
 stop_server
 
 # ---- A full temp folder ----------------------------------------------------------------------------------------
-# The server in a mount namespace of its own, in which /tmp is a full tmpfs but for this test's folder.
+# The server in a mount namespace of its own, in which /tmp is a full tmpfs but for this test's folder, and for what was
+# built if that is below it.
 cat >in_full_tmp <<'END'
 #!/bin/sh
 here=$1 top=$2
 shift 2
-mkdir -p "$here/elsewhere" && mount --make-rprivate / && mount --bind "$here" /mnt && mount -t tmpfs -o size=64k none /tmp &&
-	mkdir -p "$here" && mount --bind /mnt "$here" && cd "$here" || exit 1
+mkdir -p "$here/build" && mount --make-rprivate / && mount --bind "$top" "$here/build" && mount --rbind "$here" /mnt &&
+	mount -t tmpfs -o size=64k none /tmp && mkdir -p "$here" && mount --rbind /mnt "$here" && cd "$here" || exit 1
+[ -e "$top/bin" ] || { mkdir -p "$top" && mount --bind "$here/build" "$top"; } || exit 1
 head -c 100000 /dev/zero >/tmp/full 2>/dev/null
 exec "$@"
 END
