@@ -29,6 +29,8 @@ measure() {
 	cpu=$(awk "BEGIN { printf \"%.1f\", $user + $sys }")
 	printf '  %-34s %7.2f s wall  %6.1f s CPU  %5d MiB RSS\n' "$name" "$wall" "$cpu" $((rss / 1024))
 }
+# settle FOLDER: what the one before wrote is on the disk, and this one's repository in the page cache.
+settle() { sync && find "$1" -type f -exec cat {} + >/dev/null; }
 size() { du -sm --apparent-size "$1" | cut -f 1; }
 ratio() { awk "BEGIN { printf \"%.2f\", $1 / $2 }"; }
 
@@ -73,12 +75,15 @@ godwit_size3=$(size s)
 
 echo "restore of the second version:"
 mkdir restored
+settle borg
 measure "borg extract" bash -c 'cd restored && borg extract --sparse ::b'
 borg_restore=$wall
 rm -rf restored
+settle restic
 measure "restic restore" restic restore -q latest --path "$images/second.img" --target restored
 restic_restore=$wall
 rm -rf restored
+settle s
 measure "godwit-store get" "$godwit" get s "$second" disk0 restored.img
 restore=$wall
 cmp restored.img "$images/second.img" && echo "  (bit for bit the same)"
