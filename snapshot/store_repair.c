@@ -215,6 +215,17 @@ static int records_copy(struct repair *r, const struct pack *pack, struct err *e
 	return status;
 }
 
+/* Where damaged pack @i is; the caller's. NULL: out of memory. */
+static char *damaged_path(struct repair *r, size_t i)
+{
+	struct pack_name name;
+
+	pthread_mutex_lock(&r->store->lock);
+	name = r->store->packs[r->packs[i]].name;
+	pthread_mutex_unlock(&r->store->lock);
+	return store_table_path(r->store, &name);
+}
+
 /* All records of the damaged packs that can be read, needed or not: a session may have been told that they are there. */
 static int save_sound(struct repair *r, struct err *err)
 {
@@ -222,14 +233,9 @@ static int save_sound(struct repair *r, struct err *err)
 
 	for (size_t i = 0; status == 0 && i < r->pack_count; i++) {
 		CLEANUP(pack_unref) struct pack *pack = NULL;
-		CLEANUP_FREE char *path = NULL;
-		struct pack_name name;
+		CLEANUP_FREE char *path = damaged_path(r, i);
 		struct err why = { 0 };
 
-		pthread_mutex_lock(&r->store->lock);
-		name = r->store->packs[r->packs[i]].name;
-		pthread_mutex_unlock(&r->store->lock);
-		path = store_table_path(r->store, &name);
 		if (!path)
 			return err_set(err, ENOMEM, "repair");
 		if (pack_salvage(&pack, path, &r->store->keys, r->store->id, &why) == 0)
@@ -277,14 +283,9 @@ static int fetch_bad(struct repair *r, struct err *err)
 
 	for (size_t i = 0; status == 0 && i < r->pack_count; i++) {
 		CLEANUP(pack_unref) struct pack *pack = NULL;
-		CLEANUP_FREE char *path = NULL;
-		struct pack_name name;
+		CLEANUP_FREE char *path = damaged_path(r, i);
 		struct err why = { 0 };
 
-		pthread_mutex_lock(&r->store->lock);
-		name = r->store->packs[r->packs[i]].name;
-		pthread_mutex_unlock(&r->store->lock);
-		path = store_table_path(r->store, &name);
 		if (!path)
 			return err_set(err, ENOMEM, "repair");
 		status = cancelled(r, err);
