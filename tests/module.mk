@@ -59,7 +59,7 @@ $(O)/tests/fuzz_%:
 	$(Q)$(CC) $(ALL_LDFLAGS) $(FUZZ_MAIN) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(call pkg_config,--libs,$(LINK_PKGS)) -lm
 
 .PHONY: tests benches
-benches: $(BENCHES:%=$(O)/tests/%)
+benches: $(BENCHES:%=$(O)/tests/%) $(TEST_TOOLS:%=$(O)/tests/%)
 tests: all $(FAULTFS) $(CLOCK_JUMP) $(TEST_TOOLS:%=$(O)/tests/%) $(O)/tests/hijacked_reader $(UNIT_TESTS:%=$(O)/tests/%) $(FUZZERS:%=$(O)/tests/%)
 
 setup:

@@ -29,6 +29,7 @@ tests/guest/small.sh "$TAP_DIR/small.raw" --load 'mem=256 hot=64 rate=2000 disk_
 hypervisor_up || { cat "$(log_of hypervisor)"; exit 1; }
 serve bench "$TAP_DIR/small.raw"
 ask "$(start_json bench "$TAP_DIR/small.raw" memory_mib=512)"
+[ "$status" = 0 ] || { echo "the guest does not start: $output"; exit 1; }
 qemu_pid bench >/dev/null
 wait_for 90 goes_on bench 12 || { echo "the guest does not work: $output"; exit 1; }
 seen=$(wc -c <"$(console bench)")

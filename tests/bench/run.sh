@@ -3,11 +3,13 @@
 set -uo pipefail
 cd "$(dirname "$0")" || exit
 build=$(realpath "../../$1" 2>/dev/null || realpath "$1")
-status=0
+ran=0 failed=()
 for script in *.sh; do
 	case $script in run.sh | make_*.sh) continue ;; esac
 	[ -x "$script" ] && [[ ${script%.sh} == ${ONLY:-*} ]] || continue
 	echo "== ${script%.sh}"
-	"./$script" "$build" || status=1
+	"./$script" "$build" || failed+=("${script%.sh}")
+	ran=$((ran + 1))
 done
-exit $status
+echo "$((ran - ${#failed[@]})) benchmarks ran to their end, ${#failed[@]} did not${failed[*]:+: ${failed[*]}}"
+[ ${#failed[@]} = 0 ] && [ $ran -gt 0 ]
