@@ -414,6 +414,19 @@ static int footer_read(struct pack *pack, struct err *err)
 				 trailer.footer_offset, err);
 }
 
+/* Is it the pack that its file is called after? A copy under another name would count as one that GC and mirrors do not know. */
+static int name_check(const struct pack *pack, const char *path, struct err *err)
+{
+	const char *slash = strrchr(path, '/'), *file = slash ? slash + 1 : path;
+	const size_t digits = PACK_NAME_TEXT_LEN - 1;
+
+	if (strlen(file) == digits + strlen(".pack") && strcmp(file + digits, ".pack") == 0 &&
+	    memcmp(file, pack->name_text, digits) != 0)
+		return err_say(err, EBADMSG, "by its header it is %s.pack: give it that name back",
+			       pack->name_text);
+	return 0;
+}
+
 static int open_parts(struct pack *pack, const char *path, const struct store_keys *keys,
 		      const uint8_t *store_id, struct err *err)
 {
@@ -429,6 +442,8 @@ static int open_parts(struct pack *pack, const char *path, const struct store_ke
 	if (r < 0)
 		return r;
 	r = pack_header_parse(pack, header, keys, store_id, err);
+	if (r == 0)
+		r = name_check(pack, path, err);
 	return r < 0 ? r : footer_read(pack, err);
 }
 

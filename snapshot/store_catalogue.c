@@ -112,6 +112,9 @@ static int note_parse(struct note *note, const char *text, size_t len, struct er
 	memcpy(note->id, id, sizeof(note->id));
 	note->forget = strcmp(op, "forget") == 0;
 	note->pin = strcmp(op, "pin") == 0;
+	/* Not to be taken for its opposite: a note of a later version has no effect here. */
+	if (!note->forget && !note->pin && strcmp(op, "unpin") != 0)
+		return err_say(err, EINVAL, "note: '%s' is no operation", op);
 	return 0;
 }
 

@@ -166,6 +166,22 @@ static void test_pack_needs_its_key_and_store(void **state)
 	free(path);
 }
 
+static void test_pack_has_the_name_of_its_file(void **state)
+{
+	char *path = write_pack(), *other = io_printf("%s/%032d.pack", folder, 0);
+	struct err err = { 0 };
+
+	(void)state;
+	assert_int_equal(rename(path, other), 0);
+	assert_int_equal(read_pack(other, &err), -EBADMSG);
+	assert_non_null(strstr(err_text(&err), strrchr(path, '/') + 1));
+	assert_int_equal(rename(other, path), 0);
+	assert_int_equal(read_pack(path, &err), 0);
+	unlink(path);
+	free(other);
+	free(path);
+}
+
 static void test_pack_holds_no_plaintext(void **state)
 {
 	char *path = write_pack();
@@ -196,6 +212,7 @@ int main(void)
 		cmocka_unit_test(test_pack_round_trip),
 		cmocka_unit_test(test_pack_every_flipped_byte_is_found),
 		cmocka_unit_test(test_pack_needs_its_key_and_store),
+		cmocka_unit_test(test_pack_has_the_name_of_its_file),
 		cmocka_unit_test(test_pack_holds_no_plaintext),
 	};
 
