@@ -17,7 +17,7 @@ build_packages=(gcc make pkg-config libc6-dev libssl-dev libcurl4-openssl-dev li
 qemu_packages=(qemu-system-x86 qemu-utils)
 test_packages=(fdisk cryptsetup-bin attr ntfs-3g libwim15 dosfstools exfatprogs exfat-fuse xfsprogs btrfs-progs lvm2 mtools zip clamav clamav-testfiles python3-aiosmtpd libcmocka-dev clang libclang-rt-dev mmdebstrap busybox-static cpio e2fsprogs
 	grub-pc-bin kmod fakeroot uidmap xz-utils acl jq curl sqlite3 openssl
-	libnbd-bin iproute2 util-linux python3 chromium nodejs npm zstd spin)
+	libnbd-bin iproute2 util-linux python3 python3-cryptography python3-zstandard chromium nodejs npm zstd spin)
 bench_packages=(restic borgbackup time)
 lint_packages=(clang clang-format clang-tidy cppcheck shellcheck)
 
