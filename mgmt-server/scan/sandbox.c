@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/landlock.h>
 #include <sched.h>
 #include <seccomp.h>
@@ -13,12 +14,16 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "common/base.h"
 #include "common/io.h"
+
+/* A folder that is everywhere, and that nobody needs any more. */
+#define NEW_ROOT "/proc"
 
 /* What each role may ask of the kernel; add_rules has those whose arguments count. */
 enum { FOR_READER = 1, FOR_ENGINE = 2, FOR_BOTH = 3 };
@@ -144,24 +149,64 @@ static int mount_tmpfs(const char *where, uint64_t max, struct err *err)
 	return 0;
 }
 
-/* An engine keeps its paths, but not those of other processes. A reader has none: its root is an empty file system. */
+/* What will be the folder @path is made below the new root, with its parents; out: where that is now. */
+static int make_folder(char *out, size_t cap, const char *path, struct err *err)
+{
+	size_t root = strlen(NEW_ROOT), len = root + strlen(path);
+
+	if (path[0] != '/' || len >= cap)
+		return err_say(err, EINVAL, "sandbox: %s is no whole path", path);
+	memcpy(out, NEW_ROOT, root);
+	for (size_t i = root; i <= len; i++) {
+		out[i] = path[i - root];
+		if (i == root || (out[i] && out[i] != '/'))
+			continue;
+		out[i] = '\0';
+		if (mkdir(out, 0700) < 0 && errno != EEXIST)
+			return err_set(err, errno, "sandbox: make a folder for %s", path);
+		out[i] = path[i - root];
+	}
+	return 0;
+}
+
+/* An engine's folders keep their paths. Nobody may write to the one that it reads, nor change anything else about it. */
+static int take_folders(const struct sandbox *box, struct err *err)
+{
+	struct mount_attr read_only = { .attr_set = MOUNT_ATTR_RDONLY };
+	char where[PATH_MAX];
+	int r = make_folder(where, sizeof(where), box->temp_folder, err);
+
+	if (r == 0)
+		r = mount_tmpfs(where, box->temp_max, err);
+	if (r < 0 || !box->read_folder)
+		return r;
+	r = make_folder(where, sizeof(where), box->read_folder, err);
+	if (r < 0)
+		return r;
+	if (mount(box->read_folder, where, NULL, MS_BIND | MS_REC, NULL) < 0 ||
+	    mount_setattr(AT_FDCWD, where, AT_RECURSIVE, &read_only, sizeof(read_only)) < 0)
+		return err_set(err, errno, "sandbox: keep %s", box->read_folder);
+	return 0;
+}
+
+/* The new root is a file system without files: Landlock would let a path be looked at, and its mode be changed. */
 static int leave_files(const struct sandbox *box, struct err *err)
 {
 	int r;
 
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return err_set(err, errno, "sandbox: make mounts private");
-	r = mount_tmpfs("/proc", box->role == SANDBOX_ENGINE ? 4096 : box->temp_max, err);
+	r = mount_tmpfs(NEW_ROOT, box->role == SANDBOX_ENGINE ? 4096 : box->temp_max, err);
+	if (r == 0 && box->role == SANDBOX_ENGINE)
+		r = take_folders(box, err);
 	if (r < 0)
 		return r;
-	if (box->role == SANDBOX_ENGINE)
-		return mount_tmpfs(box->temp_folder, box->temp_max, err);
 	if (box->scratch) {
-		*box->scratch = open("/proc", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+		*box->scratch = open(NEW_ROOT, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 		if (*box->scratch < 0)
 			return err_set(err, errno, "sandbox: make a file for a reader");
 	}
-	if (chroot("/proc") < 0 || chdir("/") < 0)
+	if (chroot(NEW_ROOT) < 0 || chdir("/") < 0)
 		return err_set(err, errno, "sandbox: leave the files behind");
 	return 0;
 }

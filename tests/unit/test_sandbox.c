@@ -16,6 +16,7 @@
 #include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -34,6 +35,9 @@ enum { DATA_MAX = 256 << 20, TEMP_MAX = 1 << 20 };
 enum { NO_SANDBOX = 77, DONE = 0, REFUSED = 1 };
 
 static char temp[] = "/tmp/godwit-test-sandbox.XXXXXX";
+static char folder[] = "/tmp/godwit-test-folder.XXXXXX";
+static char outside[sizeof(folder) + 8]; /* a file in it */
+static const char *read_folder;          /* of the sandbox */
 
 static int do_nothing(void)
 {
@@ -153,6 +157,57 @@ static int do_look_at_processes(void)
 	return stat("/proc/1", &st) == 0 ? DONE : REFUSED;
 }
 
+/* newfstatat is allowed to both, for fstat(3). */
+static int do_look(void)
+{
+	const char *const paths[] = { "/etc/passwd", "/etc",  outside,       "../etc",
+				      "/bin/sh",     "/home", "/dev/null",   "/proc/self/exe",
+				      "/sys",        "/run",  "../../../usr" };
+	struct stat st;
+
+	for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+		if (fstatat(AT_FDCWD, paths[i], &st, 0) == 0)
+			return DONE;
+	}
+	return REFUSED;
+}
+
+static int do_access(void)
+{
+	return access(outside, F_OK) == 0 || access("/etc/passwd", F_OK) == 0 ? DONE : REFUSED;
+}
+
+static int do_look_at_file_system(void)
+{
+	struct statfs fs;
+
+	return statfs("/etc", &fs) == 0 || statfs(outside, &fs) == 0 ? DONE : REFUSED;
+}
+
+/* Landlock has no say in this. */
+static int do_change_mode(void)
+{
+	return chmod(outside, 0777) == 0 ? DONE : REFUSED;
+}
+
+static int do_list_root(void)
+{
+	return open("/", O_RDONLY | O_DIRECTORY) >= 0 ? DONE : REFUSED;
+}
+
+/* The folder that an engine may read besides. */
+static int do_read_folder(void)
+{
+	return open(outside, O_RDONLY) >= 0 ? DONE : REFUSED;
+}
+
+static int do_change_folder(void)
+{
+	return chmod(outside, 0777) == 0 || open(outside, O_WRONLY) >= 0 || unlink(outside) == 0
+		       ? DONE
+		       : REFUSED;
+}
+
 enum { KILLED = -SIGSYS };
 
 static const struct {
@@ -177,6 +232,11 @@ static const struct {
 	{ "make System V memory", do_system_v, KILLED, KILLED },
 	{ "fill the temp folder", do_fill_temp, KILLED, REFUSED },
 	{ "see other processes", do_look_at_processes, REFUSED, REFUSED },
+	{ "look at a file", do_look, REFUSED, REFUSED },
+	{ "look at a file by another call", do_access, KILLED, REFUSED },
+	{ "look at a file system", do_look_at_file_system, KILLED, REFUSED },
+	{ "change a file's mode", do_change_mode, KILLED, REFUSED },
+	{ "list the root", do_list_root, KILLED, REFUSED },
 };
 
 static int try(enum sandbox_role role, int (*act)(void))
@@ -190,6 +250,7 @@ static int try(enum sandbox_role role, int (*act)(void))
 					     .data_max = DATA_MAX,
 					     .cpu_seconds = 10,
 					     .temp_folder = temp,
+					     .read_folder = read_folder,
 					     .temp_max = TEMP_MAX };
 		struct err err = { 0 };
 
@@ -232,16 +293,46 @@ static void test_sandbox_lets_an_engine_write_to_its_temp_folder_only(void **sta
 		check(SANDBOX_ENGINE, i, cases[i].engine);
 	/* What it wrote was on a file system of its own. */
 	assert_int_equal(rmdir(temp), 0);
+	assert_int_equal(mkdir(temp, 0700), 0);
+}
+
+static void test_sandbox_lets_an_engine_only_read_its_folder(void **state)
+{
+	(void)state;
+	if (SANITIZED)
+		skip();
+	read_folder = folder;
+	assert_int_equal(try(SANDBOX_ENGINE, do_read_folder), DONE);
+	assert_int_equal(try(SANDBOX_ENGINE, do_change_folder), REFUSED);
+	assert_int_equal(try(SANDBOX_ENGINE, do_write_temp), DONE);
+	read_folder = NULL;
+	assert_int_equal(try(SANDBOX_ENGINE, do_read_folder), REFUSED);
+}
+
+static int make_folders(void **state)
+{
+	(void)state;
+	if (!mkdtemp(temp) || !mkdtemp(folder))
+		return -1;
+	snprintf(outside, sizeof(outside), "%s/file", folder);
+	return close(open(outside, O_WRONLY | O_CREAT, 0600));
+}
+
+static int remove_folders(void **state)
+{
+	(void)state;
+	unlink(outside);
+	rmdir(temp);
+	return rmdir(folder);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sandbox_lets_a_reader_do_nothing_else),
+		cmocka_unit_test(test_sandbox_lets_an_engine_only_read_its_folder),
 		cmocka_unit_test(test_sandbox_lets_an_engine_write_to_its_temp_folder_only),
 	};
 
-	if (!mkdtemp(temp))
-		return 1;
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, make_folders, remove_folders);
 }
