@@ -17,6 +17,7 @@ enum {
 	PLACES_MAX = 100000,
 	PLACES_BYTES_MAX = 64 << 20, /* of names */
 	ID_MAX = 64,
+	CUT_TEXT = 500, /* bytes of a text when there is no room for more */
 };
 
 static void set_text(json_t *object, const char *key, const char *bytes)
@@ -24,13 +25,6 @@ static void set_text(json_t *object, const char *key, const char *bytes)
 	CLEANUP_FREE char *text = scan_report_text(bytes);
 
 	json_object_set_new(object, key, text ? json_string(text) : json_null());
-}
-
-static size_t bytes_of(const json_t *value)
-{
-	CLEANUP_FREE char *text = json_text(value);
-
-	return text ? strlen(text) : 0;
 }
 
 /* ---- hits ---- */
@@ -106,7 +100,7 @@ static uint64_t take_number(json_t *hit, const char *key)
 
 static void add_hit(struct scan_hunt_hits *out, json_t *hit)
 {
-	size_t bytes = bytes_of(hit);
+	size_t bytes = scan_report_size(hit);
 
 	if (json_array_size(out->items) >= SCAN_HUNT_HITS_MAX ||
 	    out->bytes + bytes > SCAN_HUNT_HITS_BYTES_MAX) {
@@ -196,77 +190,129 @@ int scan_hunt_set(struct scan_state *state, uint64_t set, struct scan_hunt_hits 
 
 /* ---- verdicts ---- */
 
-struct judged {
-	json_t *findings, *reasons;
-	uint64_t more_findings, more_reasons;
+/* What is told of one snapshot: all that fits into the bytes that are left for all of them, and else one of each, cut. */
+struct told {
+	json_t *items;
+	size_t most;
+	uint64_t more;
 };
+
+struct judged {
+	struct told findings, reasons;
+	size_t *left;
+};
+
+/* The begin of a text that is long, in whole characters. */
+static json_t *cut(const json_t *text)
+{
+	const char *s = json_string_value(text);
+	size_t len = json_string_length(text), n = CUT_TEXT;
+
+	if (len <= CUT_TEXT)
+		return json_string(s);
+	while (n && ((unsigned char)s[n] & 0xc0) == 0x80)
+		n--;
+	return json_sprintf("%.*s…", (int)n, s);
+}
+
+static json_t *cut_texts(json_t *item)
+{
+	json_t *less = json_is_string(item) ? cut(item) : json_object(), *text;
+	const char *key;
+
+	json_object_foreach (item, key, text)
+		json_object_set_new(less, key, cut(text));
+	json_decref(item);
+	return less;
+}
+
+/* Takes @item; NULL, for want of memory, is one that is not told. */
+static void tell(struct told *told, json_t *item, size_t *left)
+{
+	size_t bytes = scan_report_size(item), count = json_array_size(told->items);
+
+	if (!item || count >= told->most || (count && bytes > *left)) {
+		told->more++;
+		json_decref(item);
+		return;
+	}
+	if (bytes > *left)
+		item = cut_texts(item);
+	*left -= bytes > *left ? *left : bytes;
+	told->more += json_array_append_new(told->items, item) < 0;
+}
 
 static int bad_found(void *arg, const struct db_row *row, struct err *err)
 {
 	struct judged *j = arg;
-	bool infected = db_column_int(row, 5) == ENGINE_INFECTED;
-	json_t *list = infected ? j->findings : j->reasons;
 
 	(void)err;
-	if (json_array_size(list) >= (infected ? FINDINGS_MAX : REASONS_MAX)) {
-		(*(infected ? &j->more_findings : &j->more_reasons))++;
-		return 0;
-	}
-	if (infected) {
+	if (db_column_int(row, 5) == ENGINE_INFECTED) {
 		static const char *const keys[] = { "volume", "partition", "path", "stream",
 						    "signature" };
 		json_t *item = json_object();
 
 		for (int i = 0; i < (int)ARRAY_LEN(keys); i++)
 			set_text(item, keys[i], db_column_text(row, i));
-		json_array_append_new(list, item);
+		tell(&j->findings, item, j->left);
 	} else {
 		CLEANUP_FREE char *path = scan_report_text(db_column_text(row, 2));
 		CLEANUP_FREE char *stream = scan_report_text(db_column_text(row, 3));
 
-		json_array_append_new(
-			list, json_sprintf("unfinished: %s %s %s%s%s: %s", db_column_text(row, 0),
-					   db_column_text(row, 1), path ? path : "?",
-					   stream && stream[0] ? ":" : "", stream ? stream : "",
-					   db_column_text(row, 4)));
+		tell(&j->reasons,
+		     json_sprintf("unfinished: %s %s %s%s%s: %s", db_column_text(row, 0),
+				  db_column_text(row, 1), path ? path : "?",
+				  stream && stream[0] ? ":" : "", stream ? stream : "",
+				  db_column_text(row, 4)),
+		     j->left);
 	}
 	return 0;
 }
 
-static json_t *parsed(const char *text)
-{
-	json_t *value = NULL;
-
-	return json_parse(&value, text, strlen(text), "the scan state", NULL) < 0 ? json_array()
-										  : value;
-}
-
 struct judging {
 	json_t *list;
+	size_t left;
 };
+
+/* The reasons that the scan had, before those of this set. */
+static void tell_earlier(struct told *told, const char *text, size_t *left)
+{
+	CLEANUP(json_decref) json_t *reasons = NULL;
+	const json_t *reason;
+	size_t i;
+
+	if (json_parse(&reasons, text, strlen(text), "the scan state", NULL) < 0)
+		told->more++;
+	json_array_foreach (reasons, i, reason)
+		tell(told, json_string(json_string_value(reason)), left);
+}
 
 static int snapshot_seen(void *arg, const struct db_row *row, struct err *err)
 {
 	struct judging *j = arg;
-	json_t *item = json_pack(
-		"{ss sI sI sI sI so sI s[]}", "snapshot", db_column_text(row, 0), "_desktop",
-		(json_int_t)db_column_int(row, 1), "_seq", (json_int_t)db_column_int(row, 2),
-		"files", (json_int_t)db_column_int(row, 3), "bytes",
-		(json_int_t)db_column_int(row, 4), "reasons", parsed(db_column_text(row, 5)),
-		"more_reasons", (json_int_t)db_column_int(row, 6), "findings");
+	struct told told = { json_array(), SIZE_MAX, db_column_int(row, 6) };
+	json_t *item;
 
+	tell_earlier(&told, db_column_text(row, 5), &j->left);
+	item = json_pack("{ss sI sI sI sI so sI}", "snapshot", db_column_text(row, 0), "_desktop",
+			 (json_int_t)db_column_int(row, 1), "_seq",
+			 (json_int_t)db_column_int(row, 2), "files",
+			 (json_int_t)db_column_int(row, 3), "bytes",
+			 (json_int_t)db_column_int(row, 4), "reasons", told.items, "more_reasons",
+			 (json_int_t)told.more);
 	return item && json_array_append_new(j->list, item) == 0
 		       ? 0
 		       : err_set(err, ENOMEM, "judge the snapshots");
 }
 
-static int judge(struct db_conn *c, uint64_t set, json_t *item, struct err *err)
+static int judge(struct db_conn *c, uint64_t set, json_t *item, size_t *left, struct err *err)
 {
 	uint64_t desktop = take_number(item, "_desktop"), seq = take_number(item, "_seq");
-	struct judged j = { .findings = json_object_get(item, "findings"),
-			    .reasons = json_object_get(item, "reasons"),
-			    .more_reasons = (uint64_t)json_integer_value(
-				    json_object_get(item, "more_reasons")) };
+	struct judged j = { .findings = { json_array(), FINDINGS_MAX, 0 },
+			    .reasons = { json_object_get(item, "reasons"), REASONS_MAX,
+					 (uint64_t)json_integer_value(
+						 json_object_get(item, "more_reasons")) },
+			    .left = left };
 	const char *verdict = "clean";
 	int r = db_each(
 		c, bad_found, &j,
@@ -276,46 +322,23 @@ static int judge(struct db_conn *c, uint64_t set, json_t *item, struct err *err)
 		"AND (p.last IS NULL OR p.last >= $3) ORDER BY p.path",
 		DB_VALUES(db_i(set), db_i(desktop), db_i(seq)), err);
 
-	if (json_array_size(j.findings))
+	if (json_array_size(j.findings.items) || j.findings.more)
 		verdict = "infected";
-	else if (json_array_size(j.reasons) || j.more_reasons)
+	else if (json_array_size(j.reasons.items) || j.reasons.more)
 		verdict = "incomplete";
 	json_object_set_new(item, "verdict", json_string(verdict));
-	json_object_set_new(item, "more_findings", json_integer((json_int_t)j.more_findings));
-	json_object_set_new(item, "more_reasons", json_integer((json_int_t)j.more_reasons));
+	json_object_set_new(item, "findings", j.findings.items);
+	json_object_set_new(item, "more_findings", json_integer((json_int_t)j.findings.more));
+	json_object_set_new(item, "more_reasons", json_integer((json_int_t)j.reasons.more));
 	return r < 0 ? r : 0;
-}
-
-static void keep_first(json_t *item, const char *list, const char *more)
-{
-	json_t *items = json_object_get(item, list);
-	size_t count = json_array_size(items);
-
-	while (json_array_size(items) > 1)
-		json_array_remove(items, json_array_size(items) - 1);
-	if (count > 1)
-		json_object_set_new(item, more,
-				    json_integer(json_integer_value(json_object_get(item, more)) +
-						 (json_int_t)count - 1));
-}
-
-static void fit(json_t *item, size_t *left)
-{
-	size_t bytes = bytes_of(item);
-
-	if (bytes > *left) {
-		keep_first(item, "findings", "more_findings");
-		keep_first(item, "reasons", "more_reasons");
-	}
-	*left -= bytes > *left ? *left : bytes;
 }
 
 int scan_hunt_verdicts(struct scan_state *state, uint64_t set, json_t *verdicts, struct err *err)
 {
 	struct db_conn *c = db_read(scan_state_db(state));
-	struct judging judging = { verdicts };
+	struct judging judging = { verdicts, SCAN_HUNT_VERDICTS_BYTES_MAX };
 	json_t *item;
-	size_t i, left = SCAN_HUNT_VERDICTS_BYTES_MAX;
+	size_t i;
 	int r = db_each(
 		c, snapshot_seen, &judging,
 		"SELECT id, desktop, seq, files, bytes, reasons, more_reasons FROM snapshots "
@@ -324,8 +347,7 @@ int scan_hunt_verdicts(struct scan_state *state, uint64_t set, json_t *verdicts,
 
 	json_array_foreach (verdicts, i, item) {
 		if (r >= 0)
-			r = judge(c, set, item, err);
-		fit(item, &left);
+			r = judge(c, set, item, &judging.left, err);
 	}
 	db_read_end(c);
 	return r < 0 ? r : 0;

@@ -31,7 +31,7 @@ int scan_hunt_set(struct scan_state *state, uint64_t set, struct scan_hunt_hits 
 		  struct err *err);
 
 /* One object for each snapshot that is indexed, with verdict, findings and reasons, as @set says. Once there are too many bytes of them,
- * each has one finding and one reason, and the numbers of the others. */
+ * each has one finding and one reason, the begin of either, and the numbers of the others. */
 int scan_hunt_verdicts(struct scan_state *state, uint64_t set, json_t *verdicts, struct err *err);
 
 /* One line on stdout for each file of a snapshot, as `list` prints it. Return 0, -ENOENT: it is not indexed; -errno. */

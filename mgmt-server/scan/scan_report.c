@@ -59,6 +59,11 @@ char *scan_report_text(const char *bytes)
 	return text;
 }
 
+size_t scan_report_size(const json_t *value)
+{
+	return json_dumpb(value, NULL, 0, JSON_COMPACT | JSON_ENCODE_ANY);
+}
+
 static void set_text(json_t *object, const char *key, const char *bytes)
 {
 	CLEANUP_FREE char *text = scan_report_text(bytes);
@@ -86,7 +91,6 @@ void scan_report_finding(void *arg, const struct scan_finding *f)
 	json_t *item;
 
 	/* Names can be 64 KiB long, and a disk can hold as many as it likes. */
-	r->finding_bytes += strlen(f->path) + strlen(f->stream);
 	if (r->finding_bytes > SCAN_REPORT_FINDINGS_BYTES_MAX) {
 		r->more_findings++;
 		return;
@@ -97,6 +101,7 @@ void scan_report_finding(void *arg, const struct scan_finding *f)
 	set_text(item, "path", f->path);
 	set_text(item, "stream", f->stream);
 	set_text(item, "signature", f->signature);
+	r->finding_bytes += scan_report_size(item);
 	json_array_append_new(r->findings, item);
 }
 

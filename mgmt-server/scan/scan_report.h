@@ -17,7 +17,7 @@ struct scan_report {
 	bool as_json;
 	json_t *findings, *reasons;
 	uint64_t more_reasons, more_findings; /* not kept */
-	uint64_t finding_bytes;               /* of those that are */
+	uint64_t finding_bytes;               /* of those that are, as JSON */
 	uint64_t files, bytes, said_ms;       /* of the progress */
 };
 
@@ -40,5 +40,8 @@ const char *scan_report_verdict_name(enum scan_verdict verdict);
 
 /* The text form of a name, heap; NULL: out of memory. */
 char *scan_report_text(const char *bytes);
+
+/* How many bytes @value has as JSON: a name can have five times as many as on the disk. */
+size_t scan_report_size(const json_t *value);
 
 #endif
