@@ -57,6 +57,15 @@ static int copy_range(struct probe *p, uint64_t offset, uint64_t len, bool *zero
 	return 0;
 }
 
+/* Give back what the copy took: all partitions together may have more bytes than it is allowed. */
+static int empty_copy(struct probe *p)
+{
+	return ftruncate(p->copy, 0) < 0 ||
+			       ftruncate(p->copy, (off_t)volume_channel_size(p->volume)) < 0
+		       ? -errno
+		       : 0;
+}
+
 static int copy_ends(struct probe *p, uint64_t offset, uint64_t length, bool *zero)
 {
 	int r = copy_range(p, offset, length < HEAD ? length : HEAD, zero);
@@ -166,6 +175,8 @@ static int add_part(struct probe *p, blkid_partition entry, struct part *parts, 
 		copy_text(part->type, sizeof(part->type), "beyond-end");
 		return 0;
 	}
+	if (empty_copy(p) < 0)
+		return err_set(err, errno, "empty the copy of the volume's ends");
 	return probe_content(p, part, err);
 }
 

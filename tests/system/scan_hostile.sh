@@ -140,5 +140,12 @@ for at in range(0, 200):  # a chain of extended partitions that comes back to it
     f.write(b"\x55\xaa")
 PY
 bounded "extended partitions in a loop" "^2 incomplete" x.img
+# Each has more bytes at its ends than a sixtieth of what their reader may keep.
+rm -f x.img && head -c $((((60 * 5) + 30) << 20)) /dev/zero | tr '\0' '\252' >x.img
+{ echo 'label: gpt' && yes size=5M | head -n 59 && echo size=20M; } | sfdisk -q --wipe never x.img
+start=$(sfdisk -J x.img | jq '.partitiontable.partitions[59].start')
+dd if=/dev/zero of=x.img bs=512 seek="$start" count=40960 conv=notrunc status=none
+dd if=ext4.img of=x.img bs=1M count=20 oflag=seek_bytes seek=$((start * 512)) conv=notrunc,sparse status=none
+bounded "sixty partitions without a zero" "^1 infected" x.img
 
 done_testing
