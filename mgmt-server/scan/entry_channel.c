@@ -101,7 +101,7 @@ static int take_apart(const char *buf, size_t len, struct entry *e, struct err *
 	};
 	memcpy(e->digest, h.digest, sizeof(e->digest));
 	need = sizeof(h) + (uint64_t)e->path_len + e->stream_len + e->reason_len;
-	if (need != len || le32toh(h.kind) > ENTRY_DATA || e->path_len > ENTRY_CHANNEL_PATH_MAX ||
+	if (need != len || le32toh(h.kind) > ENTRY_KERNEL || e->path_len > ENTRY_CHANNEL_PATH_MAX ||
 	    e->stream_len > ENTRY_CHANNEL_TEXT_MAX || e->reason_len > ENTRY_CHANNEL_TEXT_MAX ||
 	    le32toh(h.has_content) > 1)
 		return err_say(err, EBADMSG, "a reader sent a message whose lengths do not add up");

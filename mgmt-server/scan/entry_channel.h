@@ -30,6 +30,7 @@ enum entry_kind {
 	ENTRY_DONE,      /* everything was walked */
 	ENTRY_FAILED,    /* it was not: reason */
 	ENTRY_DATA, /* on the wire only: inode = offset, path = bytes of the file that is named next */
+	ENTRY_KERNEL, /* before any file: this volume is for the kernel's driver */
 };
 
 struct entry {

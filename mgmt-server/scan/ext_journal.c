@@ -57,7 +57,7 @@ struct cursor {
 	uint8_t *data; /* blocksize bytes: a data block behind the descriptor in @block */
 	struct ext_journal_sums sums;
 	struct ext_journal *journal;
-	const char **why; /* what could not be replayed */
+	struct ext_journal_lack *lack;
 };
 
 static uint32_t be32(const uint8_t *p)
@@ -178,7 +178,7 @@ static int keep_version(struct cursor *c, const uint8_t *tag, uint32_t flags, ui
 		return 0;
 	if (!ext_journal_sums_data(&c->sums, tag, sequence, c->data)) {
 		/* As e2fsck: the rest is replayed, this block stays as it was. */
-		*c->why = "a block in its journal has a wrong checksum";
+		c->lack->why = "a block in its journal has a wrong checksum";
 		return 0;
 	}
 	if (ext2fs_bmap2(c->fs, c->fs->super->s_journal_inum, NULL, NULL, 0, log_block, NULL,
@@ -326,8 +326,8 @@ static int find_end(struct cursor *c)
 		int r = transaction(c, &at, c->end, false, &newest);
 
 		if (r == FAILED)
-			*c->why = "a transaction in its journal has a wrong checksum; it and "
-				  "those after it are not replayed";
+			c->lack->why = "a transaction in its journal has a wrong checksum; it and "
+				       "those after it are not replayed";
 		if (r != COMMITTED)
 			return r < 0 ? r : 0;
 		c->end++;
@@ -348,7 +348,9 @@ static int look_for_fast_commits(struct cursor *c)
 		return r;
 	/* This area is little-endian: tag, length (16 bits each), features, transaction. */
 	if (le_get32(p) == FAST_HEAD && le_get32(p + 8) == c->end)
-		*c->why = "its journal holds fast commits, which are not replayed";
+		*c->lack = (struct ext_journal_lack){
+			"its journal holds fast commits, which only the kernel replays", true
+		};
 	return 0;
 }
 
@@ -383,12 +385,13 @@ static int load_superblock(struct cursor *c)
 	c->sequence = be32(c->block + 24);
 	c->start = be32(c->block + 28);
 	c->features = type == TYPE_SUPERBLOCK_2 ? be32(c->block + 40) : 0;
+	if (c->features & ~(uint32_t)FEATURES_KNOWN)
+		*c->lack = (struct ext_journal_lack){ "its journal has features that are not known",
+						      true };
 	if (!ext_journal_sums_init(&c->sums, c->block, c->fs->blocksize))
 		return -EBADMSG;
 	if (c->features & FEATURE_FAST_COMMIT)
 		fast = be32(c->block + 84) ? be32(c->block + 84) : FAST_COMMIT_BLOCKS_PRESET;
-	if (c->features & ~(uint32_t)FEATURES_KNOWN)
-		*c->why = "the journal has features that are not known";
 	if (fast >= c->last)
 		return -EBADMSG;
 	c->last -= fast;
@@ -399,11 +402,12 @@ static int load_superblock(struct cursor *c)
 		       : -EBADMSG;
 }
 
-int ext_journal_load(struct ext_journal **out, ext2_filsys fs, const char **why, struct err *err)
+int ext_journal_load(struct ext_journal **out, ext2_filsys fs, struct ext_journal_lack *lack,
+		     struct err *err)
 {
 	CLEANUP(ext_journal_free) struct ext_journal *journal = calloc(1, sizeof(*journal));
 	CLEANUP_FREE uint8_t *block = malloc(2 * (size_t)fs->blocksize);
-	struct cursor c = { .fs = fs, .block = block, .journal = journal, .why = why };
+	struct cursor c = { .fs = fs, .block = block, .journal = journal, .lack = lack };
 	int r;
 
 	*out = NULL;
@@ -413,11 +417,11 @@ int ext_journal_load(struct ext_journal **out, ext2_filsys fs, const char **why,
 	if (!ext2fs_has_feature_journal_needs_recovery(fs->super))
 		return 0;
 	if (!fs->super->s_journal_inum) {
-		*why = "its journal is on another device";
+		lack->why = "its journal is on another device";
 		return 0;
 	}
 	if (ext2fs_file_open(fs, fs->super->s_journal_inum, 0, &c.file)) {
-		*why = "its journal cannot be opened";
+		lack->why = "its journal cannot be opened";
 		return 0;
 	}
 	r = load_superblock(&c);
@@ -427,7 +431,7 @@ int ext_journal_load(struct ext_journal **out, ext2_filsys fs, const char **why,
 	if (r == -ENOMEM)
 		return err_set(err, ENOMEM, "replay the journal");
 	if (r < 0)
-		*why = "its journal is damaged";
+		lack->why = "its journal is damaged";
 
 	*out = TAKE(journal);
 	return 0;

@@ -10,14 +10,21 @@
 
 struct ext_journal;
 
+/* What the journal holds and is not replayed here. */
+struct ext_journal_lack {
+	const char *why; /* NULL: nothing */
+	bool for_kernel; /* it is not damaged: the kernel's driver replays it, or may */
+};
+
 /**
- * ext_journal_load(out, fs, why, err):
- * out  NULL when there is nothing to replay
- * why  set to a reason when the journal holds something that cannot be replayed (it is then replayed as far as possible)
+ * ext_journal_load(out, fs, lack, err):
+ * out   NULL when there is nothing to replay
+ * lack  set when the journal holds something that cannot be replayed (it is then replayed as far as possible)
  *
  * Return 0 or -errno.
  */
-int ext_journal_load(struct ext_journal **out, ext2_filsys fs, const char **why, struct err *err);
+int ext_journal_load(struct ext_journal **out, ext2_filsys fs, struct ext_journal_lack *lack,
+		     struct err *err);
 void ext_journal_free(struct ext_journal *journal);
 DEFINE_CLEANUP(struct ext_journal *, ext_journal_free);
 

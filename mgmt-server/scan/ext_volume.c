@@ -62,7 +62,8 @@ static int open_fs(ext2_filsys *fs, struct err *err)
 	errcode_t e = ext_io_open(fs, &io, EXT2_FLAG_64BITS | EXT2_FLAG_IGNORE_CSUM_ERRORS);
 
 	if (e)
-		return err_say(err, EINVAL, "open the ext file system: %s", error_message(e));
+		return err_say(err, e == EXT2_ET_UNSUPP_FEATURE ? ENOTSUP : EINVAL,
+			       "open the ext file system: %s", error_message(e));
 	return 0;
 }
 

@@ -11,15 +11,17 @@
 
 #include "common/base.h"
 #include "common/err.h"
+#include "mgmt-server/scan/ext_journal.h"
 #include "mgmt-server/scan/volume_channel.h"
 
 struct ext_volume {
 	ext2_filsys fs;
 	struct ext_journal *overlay; /* NULL: nothing to replay */
-	const char *unreplayed; /* why the journal could not be replayed as a whole; NULL: it was */
+	struct ext_journal_lack unreplayed;
 };
 
-/* Return 0, -EINVAL when this is no readable ext file system (with libext2fs's reason), or -errno. One at a time. */
+/* One at a time. Return 0, -ENOTSUP when libext2fs does not know a feature that it has, -EINVAL when this is no readable ext
+ * file system (both with libext2fs's reason), or -errno. */
 int ext_volume_open(struct ext_volume *v, struct volume_channel *channel, struct err *err);
 void ext_volume_close(struct ext_volume *v);
 

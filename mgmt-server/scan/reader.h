@@ -84,6 +84,11 @@ int reader_unchanged(struct reader *r, const struct reader_file *file, struct er
 /* Something about the volume as a whole makes the scan incomplete: a directory that cannot be read, a bad checksum. */
 int reader_incomplete(struct reader *r, const char *reason, struct err *err);
 
+/* Before any file: is the micro-VM there to read this volume with the kernel's own driver? Then a reader that cannot read
+ * all of it may leave it to that one and end with 0: nothing else that it says counts. */
+bool reader_has_kernel(const struct reader *r);
+int reader_leave_to_kernel(struct reader *r, struct err *err);
+
 struct reader_partition {
 	unsigned number; /* 0: the whole volume */
 	uint64_t offset, length;

@@ -339,8 +339,8 @@ static int check_volume(struct walk *w)
 	uint64_t need = ext2fs_blocks_count(w->ext.fs->super) * w->ext.fs->blocksize;
 	char reason[256];
 
-	if (w->ext.unreplayed) {
-		snprintf(reason, sizeof(reason), "ext: %s", w->ext.unreplayed);
+	if (w->ext.unreplayed.why) {
+		snprintf(reason, sizeof(reason), "ext: %s", w->ext.unreplayed.why);
 		return reader_incomplete(w->reader, reason, w->err);
 	}
 	if (need > volume_channel_size(reader_volume(w->reader))) {
@@ -371,8 +371,15 @@ int reader_walk(struct reader *reader, struct err *err)
 	if (!names || !piece || !path || (reader_known(reader) && !digest))
 		return err_set(err, ENOMEM, "start to read ext");
 	r = ext_volume_open(&w.ext, reader_volume(reader), err);
+	if (r == -ENOTSUP && reader_has_kernel(reader))
+		return reader_leave_to_kernel(reader, err);
 	if (r < 0)
 		return r;
+	if (w.ext.unreplayed.for_kernel && reader_has_kernel(reader)) {
+		r = reader_leave_to_kernel(reader, err);
+		ext_volume_close(&w.ext);
+		return r;
+	}
 	r = check_volume(&w);
 	if (r == 0)
 		r = each_inode(&w, read_directory);

@@ -1,6 +1,6 @@
 /* reader_main.c - what every reader program has in common: descriptors, sandbox, reporting.
  *
- * Started as: READER OFFSET LENGTH [deleted] [known], descriptor 3 the volume channel, 4 the entry channel, with `known` 5
+ * Started as: READER OFFSET LENGTH [deleted] [known] [kernel], descriptor 3 the volume channel, 4 the entry channel, with `known` 5
  * what an earlier scan saw. A failure before the sandbox is up is reported like any other: nothing is read without it.
  */
 #include "mgmt-server/scan/reader.h"
@@ -31,6 +31,7 @@ struct reader {
 	struct volume_channel *volume;
 	bool deleted;
 	bool has_known;
+	bool has_kernel;
 	struct known_files known;
 	struct entry open; /* between reader_begin and reader_end; its path is a copy */
 	/* What was given last and not sent yet: some readers give their files sector by sector. */
@@ -201,6 +202,17 @@ int reader_incomplete(struct reader *r, const char *reason, struct err *err)
 	return say(ENTRY_INCOMPLETE, reason, err);
 }
 
+bool reader_has_kernel(const struct reader *r)
+{
+	return r->has_kernel;
+}
+
+int reader_leave_to_kernel(struct reader *r, struct err *err)
+{
+	(void)r;
+	return say(ENTRY_KERNEL, "", err);
+}
+
 int reader_partition(struct reader *r, const struct reader_partition *partition, struct err *err)
 {
 	struct entry e = {
@@ -237,11 +249,13 @@ static int run(int argc, char **argv, struct err *err)
 
 	if (argc < 3 || parse_number(argv[1], &offset) < 0 || parse_number(argv[2], &size) < 0)
 		return err_say(err, EINVAL,
-			       "usage: %s OFFSET LENGTH [deleted] [known]; started by godwit-scan",
+			       "usage: %s OFFSET LENGTH [deleted] [known] [kernel]; started by "
+			       "godwit-scan",
 			       argv[0]);
 	for (int i = 3; i < argc; i++) {
 		r.deleted |= !strcmp(argv[i], "deleted");
 		r.has_known |= !strcmp(argv[i], "known");
+		r.has_kernel |= !strcmp(argv[i], "kernel");
 	}
 
 	/* OpenSSL looks for its configuration when it is used first, which it could not in the sandbox. */

@@ -15,6 +15,7 @@ struct scan_partition_rule {
 	const char *type;
 	enum scan_way way;
 	const char *detail; /* the reader's program, or the reason's first word */
+	const char *driver; /* the kernel's, for what the reader cannot read; NULL: there is none */
 };
 
 /* type: libblkid's name, "" for unknown; table_type: GPT type GUID or MBR type. Never NULL. */

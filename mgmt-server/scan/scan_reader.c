@@ -25,6 +25,7 @@ struct running {
 	int volume_fd, entry_fd; /* our ends */
 	pid_t pid;
 	bool finished; /* ENTRY_DONE or ENTRY_FAILED came */
+	struct scan_reader_said said;
 };
 
 struct server {
@@ -49,7 +50,7 @@ static int start(struct running *run, struct err *err)
 	CLEANUP_FREE char *program = io_printf("%s/%s", o->scan->order->libexec, o->program);
 	char offset[24], length[24];
 	bool tell = o->part && !o->input_fd; /* the micro-VM's reader takes everything */
-	const char *argv[6] = { program, offset, length };
+	const char *argv[7] = { program, offset, length };
 	size_t argc = 3;
 	CLEANUP_FD int known = tell ? scan_index_known(o->part, err) : -1;
 	struct timeval silence = { .tv_sec = SILENCE_MAX_S };
@@ -63,6 +64,8 @@ static int start(struct running *run, struct err *err)
 		argv[argc++] = "deleted";
 	if (tell)
 		argv[argc++] = "known";
+	if (o->may_leave)
+		argv[argc++] = "kernel";
 	snprintf(offset, sizeof(offset), "%llu", (unsigned long long)o->offset);
 	snprintf(length, sizeof(length), "%llu", (unsigned long long)o->length);
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, volume) < 0)
@@ -164,6 +167,12 @@ static int file_seen(const struct running *run, struct entry *e, struct err *err
 	struct scan_content *c;
 	int r = 0;
 
+	if (run->said.leaves) {
+		scan_incomplete(s, "unreadable: %s %s: %s reported a file that it left to another",
+				run->order->volume->name, run->order->partition,
+				run->order->program);
+		return 0;
+	}
 	if (e->flags & READER_UNCHANGED)
 		return unchanged_seen(run, e, err);
 	c = content_of(run, e);
@@ -193,13 +202,29 @@ static int file_seen(const struct running *run, struct entry *e, struct err *err
 	return r < 0 ? err_set(err, -r, "take in a file") : 0;
 }
 
+/* Once files were reported it is too late: they would be reported twice. */
+static int leaves_seen(struct running *run)
+{
+	const struct scan_reader *o = run->order;
+
+	if (!o->may_leave || run->said.files)
+		scan_incomplete(o->scan, "unreadable: %s %s: %s leaves it to nobody",
+				o->volume->name, o->partition, o->program);
+	else
+		run->said.leaves = true;
+	return 0;
+}
+
 static int entry_seen(struct running *run, struct entry *e, struct err *err)
 {
 	const struct scan_reader *o = run->order;
 
 	switch (e->kind) {
 	case ENTRY_FILE:
+		run->said.files++;
 		return file_seen(run, e, err);
+	case ENTRY_KERNEL:
+		return leaves_seen(run);
 	case ENTRY_PARTITION:
 		if (o->partition_seen)
 			return o->partition_seen(o->arg, e, err);
@@ -207,10 +232,12 @@ static int entry_seen(struct running *run, struct entry *e, struct err *err)
 				o->volume->name, o->partition, o->program);
 		return 0;
 	case ENTRY_INCOMPLETE:
+		run->said.lost++;
 		scan_incomplete(o->scan, "unreadable: %s %s: %.*s", o->volume->name, o->partition,
 				(int)e->reason_len, e->reason);
 		return 0;
 	case ENTRY_FAILED:
+		run->said.lost++;
 		scan_incomplete(o->scan, "unreadable: %s %s: %s: %.*s", o->volume->name,
 				o->partition, o->program, (int)e->reason_len, e->reason);
 		run->finished = true;
@@ -244,6 +271,7 @@ static int take_entries(struct running *run, struct err *err)
 			scan_incomplete(o->scan, "unreadable: %s %s: %s: %s", o->volume->name,
 					o->partition, o->program,
 					r == -EAGAIN ? "it hung and was ended" : err_text(&fault));
+			run->said.lost++;
 			run->finished = true; /* the reason is said */
 			return 0;
 		}
@@ -297,6 +325,9 @@ int scan_reader_run(const struct scan_reader *order, struct err *err)
 	status = child_end(run.pid, 1);
 	if (r == 0 && !run.finished)
 		say_how_it_ended(&run, status);
+	run.said.lost += !run.finished;
+	if (order->said)
+		*order->said = run.said;
 	base_close(run.volume_fd);
 	base_close(run.entry_fd);
 	return r < 0 ? r : waited;

@@ -5,6 +5,12 @@
 #include "mgmt-server/scan/entry_channel.h"
 #include "mgmt-server/scan/scan_content.h"
 
+/* What became of it, for whoever has another way. */
+struct scan_reader_said {
+	bool leaves;          /* the volume to the kernel's driver */
+	uint64_t files, lost; /* reported; reasons why the scan is incomplete */
+};
+
 struct scan_reader {
 	struct scan *scan;
 	const struct scan_volume *volume;
@@ -13,8 +19,10 @@ struct scan_reader {
 	uint64_t offset, length;
 	bool memory; /* what is reported are pieces of memory */
 	struct scan_index_part
-		*part; /* what an earlier scan saw there; NULL: nothing is remembered */
-	int input_fd;  /* what the reader reads instead of the volume; 0: the volume */
+		*part;  /* what an earlier scan saw there; NULL: nothing is remembered */
+	bool may_leave; /* to the kernel's driver; then with @said */
+	struct scan_reader_said *said; /* out; NULL: nobody asks */
+	int input_fd; /* what the reader reads instead of the volume; 0: the volume */
 	/* The partition reader's entries; NULL: they are a fault. */
 	int (*partition_seen)(void *arg, const struct entry *entry, struct err *err);
 	void *arg;

@@ -171,18 +171,47 @@ static int scan_zeros(struct scan *s, const struct scan_volume *v, const struct 
 	return 0;
 }
 
+/* driver: the kernel's name of it. said: NULL, or what became of it. */
 static int scan_in_vm(struct scan *s, const struct scan_volume *v, const struct partition *p,
-		      struct err *err)
+		      const char *driver, struct scan_reader_said *said, struct err *err)
 {
-	struct scan_vm_disk disk = { .type = p->type, .offset = p->offset, .length = p->length };
+	struct scan_vm_disk disk = { .type = driver, .offset = p->offset, .length = p->length };
 
 	return scan_vm_run(&(struct scan_vm){ .scan = s,
 					      .volume = v,
 					      .partition = p->name,
 					      .part = p->part,
 					      .disks = &disk,
-					      .disk_count = 1 },
+					      .disk_count = 1,
+					      .said = said },
 			   err);
+}
+
+/* A reader walks its files; what that cannot read is tried by the kernel's driver, if there is one. */
+static int scan_files(struct scan *s, const struct scan_volume *v, const struct partition *p,
+		      const struct scan_partition_rule *rule, struct err *err)
+{
+	struct scan_reader_said said = { 0 };
+	struct scan_reader order = { .scan = s,
+				     .volume = v,
+				     .program = rule->detail,
+				     .partition = p->name,
+				     .part = p->part,
+				     .offset = p->offset,
+				     .length = p->length,
+				     .may_leave = rule->driver && scan_vm_there(s, v),
+				     .said = &said };
+	int r = scan_reader_run(&order, err);
+
+	if (r < 0 || !said.leaves)
+		return r;
+	said = (struct scan_reader_said){ 0 };
+	r = scan_in_vm(s, v, p, rule->driver, &said, err);
+	if (r < 0 || said.files || !said.lost)
+		return r;
+	/* It does not mount. Then what the reader understands is scanned, and it says what is missing. */
+	order.may_leave = false;
+	return scan_reader_run(&order, err);
 }
 
 /* All partitions of @p's type, when @p is the first of them: a volume group may lie across several. */
@@ -244,16 +273,9 @@ static int scan_partition(struct scan *s, const struct scan_volume *v,
 		return r < 0 ? r : 0;
 	switch (rule->way) {
 	case SCAN_WAY_READER:
-		return scan_reader_run(&(struct scan_reader){ .scan = s,
-							      .volume = v,
-							      .program = rule->detail,
-							      .partition = p->name,
-							      .part = p->part,
-							      .offset = p->offset,
-							      .length = p->length },
-				       err);
+		return scan_files(s, v, p, rule, err);
 	case SCAN_WAY_VM:
-		return scan_in_vm(s, v, p, err);
+		return scan_in_vm(s, v, p, p->type, NULL, err);
 	case SCAN_WAY_VM_GROUP:
 		return scan_group_in_vm(s, v, list, p, err);
 	case SCAN_WAY_RAW:

@@ -12,7 +12,9 @@
 
 #include "common/io.h"
 #include "mgmt-server/scan/child.h"
-#include "mgmt-server/scan/scan_reader.h"
+
+static const char qemu_program[] = "/usr/bin/qemu-system-x86_64";
+static const char qemu_img_program[] = "/usr/bin/qemu-img";
 
 enum { ARGS_MAX = 160, MEMORY_MIB = 768 };
 
@@ -57,9 +59,7 @@ static int make_overlay(const struct run *run, size_t i, struct err *err)
 	CLEANUP_FREE char *path = io_printf("%s/%zu.qcow2", run->folder, i);
 	CLEANUP_FREE char *size =
 		io_printf("%llu", (unsigned long long)run->order->disks[i].length);
-	const char *argv[] = {
-		"/usr/bin/qemu-img", "create", "-q", "-f", "qcow2", path, size, NULL
-	};
+	const char *argv[] = { qemu_img_program, "create", "-q", "-f", "qcow2", path, size, NULL };
 	pid_t pid;
 	int status;
 
@@ -109,7 +109,7 @@ static void build_command(struct command *c, const struct run *run)
 	/* TCG also where KVM works: the guest parses hostile bytes, and emulation is the smaller surface. Descriptor 3 is
 	 * the port's other end. */
 	static const char *const fixed[] = {
-		"/usr/bin/qemu-system-x86_64",
+		qemu_program,
 		"-nodefaults",
 		"-no-user-config",
 		"-display",
@@ -159,7 +159,8 @@ static int run_vm(const struct run *run, struct err *err)
 				      .volume = o->volume,
 				      .program = "godwit-scan-vm",
 				      .partition = o->partition,
-				      .part = o->part };
+				      .part = o->part,
+				      .said = o->said };
 	int pair[2], r = 0;
 	pid_t qemu = -1;
 
@@ -203,6 +204,14 @@ static bool images_there(const char *folder)
 	CLEANUP_FREE char *initrd = io_printf("%s/initrd", folder);
 
 	return kernel && initrd && access(kernel, R_OK) == 0 && access(initrd, R_OK) == 0;
+}
+
+bool scan_vm_there(const struct scan *scan, const struct scan_volume *volume)
+{
+	CLEANUP_FREE char *images = io_printf("%s/../scan-vm", scan->order->libexec);
+
+	return volume->nbd_socket && images && images_there(images) &&
+	       access(qemu_program, X_OK) == 0 && access(qemu_img_program, X_OK) == 0;
 }
 
 int scan_vm_run(const struct scan_vm *order, struct err *err)

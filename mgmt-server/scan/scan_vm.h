@@ -7,6 +7,7 @@
 #define GODWIT_SCAN_SCAN_VM_H
 
 #include "mgmt-server/scan/scan_content.h"
+#include "mgmt-server/scan/scan_reader.h"
 
 enum { SCAN_VM_DISKS_MAX = 26 };
 
@@ -22,7 +23,11 @@ struct scan_vm {
 	struct scan_index_part *part; /* NULL: nothing is remembered */
 	const struct scan_vm_disk *disks;
 	size_t disk_count;
+	struct scan_reader_said *said; /* out, what was read; NULL: nobody asks */
 };
+
+/* Can a volume of this kind be read so, on this machine? */
+bool scan_vm_there(const struct scan *scan, const struct scan_volume *volume);
 
 /* What goes wrong makes the scan incomplete. Return 0, -ECANCELED, or -errno of our own. */
 int scan_vm_run(const struct scan_vm *order, struct err *err);

@@ -71,6 +71,7 @@ static int take(const struct running *run, const struct entry *e, bool *done, st
 	case ENTRY_PARTITION:
 		return o->seen(o->arg, e, err);
 	case ENTRY_DATA:       /* is never handed out */
+	case ENTRY_KERNEL:     /* no reader was told that there is one */
 	case ENTRY_INCOMPLETE: /* a part of it; what can be read is worth looking at */
 		return 0;
 	case ENTRY_FAILED:

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # tests/bench/scan.sh BUILD: what an offline scan costs. CPU seconds of godwit-scan beside clamscan on the same files with
-# the same signatures and limits, and of listing 70,000 small files (walk, read, SHA-256) on ext4 and NTFS.
+# the same signatures and limits, how many processors it keeps busy, and of listing 70,000 small files (walk, read,
+# SHA-256) on ext4 and NTFS.
 #
 #   SCAN_MIB   how much of this machine's /usr is scanned (default 300)
 #   SCAN_FILES small files (default 70000)
@@ -25,13 +26,23 @@ truncate -s "$((mib + mib / 4 + 200))M" usr.img
 mkfs.ext4 -q -d tree usr.img
 
 # cpu COMMAND...: user and system seconds of it and its children, and the wall clock; 1 (infected) and 2 (incomplete) are
-# results too. Sets $cpu, $wall and $said.
+# results too. Sets $cpu, $wall and $said, and $others: what everybody else used of the processors meanwhile.
 cpu() {
-	local TIMEFORMAT='%U %S %R' u s
+	local TIMEFORMAT='%U %S %R' u s before
+	before=$(machine_seconds)
 	{ time "$@" >said.txt 2>errors.txt || [ $? -le 2 ]; } 2>times.txt
 	read -r u s wall <times.txt
 	cpu=$(awk "BEGIN { print $u + $s }")
+	others=$(awk "BEGIN { print $(machine_seconds) - $before - $cpu }")
 	said=$(cat said.txt)
+}
+# What all processors did since the start that is not idling, in seconds; stolen time counts.
+machine_seconds() {
+	awk -v hz="$(getconf CLK_TCK)" '/^cpu / { printf "%.2f", ($2 + $3 + $4 + $7 + $8 + $9) / hz }' /proc/stat
+}
+busy() { # NAME: of the last cpu
+	awk -v n="$1" -v c="$cpu" -v w="$wall" -v o="$others" -v p="$(nproc)" 'BEGIN {
+		printf "%s: %.2f of %d processors kept busy (%.1f CPU-s in %.1f s; everything else on the machine: %.2f)\n", n, c / w, p, c, w, o / w }'
 }
 row() { # NAME MIB FILES
 	awk -v n="$1" -v m="$2" -v f="$3" -v c="$cpu" -v w="$wall" 'BEGIN {
@@ -47,6 +58,7 @@ theirs=$cpu
 cpu "$scan" image usr.img --signatures sig --output json
 row "godwit-scan image (ext4)" "$mib" "$files"
 ours=$cpu
+busy "godwit-scan image"
 echo "  $(jq -c '{verdict, files, scanned_contents, first_reason: .reasons[0]}' <<<"$said")"
 awk "BEGIN { printf \"per CPU second: %.2f x clamscan\n\", $theirs / $ours }"
 cpu "$scan" list usr.img --output jsonl

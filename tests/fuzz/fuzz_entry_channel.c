@@ -41,7 +41,7 @@ static void check(const char *buf, const struct entry *e)
 	/* The receiver gives a reason of its own, from elsewhere, for a content that it could not keep. */
 	if (!(e->flags & READER_UNREADABLE) || memchr(e->reason, '\0', e->reason_len))
 		inside(buf, e->reason, e->reason_len);
-	if ((int)e->kind < 0 || e->kind > ENTRY_FAILED)
+	if ((int)e->kind < 0 || e->kind == ENTRY_DATA || e->kind > ENTRY_KERNEL)
 		abort();
 	if (e->content >= 0 &&
 	    (e->kind != ENTRY_FILE || !e->has_content || fstat(e->content, &st) < 0 ||

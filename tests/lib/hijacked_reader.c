@@ -329,6 +329,15 @@ static bool do_writes(void)
 	       reply.status == 0;
 }
 
+/* A volume that nobody reads is not clean. */
+static bool do_leave(void)
+{
+	const struct entry leave = { .kind = ENTRY_KERNEL };
+
+	entry_channel_send(ENTRY_FD, &leave, NULL);
+	return false;
+}
+
 /* What godwit-scan prints its report to may be a file: the server's is. */
 static bool do_forge(void)
 {
@@ -393,6 +402,7 @@ static const struct {
 	{ "garbage", do_garbage },
 	{ "requests", do_requests },
 	{ "writes", do_writes },
+	{ "leave", do_leave },
 	{ "forge", do_forge },
 	{ "end", do_end },
 	{ "crash", do_crash },

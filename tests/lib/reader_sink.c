@@ -131,6 +131,20 @@ int reader_incomplete(struct reader *r, const char *reason, struct err *err)
 	return 0;
 }
 
+/* So every volume is read as far as it can be. */
+bool reader_has_kernel(const struct reader *r)
+{
+	(void)r;
+	return false;
+}
+
+int reader_leave_to_kernel(struct reader *r, struct err *err)
+{
+	(void)err;
+	must(!r);
+	return 0;
+}
+
 int reader_partition(struct reader *r, const struct reader_partition *partition, struct err *err)
 {
 	(void)err;

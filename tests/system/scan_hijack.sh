@@ -54,6 +54,7 @@ terminal signal 31
 garbage lengths do not add up|a message of
 requests refused
 writes refused
+leave leaves it to nobody
 forge refused
 end ended with status 0 before it was done
 crash signal (6|11)

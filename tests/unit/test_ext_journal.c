@@ -460,8 +460,9 @@ static void try_case(size_t i)
 	assert_int_equal(pthread_create(&thread, NULL, serve, &s), 0);
 	assert_int_equal(volume_channel_open(&channel, pair[1], 0, s.size, &err), 0);
 	assert_int_equal(ext_volume_open(&v, channel, &err), 0);
-	if (!v.unreplayed != (cases[i].harm < BAD_COMMIT))
-		fail_msg("%s: %s", cases[i].name, v.unreplayed ? v.unreplayed : "nothing is said");
+	if (!v.unreplayed.why != (cases[i].harm < BAD_COMMIT))
+		fail_msg("%s: %s", cases[i].name,
+			 v.unreplayed.why ? v.unreplayed.why : "nothing is said");
 	compare(&v, i);
 	ext_volume_close(&v);
 	volume_channel_close(channel);

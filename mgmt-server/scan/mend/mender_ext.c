@@ -81,8 +81,8 @@ int mender_read(struct volume_channel *volume, const char *path, int out, uint64
 	errcode_t e = 0;
 	int r = piece ? ext_volume_open(&v, volume, err) : err_set(err, ENOMEM, "read %s", path);
 
-	if (r == 0 && v.unreplayed)
-		r = err_say(err, EPERM, "%s cannot be read: %s", path, v.unreplayed);
+	if (r == 0 && v.unreplayed.why)
+		r = err_say(err, EPERM, "%s cannot be read: %s", path, v.unreplayed.why);
 	if (r == 0)
 		r = find(v.fs, path, &number, &inode, err);
 	if (r == 0 && inode.i_flags & EXT4_ENCRYPT_FL)
