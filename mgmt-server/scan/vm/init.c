@@ -71,24 +71,33 @@ static const char *const any_type[] = { "xfs",      "btrfs",    "ext4",  "f2fs",
 					"reiserfs", "squashfs", "erofs", "iso9660", "udf",
 					"exfat",    "vfat",     "ntfs3", "hfsplus", "hfs" };
 
+/* ext4 replays no fast commit that touches a folder while it is mounted read-only: __ext4_link() and __ext4_unlink() end in
+ * ext4_journal_check_start(). So it is mounted for writing first, and for reading then. */
 static const struct {
 	const char *type, *options;
+	int write_first;
 } options[] = {
-	{ "xfs", "nouuid" },
-	{ "btrfs", "subvolid=5" },
-	{ "vfat", "iocharset=utf8" },
-	{ "ntfs3", "nls=utf8" },
+	{ "xfs", "nouuid", 0 },     { "btrfs", "subvolid=5", 0 },   { "vfat", "iocharset=utf8", 0 },
+	{ "ntfs3", "nls=utf8", 0 }, { "ext4", "noinit_itable", 1 },
 };
 
 static int try_mount(const char *device, const char *type)
 {
+	const unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
 	const char *with = NULL;
+	int write_first = 0;
 
 	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
-		if (!strcmp(options[i].type, type))
-			with = options[i].options;
+		if (strcmp(options[i].type, type))
+			continue;
+		with = options[i].options;
+		write_first = options[i].write_first;
 	}
-	return mount(device, "/mnt", type, MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, with);
+	if (write_first && mount(device, "/mnt", type, flags, with) == 0) {
+		mount(NULL, "/mnt", NULL, flags | MS_RDONLY | MS_REMOUNT, NULL);
+		return 0;
+	}
+	return mount(device, "/mnt", type, flags | MS_RDONLY, with);
 }
 
 static int mount_any(const char *device)
