@@ -44,13 +44,15 @@ all:
 #   $(eval $(call plugin,NAME,SOURCES,LIBRARIES,PKG-CONFIG NAMES))    $(O)/lib/NAME.so
 #
 # LIBRARIES are our own, the one that depends on others first; what those need from pkg-config follows by itself.
+# Among PKG-CONFIG NAMES a word that begins with - goes to the linker as it is, for a library that pkg-config cannot find.
 
 PROGRAMS :=
 PLUGINS :=
 objects = $(patsubst %.c,$(O)/obj/%.o,$(1))
 archives = $(patsubst %,$(O)/lib/lib%.a,$(1))
 all_pkgs = $(sort $(2) $(foreach lib,$(1),$(PKGS_$(lib))))
-pkg_config = $(if $(2),$(shell pkg-config $(1) $(2) || echo --pkg-config-failed))
+pkg_config = $(if $(filter-out -%,$(2)),$(shell pkg-config $(1) $(filter-out -%,$(2)) || echo --pkg-config-failed)) \
+	$(if $(filter --libs,$(1)),$(filter -%,$(2)))
 
 # PKGS is target-specific, so that an object is compiled with the flags of its own library only.
 define library

@@ -12,7 +12,9 @@ SCAN_RUN_LIB := content_cache signature_set scan_content scan_partition scan_rea
 SCAN_RUN_LIB += file_measure watch_reader watch_files watch_blocks
 $(eval $(call library,scan-run,$(SCAN_RUN_LIB:%=$(scan)/%.c) $(wildcard mgmt-server/catalogue/db*.c),sqlite3 jansson))
 $(eval $(call library,scan-ext,$(addprefix $(scan)/,reader_ext.c ext_volume.c ext_io.c ext_journal.c ext_journal_sums.c),ext2fs com_err))
-$(eval $(call library,scan-ntfs,$(scan)/ntfs_mft.c,))
+# Debian's wimlib.pc names packages that libwim-dev does not bring. Tests link everything, and few of them use this.
+WIMLIB := -Wl,--push-state,--as-needed,-lwim,--pop-state
+$(eval $(call library,scan-ntfs,$(addprefix $(scan)/,ntfs_mft.c ntfs_record.c ntfs_value.c ntfs_reparse.c wof_stream.c),$(WIMLIB)))
 $(eval $(call library,scan-parts,$(addprefix $(scan)/,reader_parts.c part_probe.c),blkid))
 $(eval $(call library,scan-ram,$(addprefix $(scan)/,reader_ram.c ram_tables.c ram_runs.c),))
 $(eval $(call library,scan-vm,$(addprefix $(scan)/,reader_vm.c vm_stream.c),))
@@ -27,7 +29,7 @@ $(eval $(call scan_reader,godwit-scan-ext,,scan-ext,))
 $(eval $(call scan_reader,godwit-scan-ram,,scan-ram,))
 $(eval $(call scan_reader,godwit-scan-vm,,scan-vm,))
 $(eval $(call scan_reader,godwit-scan-fat,reader_fat,,tsk))
-$(eval $(call scan_reader,godwit-scan-ntfs,reader_ntfs ntfs_volume,scan-ntfs,libfsntfs libbfio))
+$(eval $(call scan_reader,godwit-scan-ntfs,reader_ntfs ntfs_volume ntfs_overlay,scan-ntfs,libfsntfs libbfio))
 $(eval $(call program,godwit-scan-engine,$(addprefix $(scan)/,engine.c engine_worker.c engine_canary.c),scan snapshot common,libclamav zlib))
 $(eval $(call program,godwit-scan,$(addprefix $(scan)/,godwit_scan.c scan_report.c scan_image.c scan_snapshot.c scan_memo.c \
 	scan_rescan.c scan_hunt.c scan_ask.c nbd_child.c scan_signatures.c watch.c),scan-run scan snapshot common,jansson zlib))

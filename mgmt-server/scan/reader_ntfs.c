@@ -13,6 +13,7 @@
 #include "common/le.h"
 #include "mgmt-server/scan/name_tree.h"
 #include "mgmt-server/scan/ntfs_mft.h"
+#include "mgmt-server/scan/ntfs_overlay.h"
 #include "mgmt-server/scan/ntfs_volume.h"
 #include "mgmt-server/scan/reader.h"
 
@@ -37,14 +38,16 @@ struct walk {
 	libfsntfs_volume_t *volume;
 	struct name_tree *names;
 	struct ntfs_mft *mft; /* NULL: libfsntfs reads everything */
+	struct ntfs_overlay *overlay;
 	uint8_t *piece;
 	char *path;
 };
 
-/* A content: the main data of a file or one of its streams. libfsntfs has a set of functions for each. */
+/* A content: the main data of a file or one of its streams, by one of these. libfsntfs has a set of functions for each. */
 struct content {
 	libfsntfs_file_entry_t *entry;   /* main data */
 	libfsntfs_data_stream_t *stream; /* or this */
+	struct wof_stream *decoded;      /* main data that libfsntfs would not read rightly */
 	uint64_t size;
 };
 
@@ -108,21 +111,37 @@ static int add_names(struct walk *w, uint64_t record, libfsntfs_file_entry_t *en
 
 /* ---- pass two: contents ---- */
 
-static ssize_t content_read(struct content *c, void *buf, size_t len, uint64_t offset,
-			    libfsntfs_error_t **error)
+/* Return how many bytes, or <= 0 with @reason set. */
+static ssize_t content_read(struct content *c, void *buf, size_t len, uint64_t offset, char *reason,
+			    size_t cap)
 {
-	return c->stream ? libfsntfs_data_stream_read_buffer_at_offset(c->stream, buf, len,
-								       (off64_t)offset, error)
-			 : libfsntfs_file_entry_read_buffer_at_offset(c->entry, buf, len,
-								      (off64_t)offset, error);
+	libfsntfs_error_t *error = NULL;
+	struct err err = { 0 };
+	ssize_t n;
+
+	if (c->decoded && wof_stream_read(c->decoded, buf, len, offset, &err) < 0) {
+		snprintf(reason, cap, "%s", err_text(&err));
+		return -1;
+	}
+	if (c->decoded)
+		return (ssize_t)len;
+	n = c->stream ? libfsntfs_data_stream_read_buffer_at_offset(c->stream, buf, len,
+								    (off64_t)offset, &error)
+		      : libfsntfs_file_entry_read_buffer_at_offset(c->entry, buf, len,
+								   (off64_t)offset, &error);
+	if (n <= 0)
+		ntfs_volume_reason(&error, reason, cap);
+	return n;
 }
 
 static int content_extents(struct content *c)
 {
-	int count = 0;
-	int r = c->stream ? libfsntfs_data_stream_get_number_of_extents(c->stream, &count, NULL)
-			  : libfsntfs_file_entry_get_number_of_extents(c->entry, &count, NULL);
+	int count = 0, r;
 
+	if (c->decoded)
+		return 0;
+	r = c->stream ? libfsntfs_data_stream_get_number_of_extents(c->stream, &count, NULL)
+		      : libfsntfs_file_entry_get_number_of_extents(c->entry, &count, NULL);
 	return r == 1 ? count : 0;
 }
 
@@ -146,15 +165,12 @@ static uint64_t content_extent(struct content *c, int i, bool *hole)
 static int give_range(struct walk *w, struct content *c, uint64_t offset, uint64_t end)
 {
 	while (offset < end) {
-		libfsntfs_error_t *error = NULL;
 		size_t want = end - offset < PIECE ? (size_t)(end - offset) : PIECE;
-		ssize_t n = content_read(c, w->piece, want, offset, &error);
+		char reason[512];
+		ssize_t n = content_read(c, w->piece, want, offset, reason, sizeof(reason));
 		int r;
 
 		if (n <= 0) {
-			char reason[512];
-
-			ntfs_volume_reason(&error, reason, sizeof(reason));
 			r = reader_end_unreadable(w->reader, reason, w->err);
 			return r < 0 ? r : 1;
 		}
@@ -244,6 +260,25 @@ static int report_streams(struct walk *w, struct reader_file *file, libfsntfs_fi
 	return r;
 }
 
+static int report_main(struct walk *w, struct reader_file file, libfsntfs_file_entry_t *entry,
+		       const struct ntfs_overlay_file *over)
+{
+	struct content content = { .entry = entry, .decoded = over ? over->decoded : NULL };
+	libfsntfs_error_t *error = NULL;
+	size64_t size = 0;
+
+	if (libfsntfs_file_entry_has_default_data_stream(entry, NULL) != 1)
+		return 0;
+	if (libfsntfs_file_entry_get_size(entry, &size, &error) != 1)
+		return incomplete_record(w, file.inode, "the size", &error);
+	content.size = file.size = size;
+	if (over && over->flags && !file.flags) {
+		file.flags = over->flags;
+		file.reason = over->reason;
+	}
+	return report(w, &file, &content);
+}
+
 static int64_t seconds(uint64_t filetime)
 {
 	return (int64_t)(filetime / 10000000) - (int64_t)FILETIME_TO_1970_S;
@@ -264,10 +299,9 @@ static int report_entry(struct walk *w, uint64_t record, libfsntfs_file_entry_t 
 				    .stream = "",
 				    .inode = record,
 				    .digest = corrupted ? NULL : digest_of(w, record) };
-	struct content content = { .entry = entry };
+	CLEANUP(ntfs_overlay_file_free) struct ntfs_overlay_file *over = NULL;
 	uint64_t modified = 0, changed = 0;
 	uint32_t attributes = 0;
-	size64_t size = 0;
 	int r;
 
 	if (record < FIRST_FREE && record != ROOT)
@@ -282,17 +316,12 @@ static int report_entry(struct walk *w, uint64_t record, libfsntfs_file_entry_t 
 		file.flags = READER_UNREADABLE | READER_ENCRYPTED;
 		file.reason = "encrypted by EFS";
 	}
-	if (libfsntfs_file_entry_has_default_data_stream(entry, NULL) == 1) {
-		libfsntfs_error_t *error = NULL;
-
-		if (libfsntfs_file_entry_get_size(entry, &size, &error) != 1)
-			return incomplete_record(w, record, "the size", &error);
-		content.size = file.size = size;
-		r = report(w, &file, &content);
-		if (r < 0)
-			return r;
-	}
-	return report_streams(w, &file, entry);
+	r = ntfs_overlay_look(&over, w->overlay, record, entry, w->err);
+	if (over && over->flags)
+		file.digest = NULL; /* to be looked at again */
+	if (r == 0)
+		r = report_main(w, file, entry, over);
+	return r < 0 ? r : report_streams(w, &file, entry);
 }
 
 enum pass { PASS_NAMES, PASS_CONTENTS };
@@ -417,6 +446,7 @@ int reader_walk(struct reader *reader, struct err *err)
 {
 	CLEANUP(name_tree_free) struct name_tree *names = name_tree_new();
 	CLEANUP(ntfs_mft_free) struct ntfs_mft *mft = NULL;
+	struct ntfs_overlay *overlay = NULL;
 	CLEANUP_FREE uint8_t *piece = malloc(PIECE);
 	CLEANUP_FREE char *path = malloc(READER_PATH_MAX);
 	struct walk w = {
@@ -429,7 +459,10 @@ int reader_walk(struct reader *reader, struct err *err)
 	r = ntfs_volume_open(&w.volume, reader_volume(reader), err);
 	if (r < 0)
 		return r;
-	r = check_volume(&w);
+	r = ntfs_overlay_new(&overlay, w.volume, reader_volume(reader), err);
+	w.overlay = overlay;
+	if (r == 0)
+		r = check_volume(&w);
 	if (r == 0 && reader_known(reader)) {
 		r = ntfs_mft_read(&mft, reader, names, err);
 		w.mft = mft;
@@ -438,6 +471,7 @@ int reader_walk(struct reader *reader, struct err *err)
 		r = each_record(&w, PASS_NAMES, add_names);
 	if (r == 0)
 		r = each_record(&w, PASS_CONTENTS, report_entry);
+	ntfs_overlay_free(overlay); /* it has a file of the volume open */
 	ntfs_volume_close(w.volume);
 	return r;
 }

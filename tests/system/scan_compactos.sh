@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # NTFS files as Windows' CompactOS keeps them: no data of their own, the contents compressed in a stream beside. Other
-# readers see zeros there. Each algorithm: found, and the same bytes as before; a stream that is damaged is never clean.
+# readers see zeros there. Each algorithm and size: found, and the same bytes as before; a stream that is damaged is never
+# clean; what only looks like CompactOS is a stream like any other.
 # shellcheck disable=SC2154 # what tap.sh sets
 # shellcheck source=tests/lib/tap.sh
 . "$(dirname "$0")/../lib/tap.sh"
 build=$(realpath "$1")
 compact=$(realpath "$(dirname "$0")/../lib/compact_file.py")
 scan=$build/bin/godwit-scan
-need mkntfs ntfs-3g jq python3
+need mkntfs ntfs-3g ntfsinfo jq python3
 [ "$(id -u)" = 0 ] || skip_all "needs root to fill the file system"
 cd "$TAP_DIR" || exit
 mkdir sig mnt
@@ -15,8 +16,8 @@ mkdir sig mnt
 # The marker comes often, so that the compressed chunks do not hold it as it is.
 marker=GodwitTestMarker-0123456789-behind-compression
 printf 'Test.Marker:0:*:%s\n' "$(printf %s "$marker" | od -An -v -tx1 | tr -d ' \n')" >sig/test.ndb
-# Always the same bytes, with calls of x86 (e8), which LZX keeps in another form; libfsntfs turns those in the last ten bytes
-# of a chunk back although they never were turned (mgmt-server/scan/README.md), so there are none.
+# Always the same bytes, with calls of x86 (e8), which LZX keeps in another form but for the last ten bytes of a chunk: one
+# chunk after the other has an e8 at 1 to 16 bytes from its end, with a small number behind it.
 code() {
 	python3 - "$1" <<-'END'
 		import random, sys
@@ -24,40 +25,85 @@ code() {
 		words = [pick.randbytes(pick.randrange(3, 9)) for _ in range(300)] + [b"\xe8" + pick.randbytes(2) + b"\0\0" for _ in range(40)]
 		while len(out) < int(sys.argv[1]):
 		    out += pick.choice(words)
-		for chunk in range(0, len(out), 32768):
-		    end = min(chunk + 32768, len(out))
-		    out[end - 16 : end] = bytes(16)
+		for number, end in enumerate(range(32768, len(out), 32768)):
+		    out[end - 16 : end + 16] = bytes(32)
+		    out[end - 1 - number % 16] = 0xe8
 		sys.stdout.buffer.write(out[: int(sys.argv[1])])
 	END
 }
-{ code 196608; yes "$(tr '[:lower:]' '[:upper:]' <<<"$marker")" | head -c 50000; printf '%s ' "$marker" "$marker"; head -c 100001 /dev/zero; } >infected
-{ code 262144; head -c 7857 /dev/zero; } >clean
+noise() { openssl enc -aes-128-ctr -K 00 -iv 00 -in /dev/zero 2>/dev/null | head -c "$1"; }
+{ code 655360; yes "$(tr '[:lower:]' '[:upper:]' <<<"$marker")" | head -c 50000; printf '%s ' "$marker" "$marker"; head -c 100001 /dev/zero; } >infected
+{ code 262144; head -c 7857 /dev/zero; } >code
+: >empty
+printf MZ >tiny
+code 65536 >exact
+code 65537 >over # its last chunk is one byte
+noise 40000 >stored
+files="infected code empty tiny exact over stored"
 
-truncate -s 64M n.img && mkntfs -q -F -s 512 -p 0 n.img >/dev/null 2>&1
+truncate -s 64M n.img && mkntfs -q -F -s 512 -c 512 -p 0 n.img >/dev/null 2>&1
 ntfs-3g -o streams_interface=windows n.img mnt 2>/dev/null || skip_all "needs FUSE"
 at_end 'mountpoint -q mnt && umount mnt'
 algorithms="lzx xpress16k xpress4k xpress8k"
+made=0
 for a in $algorithms; do
-	check "$a: a compressed file is made" python3 "$compact" infected "mnt/$a" "$a"
-	python3 "$compact" clean "mnt/clean-$a" "$a"
+	for f in $files; do
+		python3 "$compact" "$f" "mnt/$f-$a" "$a" && made=$((made + 1))
+	done
 done
+noise 700000 >noise
+python3 "$compact" noise mnt/pieces-stored xpress4k fragmented && made=$((made + 1))
+{ code 900000; cat noise; } >mixed
+python3 "$compact" mixed mnt/pieces-mixed lzx fragmented && made=$((made + 1))
+is "$made" 30 "compressed files are made"
+# Only its name is CompactOS's: nothing says that it holds the main data.
+printf harmless >mnt/plain
+printf '%s' "$marker" >mnt/plain:WofCompressedData
+mkdir mnt/folder
+printf '%s' "$marker" >mnt/folder:WofCompressedData
+: >mnt/folder/plain
+{ head -c 70000 /dev/zero; printf '%s' "$marker"; } >mnt/folder/plain:WofCompressedData
 unmount mnt
+like "$(ntfsinfo -f -F /pieces-mixed n.img 2>&1)" ATTRIBUTE_LIST "one of them is in so many pieces that it needs an attribute list"
 
 run "$scan" image n.img --signatures sig --output json
-is "$status $(jq -r '[.findings[] | .path + ":" + .stream] | sort | join(" ")' <<<"$output")" \
-	"1 $(printf '%s: ' $algorithms | sed 's/ $//')" "what is compressed is found in each of them, and nowhere else"
+# shellcheck disable=SC2046 # words
+expected=$(printf '%s\n' folder:WofCompressedData folder/plain:WofCompressedData plain:WofCompressedData $(printf 'infected-%s: ' $algorithms) | sort | paste -sd' ')
+is "$status $(jq -r '.verdict + " " + ([.findings[] | .path + ":" + .stream] | sort | join(" "))' <<<"$output")" \
+	"1 infected $expected" "what is compressed is found in each of them, and nowhere else; so is what is hidden under CompactOS's name"
+is "$(jq -c .reasons <<<"$output")" "[]" "nothing was left out"
 "$scan" list n.img --output jsonl >list
-for a in $algorithms; do
-	is "$(jq -r --arg path "$a" 'select(.path == $path and .stream == "") | .sha256' list)" "$(sha256sum <infected | cut -c1-64)" "$a: the same bytes"
-	is "$(jq -r --arg path "clean-$a" 'select(.path == $path and .stream == "") | .sha256' list)" "$(sha256sum <clean | cut -c1-64)" "... of the other file, too"
+digest_of() { jq -r --arg path "$1" 'select(.path == $path and .stream == "") | .sha256' list; }
+for f in $files; do
+	want=$(sha256sum <"$f" | cut -c1-64)
+	# shellcheck disable=SC2046,SC2086 # words
+	is "$(for a in $algorithms; do digest_of "$f-$a"; done | paste -sd' ')" "$want $want $want $want" "$f: the same bytes by each algorithm"
 done
+is "$(digest_of pieces-stored) $(digest_of pieces-mixed)" "$(sha256sum noise mixed | cut -c1-64 | paste -sd' ')" "... and of those in many pieces"
+is "$(jq -r --arg mine "plain folder folder/plain" 'select(.stream == "WofCompressedData" and (.path as $p | $mine | split(" ") | index($p))) | .path' list | sort | paste -sd" ")" "folder folder/plain plain" "what only has its name is listed, once each"
 
-for a in $algorithms; do
+# Each is the only one on its volume that is not sound: its name, what is wrong, and no finding.
+n=0
+while read -r a how what; do
 	truncate -s 8M damaged.img && mkntfs -q -F -s 512 -p 0 damaged.img >/dev/null 2>&1
-	ntfs-3g -o streams_interface=windows damaged.img mnt && python3 "$compact" clean mnt/hurt "$a" damaged
+	ntfs-3g -o streams_interface=windows damaged.img mnt && python3 "$compact" code mnt/hurt "$a" "$how" && cp code mnt/well
 	unmount mnt
 	run "$scan" image damaged.img --signatures sig --output json
-	like "$status $(jq -r '.verdict + " " + (.reasons | join(" "))' <<<"$output")" "^2 incomplete .*hurt" "$a: a damaged one makes the verdict incomplete, by its name"
+	like "$status $(jq -r '.verdict + " " + (.reasons | join(" "))' <<<"$output")" "^2 incomplete .*hurt.*$what" "$a, $how: incomplete, by its name and what is wrong"
+	is "$(jq -r '.findings | length' <<<"$output") $(jq -r '.reasons | length' <<<"$output")" "0 1" "... and nothing else"
 	rm damaged.img
-done
+	n=$((n + 1))
+done <<-END
+	lzx damaged chunk 4 of 9
+	xpress16k damaged chunk
+	xpress4k damaged chunk
+	xpress8k damaged chunk
+	lzx outside chunk 0 of 9 .*lies where none can be
+	xpress4k backwards chunk 1 of
+	xpress4k short too short for
+	lzx streamless no stream WofCompressedData
+	lzx wim in a WIM image
+	lzx unknown no algorithm 9
+END
+is "$n" 10 "all of them"
 done_testing
