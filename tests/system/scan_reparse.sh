@@ -6,7 +6,7 @@
 . "$(dirname "$0")/../lib/tap.sh"
 build=$(realpath "$1")
 scan=$build/bin/godwit-scan
-need mkntfs ntfs-3g jq setfattr
+need mkntfs ntfs-3g jq setfattr python3
 [ "$(id -u)" = 0 ] || skip_all "needs root to fill the file system"
 cd "$TAP_DIR" || exit
 mkdir sig mnt
@@ -15,7 +15,7 @@ printf 'Test.Marker:0:*:%s\n' "$(printf %s "$marker" | od -An -v -tx1 | tr -d ' 
 
 volume() {
 	truncate -s 16M "$1" && mkntfs -q -F -s 512 -p 0 "$1" >/dev/null 2>&1
-	ntfs-3g -o streams_interface=windows "$1" mnt 2>/dev/null
+	ntfs-3g -o streams_interface=windows,special_files=wsl "$1" mnt 2>/dev/null
 }
 # reparse FILE TAG [DATA]: both as hexadecimal bytes, in the order of the disk.
 reparse() {
@@ -69,11 +69,13 @@ volume here.img
 n=0
 printf 'all of it' >mnt/cloud-whole && reparse cloud-whole 1a600090 01020304 && n=$((n + 1))
 head -c 30000 /dev/zero | tr '\0' x >mnt/cloud-long && reparse cloud-long 1a600090 01020304 && n=$((n + 1))
-for special in socket:23000080 pipe:24000080 device:25000080 alias:1b000080; do
-	: >"mnt/${special%:*}" && reparse "${special%:*}" "${special#*:}" 01020304 && n=$((n + 1))
-done
-: >mnt/linux-link && reparse linux-link 1d0000a0 020000006d6e74 && n=$((n + 1))
-: >mnt/link && reparse link 0c0000a0 0800080000000800010000006d006e0074002e00 && n=$((n + 1))
+: >mnt/alias && reparse alias 1b000080 01020304 && n=$((n + 1))
+# As the Linux of Windows has them.
+mkfifo mnt/pipe && n=$((n + 1))
+mknod mnt/device c 1 3 && n=$((n + 1))
+python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("mnt/socket")' && n=$((n + 1))
+ln -s elsewhere mnt/linux-link && n=$((n + 1))
+: >mnt/link && reparse link 0c0000a0 0000080000000800010000006d006e0074002e00 && n=$((n + 1))
 : >mnt/nothing-left && reparse nothing-left 13000080 01020304 && n=$((n + 1)) # deduplicated, and empty: nothing is missing
 unmount mnt
 is "$n" 9 "files whose contents are theirs are made"
