@@ -5,7 +5,7 @@ TARGET becomes a file of FILE's size without data, with the compressed chunks in
 reparse point that says so ([MS-FSCC] 2.1.2, IO_REPARSE_TAG_WOF; provider 2: chunks in a stream of the same file).
 The stream: the end offsets of all chunks but the last, 32 bits each, then the chunks; one that does not shrink is plain.
 ALGORITHM: xpress4k, lzx, xpress8k, xpress16k. HOW, for tests of readers:
-    fragmented  another file's data lies between each two KiB of the stream
+    fragmented  on a small volume: another file's data lies between each two sectors of the stream
     damaged     a chunk in the middle is 0xff, table and all the others are right
     outside     the first chunk ends far behind the stream
     backwards   the second chunk ends before it begins
@@ -26,7 +26,7 @@ ALGORITHMS = {  # name: its number in the reparse point, libwim's compression ty
     "xpress8k": (2, 1, 8192),
     "xpress16k": (3, 1, 16384),
 }
-FRAGMENT = 1024
+FRAGMENT = 512
 
 
 def chunks_of(data, kind, chunk_len):
