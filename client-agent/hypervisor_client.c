@@ -88,6 +88,14 @@ static void late_free(struct late *late)
 	free(late);
 }
 
+/* A part of a line may be out: what is sent behind it would be read as its end. The reader ends the connection, and with
+ * it what waits for answers on it. The lock is held. */
+static void cut(struct hypervisor_client *c)
+{
+	c->greeted = false;
+	shutdown(c->fd, SHUT_RDWR);
+}
+
 /* The lock is held. */
 static void undo_late(struct hypervisor_client *c, json_int_t id, bool ok)
 {
@@ -103,8 +111,10 @@ static void undo_late(struct hypervisor_client *c, json_int_t id, bool ok)
 	if (ok) {
 		log_warning("the hypervisor answered after the time limit; it is undone: %s",
 			    late->undo);
-		if (unix_socket_send_line(c->fd, late->undo, NULL, 0, &err) < 0)
-			log_warning("%s", err_text(&err));
+		if (unix_socket_send_line(c->fd, late->undo, NULL, 0, &err) < 0) {
+			log_warning("the connection to the hypervisor is cut: %s", err_text(&err));
+			cut(c);
+		}
 	}
 	late_free(late);
 }
@@ -296,6 +306,19 @@ static void expect_late(struct hypervisor_client *c, const struct hypervisor_cal
 		free(late);
 }
 
+/* 0 … UNIX_SOCKET_SEND_TIMEOUT_MS */
+static int time_to_send(const struct timespec *end)
+{
+	struct timespec now;
+	int64_t left;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	left = (int64_t)(end->tv_sec - now.tv_sec) * 1000 + (end->tv_nsec - now.tv_nsec) / 1000000;
+	return left < 0                             ? 0
+	       : left < UNIX_SOCKET_SEND_TIMEOUT_MS ? (int)left
+						    : UNIX_SOCKET_SEND_TIMEOUT_MS;
+}
+
 /* Over whatever connection there is or comes, until @end. The lock is held. */
 static int send_request(struct hypervisor_client *c, const char *text, const struct timespec *end,
 			struct err *err)
@@ -307,11 +330,13 @@ static int send_request(struct hypervisor_client *c, const char *text, const str
 			r = pthread_cond_timedwait(&c->changed, &c->lock, end);
 		if (!c->greeted)
 			return err_say(err, ENOTCONN, "no hypervisor answers on %s", c->path);
-		r = unix_socket_send_line(c->fd, text, NULL, 0, err);
+		r = unix_socket_send_line_within(c->fd, text, NULL, 0, time_to_send(end), err);
+		if (r == 0 || r == -EMSGSIZE || r == -EINVAL)
+			return r; /* the last two: not a byte of it was sent */
+		cut(c);
 		if (r != -EPIPE)
 			return r;
 		/* It is gone, and did not get this line; our reader is about to hear of it. */
-		c->greeted = false;
 	}
 }
 

@@ -37,7 +37,8 @@ struct hypervisor_call {
 /**
  * hypervisor_client_call(client, call, err):
  * Return 0; the error that the hypervisor named, its text behind "hypervisor, OP DESKTOP:"; -ECONNRESET when the
- * connection broke (the op may have been done or not); -ETIMEDOUT; -ENOTCONN when nobody answers there.
+ * connection broke (the op may have been done or not); -ETIMEDOUT, also when the hypervisor did not even read the request
+ * to its end, in its time or 30 s: then the connection is cut, for all; -ENOTCONN when nobody answers there.
  */
 int hypervisor_client_call(struct hypervisor_client *client, const struct hypervisor_call *call,
 			   struct err *err);

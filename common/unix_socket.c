@@ -303,6 +303,13 @@ static void attach_descriptors(struct msghdr *message, void *control, size_t con
 int unix_socket_send_line(int fd, const char *line, const int *fds, size_t fd_count,
 			  struct err *err)
 {
+	return unix_socket_send_line_within(fd, line, fds, fd_count, UNIX_SOCKET_SEND_TIMEOUT_MS,
+					    err);
+}
+
+int unix_socket_send_line_within(int fd, const char *line, const int *fds, size_t fd_count,
+				 int timeout_ms, struct err *err)
+{
 	union {
 		struct cmsghdr align;
 		char space[CMSG_SPACE(UNIX_SOCKET_FDS_MAX * sizeof(int))];
@@ -338,13 +345,13 @@ int unix_socket_send_line(int fd, const char *line, const int *fds, size_t fd_co
 			continue;
 		if (errno != EAGAIN)
 			return err_set(err, errno, "send a line");
-		r = wait_ready(fd, POLLOUT, clock_now_ms() + UNIX_SOCKET_SEND_TIMEOUT_MS);
+		r = wait_ready(fd, POLLOUT, clock_now_ms() + (uint64_t)timeout_ms);
 		if (r < 0)
 			return err_set(err, -r, "send a line");
 		if (r > 0)
 			return err_say(err, ETIMEDOUT,
-				       "send a line: the other side has read nothing for %d s",
-				       UNIX_SOCKET_SEND_TIMEOUT_MS / 1000);
+				       "send a line: the other side has read nothing for %d ms",
+				       timeout_ms);
 	}
 	return 0;
 }

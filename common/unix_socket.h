@@ -58,9 +58,12 @@ void unix_socket_lines_deinit(struct unix_socket_lines *l);
 /*
  * Send one line (a newline is added) and with its first byte up to UNIX_SOCKET_FDS_MAX descriptors, which stay the
  * caller's. Return 0, -EPIPE, -EMSGSIZE, -EINVAL for a text of several lines, -ETIMEDOUT when the other side reads
- * nothing for UNIX_SOCKET_SEND_TIMEOUT_MS, or -errno; after a failure a part of the line may be out: close.
+ * nothing for UNIX_SOCKET_SEND_TIMEOUT_MS (the second one: for @timeout_ms), or -errno; after a failure a part of the
+ * line may be out: close.
  */
 int unix_socket_send_line(int fd, const char *line, const int *fds, size_t fd_count,
 			  struct err *err);
+int unix_socket_send_line_within(int fd, const char *line, const int *fds, size_t fd_count,
+				 int timeout_ms, struct err *err);
 
 #endif

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@
 
 #include "client-agent/hypervisor_client.h"
 #include "common/base.h"
+#include "common/clock.h"
 #include "common/io.h"
 #include "common/unix_socket.h"
 
@@ -26,6 +28,9 @@ struct life {
 	const char *answers[LINES_MAX];
 	size_t count;
 };
+
+/* In place of an answer: it reads nothing any more, and ends when the client does. */
+static const char deaf[] = "deaf";
 
 #define OK "\"ok\": {}"
 
@@ -56,6 +61,11 @@ static void live(struct peer *p, const struct life *life, int fd)
 		json_t *request = NULL;
 		char *line, *answer;
 
+		if (life->answers[i] == deaf) {
+			if (poll(&(struct pollfd){ .fd = fd }, 1, 60000) == 1)
+				note(p, "cut");
+			break;
+		}
 		if (unix_socket_read_line(&lines, 60000, &line, NULL, NULL, NULL) != 0)
 			break;
 		assert_int_equal(json_parse(&request, line, strlen(line), "a request", NULL), 0);
@@ -201,11 +211,57 @@ static void nobody_answers(void **state)
 	peer_stop(&peer);
 }
 
+/*
+ * A hypervisor that does not read: of a request that is larger than what the kernel keeps, only a part goes out. Whatever
+ * were sent behind it would be read as its end, so the connection is over, and the next call gets another.
+ */
+static void a_request_sent_in_part_cuts_the_connection(void **state)
+{
+	static const struct life lives[] = { { { OK, deaf }, 2 }, { { OK, OK }, 2 } };
+	struct hypervisor_client *client = NULL;
+	CLEANUP_FREE char *filler = calloc(1, UNIX_SOCKET_LINE_MAX);
+	json_t *args;
+	struct err err = { 0 };
+	struct peer peer;
+	int tries;
+
+	(void)state;
+	assert_non_null(filler);
+	memset(filler, 'x', UNIX_SOCKET_LINE_MAX - 1024);
+	args = json_pack("{s:s}", "text", filler);
+	peer_start(&peer, lives, ARRAY_LEN(lives));
+	assert_int_equal(hypervisor_client_new(&client, peer.path, &err), 0);
+	for (tries = 0; tries < 6000 && hypervisor_client_connections(client) == 0; tries++)
+		clock_sleep_ms(10);
+	/* The kernel could have room for the first ones. */
+	for (tries = 0; tries < 100 && !strstr(err_text(&err), "send a line"); tries++)
+		assert_int_equal(
+			hypervisor_client_call(client,
+					       &(struct hypervisor_call){ .op = "restore",
+									  .desktop = "anna",
+									  .args = args,
+									  .timeout_ms = 500 },
+					       &err),
+			-ETIMEDOUT);
+	assert_int_equal(hypervisor_client_call(client,
+						&(struct hypervisor_call){ .op = "pause",
+									   .desktop = "anna",
+									   .timeout_ms = 60000 },
+						&err),
+			 0);
+	assert_int_equal(hypervisor_client_connections(client), 2);
+	hypervisor_client_free(client);
+	peer_stop(&peer);
+	assert_string_equal(peer.said, "hello cut | hello pause");
+	json_decref(args);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_connection_counts_when_it_is_answered),
 		cmocka_unit_test(nobody_answers),
+		cmocka_unit_test(a_request_sent_in_part_cuts_the_connection),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -202,6 +202,21 @@ static void test_unix_socket_reset_is_an_end_too(void **state)
 	assert_int_equal(read_with(1000, NULL), UNIX_SOCKET_CLOSED);
 }
 
+static void test_unix_socket_send_ends_when_nobody_reads(void **state)
+{
+	CLEANUP_FREE char *line = calloc(1, 100001);
+	struct err err = { 0 };
+	int i, r = 0;
+
+	(void)state;
+	assert_non_null(line);
+	memset(line, 'x', 100000);
+	for (i = 0; i < 1000 && r == 0; i++)
+		r = unix_socket_send_line_within(pair.near, line, NULL, 0, 50, &err);
+	assert_int_equal(r, -ETIMEDOUT);
+	assert_non_null(strstr(err_text(&err), "has read nothing for 50 ms"));
+}
+
 /* Would end in SIGPIPE if it were not taken care of. */
 static void test_unix_socket_send_fails_when_nobody_is_there(void **state)
 {
@@ -257,8 +272,8 @@ static void test_unix_socket_descriptors_stay_with_their_line(void **state)
 		size_t count = 99;
 		char *line;
 
-		assert_int_equal(unix_socket_read_line(&pair.lines, 60000, &line, fds, &count, NULL),
-				 0);
+		assert_int_equal(
+			unix_socket_read_line(&pair.lines, 60000, &line, fds, &count, NULL), 0);
 		assert_string_equal(line, sent[i].line);
 		assert_int_equal(count, sent[i].count);
 		for (size_t j = 0; j < count; j++) {
@@ -483,6 +498,7 @@ int main(void)
 		WITH_PAIR(test_unix_socket_refuses_zero_bytes),
 		WITH_PAIR(test_unix_socket_notices_the_end),
 		WITH_PAIR(test_unix_socket_reset_is_an_end_too),
+		WITH_PAIR(test_unix_socket_send_ends_when_nobody_reads),
 		WITH_PAIR(test_unix_socket_send_fails_when_nobody_is_there),
 		WITH_PAIR(test_unix_socket_sends_one_line_at_a_time),
 		WITH_PAIR(test_unix_socket_descriptors_stay_with_their_line),
