@@ -45,7 +45,13 @@ static int request_digest(struct api_edit *e, char hash[CATALOGUE_HASH_LEN])
 	return 0;
 }
 
-/* Return 0 (never heard of @key), REPLIED, -errno: -EBADMSG when the key came with another request. */
+/* What is kept in place of an answer that holds a secret; any other answer has characters. */
+static const char given_out[] = "";
+
+/*
+ * Return 0 (never heard of @key), REPLIED, -errno: -EBADMSG when the key came with another request, -EEXIST when the answer
+ * held a secret.
+ */
 static int answered_before(struct api_edit *e, const char *key)
 {
 	struct catalogue_answer answer = { .body = NULL };
@@ -63,6 +69,10 @@ static int answered_before(struct api_edit *e, const char *key)
 		return 0;
 	if (r == 0 && strcmp(hash, answer.request_hash) != 0)
 		r = err_say(&e->err, EBADMSG, "this Idempotency-Key was used for another request");
+	if (r == 0 && strcmp(answer.body, given_out) == 0)
+		r = err_say(&e->err, EEXIST,
+			    "this was done, and the secret in the answer was given out; it is kept "
+			    "nowhere: make a new one, under another Idempotency-Key");
 	if (r < 0) {
 		free(answer.body);
 		return r;
@@ -84,7 +94,8 @@ static int remember(struct api_edit *e, unsigned status, const json_t *object)
 	r = request_digest(e, answer.request_hash);
 	if (r < 0)
 		return r;
-	answer.body = json_text(object);
+	answer.body =
+		http_route_flags(e->request) & ROUTE_SECRET ? strdup(given_out) : json_text(object);
 	r = answer.body ? catalogue_answer_add(e->change.db, http_caller(e->request)->name, key,
 					       &answer, clock_wall_ms(), &e->err)
 			: err_set(&e->err, ENOMEM, "Idempotency-Key");

@@ -1,7 +1,8 @@
 /* api_edit.h - a request that changes something: its body, then one change (change.h), then one answer.
  *
  * With an Idempotency-Key the answer is kept in the change's own transaction and given again when the same request
- * comes again, so that a request whose answer was lost does its thing once.
+ * comes again, so that a request whose answer was lost does its thing once. Of a route with ROUTE_SECRET only that it was
+ * done is kept: the second request fails with 409.
  *
  *	CLEANUP_API_EDIT struct api_edit e = { .request = request };
  *	const struct json_field fields[] = { … };

@@ -41,7 +41,7 @@ const struct http_route routes_people[] = {
 	{ "POST", API "/store/{task}", ROUTE_ADMIN, api_store_run, FORM, 0 },
 	{ "GET", API "/endpoints", ROUTE_AUDITOR, api_endpoints, 0, 0 },
 	{ "GET", API "/endpoints/{name}", ROUTE_AUDITOR, api_endpoint, 0, 0 },
-	{ "POST", API "/endpoint-tokens", ROUTE_ADMIN, enrol_server_token, FORM, 0 },
+	{ "POST", API "/endpoint-tokens", ROUTE_ADMIN, enrol_server_token, FORM, ROUTE_SECRET },
 	{ "GET", API "/desktops", ROUTE_AUDITOR, api_desktops, 0, 0 },
 	{ "POST", API "/desktops", ROUTE_OPERATOR, api_desktop_new, FORM, 0 },
 	{ "GET", API "/desktops/{name}", ROUTE_AUDITOR, api_desktop, 0, 0 },

@@ -205,6 +205,8 @@ int cli_action_token(struct cli_call *call, struct err *err)
 		return r;
 	snprintf(url, sizeof(url), "%s", server.login.url);
 	r = request(&server, call, &reply, err);
+	if (r == -EEXIST) /* an answer was lost, and its token with it: nobody has that one */
+		r = request(&server, call, &reply, err);
 	cli_server_close(&server);
 	if (r < 0)
 		return r;

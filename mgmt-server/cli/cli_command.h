@@ -33,7 +33,7 @@ struct cli_command {
 	/* Return 0, an enum cli_exit whose reason has been printed already, or -errno with @err set. */
 	int (*run)(struct cli_call *call, struct err *err);
 	const char *path; /* of the request; "%s" takes the first word */
-	bool once; /* never sent twice: the API takes no Idempotency-Key there, or must not keep the answer */
+	bool once;        /* never sent twice: the API takes no Idempotency-Key there */
 	const struct cli_view *view;
 	bool starts_job;    /* answers with a job: --wait and --no-wait are understood */
 	const char *wanted; /* how that job should end; NULL: "done" */

@@ -320,8 +320,7 @@ const struct cli_command cli_commands[] = {
 	  SHOW("/api/v1/endpoints/%s", endpoint_record_view) },
 	{ "endpoint", "token", NULL, "make a token that enrols one endpoint",
 	  "The token alone goes to stdout. It can be used once.", OPTIONS(token_options),
-	  .run = cli_action_token, .path = "/api/v1/endpoint-tokens",
-	  .once = true /* a secret is no answer to keep */ },
+	  .run = cli_action_token, .path = "/api/v1/endpoint-tokens" },
 
 	{ "desktop", "list", NULL, "all desktops", OPTIONS(limit_options),
 	  LIST("/api/v1/desktops", desktop_list_view) },

@@ -61,6 +61,7 @@ void http_free(struct http *http);
 void *http_request_app(const struct http_request *request);
 const char *http_method(const struct http_request *request);
 const char *http_path(const struct http_request *request);
+unsigned http_route_flags(const struct http_request *request); /* enum route_flags */
 /* The text that {NAME} of the route's pattern matched; NULL: it has no such name. */
 const char *http_param(const struct http_request *request, const char *name);
 const char *http_header(const struct http_request *request, const char *name); /* NULL: not there */

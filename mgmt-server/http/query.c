@@ -15,6 +15,11 @@ const char *http_path(const struct http_request *request)
 	return request->path;
 }
 
+unsigned http_route_flags(const struct http_request *request)
+{
+	return request->match.route->flags;
+}
+
 const char *http_param(const struct http_request *request, const char *name)
 {
 	return route_param(&request->match, name);

@@ -16,7 +16,10 @@ enum route_role { /* each includes the ones before it, ROUTE_ENDPOINT excepted *
 		  ROUTE_ENDPOINT, /* a client certificate */
 };
 
-enum route_flags { ROUTE_BULK = 1 /* may block long: its own worker threads */ };
+enum route_flags {
+	ROUTE_BULK = 1,   /* may block long: its own worker threads */
+	ROUTE_SECRET = 2, /* answers with a secret: no copy of an answer is kept (api_edit.h) */
+};
 
 struct http_route {
 	const char *method;  /* GET serves HEAD too */

@@ -5,7 +5,7 @@
 build=$(realpath "$1")
 . "$(dirname "$0")/../lib/server.sh"
 
-need qemu-img jq openssl
+need qemu-img jq openssl sqlite3
 export GODWIT_CONFIG_HOME=$TAP_DIR/home
 unset XDG_CONFIG_HOME SSL_CERT_FILE
 godwit=$build/bin/godwit
@@ -235,6 +235,20 @@ rm "$TAP_DIR/hold" # and the relay cuts the connection, before it passed an answ
 wait "$caller"
 is "$?" 0 "a start whose answer was lost succeeds nevertheless"
 is "$(cat "$TAP_DIR/lost.out")" "$("$godwit" job list --desktop from-qcow2 --output json | jq -r '.[].id')" "... with the one job that there is"
+
+tokens() { sqlite3 "$TAP_DIR/server/catalogue.db" "SELECT COUNT(*) FROM endpoint_tokens"; }
+one_more() { [ "$(tokens)" = $((before + 1)) ]; }
+before=$(tokens)
+touch "$TAP_DIR/hold"
+"${other[@]}" endpoint token --quiet >"$TAP_DIR/lost.out" 2>"$TAP_DIR/lost.err" &
+caller=$!
+adopt "$caller"
+check "the server makes a token" wait_for 180 one_more
+rm "$TAP_DIR/hold"
+wait "$caller"
+is "$? $(tokens)" "0 $((before + 2))" "a token whose answer was lost is kept nowhere: another one is made"
+like "$(cat "$TAP_DIR/lost.out")" '^gw1-[0-9a-f]{32}-[0-9a-f]{64}$' "... and alone is printed"
+check "... and is good" enrol_with "$(cut -d- -f2 "$TAP_DIR/lost.out")" late
 
 # ---- Out ----
 

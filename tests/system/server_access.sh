@@ -102,6 +102,22 @@ request --cacert "$ca" "$agents/agent/v1/work"
 is "$http" 403 "no certificate at all: 403"
 like "$answer" "client certificate" "... naming what is missing"
 
+# ---- A secret's answer is kept nowhere
+in_catalogue() { grep -rqaF "$1" "$TAP_DIR/server"; }
+digest() { printf %s "$1" | sha256sum | cut -d' ' -f1; }
+api POST /api/v1/endpoint-tokens '{"endpoint":"once"}' -H "Idempotency-Key: t1"
+secret=$(field .token | cut -d- -f2)
+is "$http ${#secret}" "201 32" "a token under an Idempotency-Key"
+check "its digest is in the catalogue" in_catalogue "$(digest "$secret")"
+check_not "... the secret is not" in_catalogue "$secret"
+api POST /api/v1/endpoint-tokens '{"endpoint":"once"}' -H "Idempotency-Key: t1"
+is "$http" 409 "the same request again: 409"
+like "$answer" "given out.*make a new one" "... which says what to do"
+check_not "... and gives no secret" grep -qE "gw1-|$secret" <<<"$answer"
+api POST /api/v1/endpoint-tokens '{"endpoint":"other"}' -H "Idempotency-Key: t1"
+is "$http" 422 "another request with that key: 422"
+check "the token that was given out is good" enrol_with "$secret" once
+
 # ---- The trail
 api GET "/api/v1/audit?limit=1000"
 for action in login "login refused" logout enrol "endpoint token" desktop; do
