@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RULES_VERSION = 1, SPACE = 512 };
+enum { RULES_VERSION = 2, SPACE = 512 };
 
 struct file_digest {
 	EVP_MD_CTX *ctx;

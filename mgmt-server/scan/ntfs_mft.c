@@ -11,7 +11,6 @@ enum {
 	ATTRIBUTE_LIST = 0x20,
 	ATTRIBUTE_NAME = 0x30,
 	ATTRIBUTE_DATA = 0x80,
-	ATTRIBUTE_REPARSE = 0xc0,
 	ATTRIBUTE_END = -1,
 	SECTOR = 512, /* of the update sequence, whatever the disk's is */
 	RECORD_MIN = 1024,
@@ -22,9 +21,6 @@ enum {
 	NAME_MAX_BYTES = 255 * 3,
 	RUNS_MAX = 4096, /* of the table itself */
 	CLUSTER_MAX = 2 << 20,
-	/* How the contents of files with a reparse point are read: to be raised when that changes, for then files that are
-	 * the same have others. */
-	REPARSE_RULES = 1,
 };
 
 struct run {
@@ -250,8 +246,6 @@ static int take_attribute(struct ntfs_mft *m, uint64_t number, const struct attr
 		return 0;
 	}
 	(void)number;
-	if (a->type == ATTRIBUTE_REPARSE)
-		file_digest_number(m->digest, REPARSE_RULES);
 	file_digest_add(m->digest, a->bytes, a->len);
 	return 0;
 }

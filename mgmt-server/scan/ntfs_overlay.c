@@ -12,6 +12,8 @@ enum {
 	ATTRIBUTE_OFFLINE = 0x1000,
 	ATTRIBUTE_RECALL_ON_OPEN = 0x40000,
 	ATTRIBUTE_RECALL_ON_ACCESS = 0x400000,
+	FLAG_COMPRESSED = 0x00ff, /* of an attribute's header */
+	FLAG_ENCRYPTED = 0x4000,
 };
 
 #define STREAM "WofCompressedData"
@@ -73,24 +75,42 @@ void ntfs_overlay_file_free(struct ntfs_overlay_file *f)
 	free(f);
 }
 
-static bool has_reparse_point(libfsntfs_file_entry_t *entry)
+/* What the headers of a file's attributes say. */
+struct headers {
+	bool reparse, compressed, encrypted;
+};
+
+static void look_at_header(struct headers *h, libfsntfs_attribute_t *attribute)
 {
-	bool found = false;
+	uint32_t type = 0;
+	uint16_t flags = 0;
+
+	if (libfsntfs_attribute_get_type(attribute, &type, NULL) != 1)
+		return;
+	h->reparse |= type == NTFS_ATTRIBUTE_REPARSE;
+	if (type != NTFS_ATTRIBUTE_DATA ||
+	    libfsntfs_attribute_get_data_flags(attribute, &flags, NULL) != 1)
+		return;
+	h->compressed |= (flags & FLAG_COMPRESSED) != 0;
+	h->encrypted |= (flags & FLAG_ENCRYPTED) != 0;
+}
+
+static struct headers headers_of(libfsntfs_file_entry_t *entry)
+{
+	struct headers h = { 0 };
 	int count = 0;
 
 	if (libfsntfs_file_entry_get_number_of_attributes(entry, &count, NULL) != 1)
-		return false;
-	for (int i = 0; !found && i < count; i++) {
+		return h;
+	for (int i = 0; i < count; i++) {
 		libfsntfs_attribute_t *attribute = NULL;
-		uint32_t type = 0;
 
 		if (libfsntfs_file_entry_get_attribute_by_index(entry, i, &attribute, NULL) != 1)
 			continue;
-		found = libfsntfs_attribute_get_type(attribute, &type, NULL) == 1 &&
-			type == NTFS_ATTRIBUTE_REPARSE;
+		look_at_header(&h, attribute);
 		libfsntfs_attribute_free(&attribute, NULL);
 	}
-	return found;
+	return h;
 }
 
 static void unreadable(struct ntfs_overlay_file *f, const char *what, const struct err *why)
@@ -205,15 +225,27 @@ static void look(struct ntfs_overlay_file *f, const struct ntfs_overlay *o, uint
 int ntfs_overlay_look(struct ntfs_overlay_file **out, struct ntfs_overlay *o, uint64_t record,
 		      libfsntfs_file_entry_t *entry, struct err *err)
 {
+	struct headers h = headers_of(entry);
 	struct ntfs_overlay_file *f;
 
-	if (libfsntfs_file_entry_has_default_data_stream(entry, NULL) != 1 ||
-	    !has_reparse_point(entry))
+	if (!h.reparse && !h.compressed && !h.encrypted)
 		return 0;
 	f = calloc(1, sizeof(*f));
 	if (!f)
 		return err_set(err, ENOMEM, "look at a file");
-	look(f, o, record, entry);
+	f->encrypted = h.encrypted;
+	f->compressed = h.compressed;
+	if (h.reparse && libfsntfs_file_entry_has_default_data_stream(entry, NULL) == 1)
+		look(f, o, record, entry);
 	*out = f;
 	return 0;
+}
+
+bool ntfs_overlay_is_unwritten(const struct ntfs_overlay *o, uint64_t record, const char *stream)
+{
+	const struct ntfs_value_key key = { record, NTFS_ATTRIBUTE_DATA, stream };
+	bool unwritten;
+	struct err err;
+
+	return ntfs_value_is_unwritten(&o->source, &key, &unwritten, &err) == 0 && unwritten;
 }

@@ -26,6 +26,7 @@ struct part {
 struct ntfs_value {
 	const struct ntfs_value_source *source;
 	uint64_t size, initialized, mapped;
+	unsigned flags; /* of its first piece */
 	uint8_t *resident;
 	struct part *parts;
 	size_t part_count, part_cap;
@@ -121,13 +122,10 @@ static int take_runs(struct ntfs_value *v, const struct ntfs_attribute *a, struc
 
 static int take_piece(struct ntfs_value *v, const struct ntfs_attribute *a, struct err *err)
 {
-	unsigned flags = le_get16(a->bytes + 12);
-
-	if (flags & (FLAG_COMPRESSED | FLAG_ENCRYPTED))
-		return err_say(err, EOPNOTSUPP, "it is %s",
-			       flags & FLAG_ENCRYPTED ? "encrypted" : "compressed");
 	if (v->found && (a->resident || v->resident))
 		return err_say(err, EBADMSG, "there are two of it");
+	if (!v->found)
+		v->flags = le_get16(a->bytes + 12);
 	if (!a->resident && !v->found) {
 		v->size = le_get64(a->bytes + 48);
 		v->initialized = le_get64(a->bytes + 56);
@@ -287,8 +285,9 @@ static int follow_list(struct ntfs_value *v, const struct ntfs_value_key *key, c
 	return r < 0 ? r : take_by_list(v, key, base, bytes, list->size, err);
 }
 
-int ntfs_value_open(struct ntfs_value **out, const struct ntfs_value_source *source,
-		    const struct ntfs_value_key *key, struct err *err)
+/* Whatever its flags say: its bytes may not be what its clusters hold. */
+static int find(struct ntfs_value **out, const struct ntfs_value_source *source,
+		const struct ntfs_value_key *key, struct err *err)
 {
 	CLEANUP(ntfs_value_close) struct ntfs_value *v = calloc(1, sizeof(*v));
 	CLEANUP(ntfs_value_close) struct ntfs_value *list = NULL;
@@ -308,6 +307,30 @@ int ntfs_value_open(struct ntfs_value **out, const struct ntfs_value_source *sou
 		r = check_whole(v, err);
 	if (r == 0)
 		*out = TAKE(v);
+	return r;
+}
+
+int ntfs_value_open(struct ntfs_value **out, const struct ntfs_value_source *source,
+		    const struct ntfs_value_key *key, struct err *err)
+{
+	CLEANUP(ntfs_value_close) struct ntfs_value *v = NULL;
+	int r = find(&v, source, key, err);
+
+	if (r == 0 && v->flags & (FLAG_COMPRESSED | FLAG_ENCRYPTED))
+		return err_say(err, EOPNOTSUPP, "it is %s",
+			       v->flags & FLAG_ENCRYPTED ? "encrypted" : "compressed");
+	if (r == 0)
+		*out = TAKE(v);
+	return r;
+}
+
+int ntfs_value_is_unwritten(const struct ntfs_value_source *source,
+			    const struct ntfs_value_key *key, bool *unwritten, struct err *err)
+{
+	CLEANUP(ntfs_value_close) struct ntfs_value *v = NULL;
+	int r = find(&v, source, key, err);
+
+	*unwritten = r == 0 && v->size && !v->initialized;
 	return r;
 }
 

@@ -44,6 +44,10 @@ int ntfs_value_open(struct ntfs_value **out, const struct ntfs_value_source *sou
 void ntfs_value_close(struct ntfs_value *value);
 DEFINE_CLEANUP(struct ntfs_value *, ntfs_value_close);
 
+/* Was nothing of it ever written? Then it is zeros, compressed or not. Return 0, NTFS_VALUE_ABSENT, or -errno with @err set. */
+int ntfs_value_is_unwritten(const struct ntfs_value_source *source,
+			    const struct ntfs_value_key *key, bool *unwritten, struct err *err);
+
 uint64_t ntfs_value_size(const struct ntfs_value *value);
 
 /* Exactly @len bytes, which must lie below the size; holes, and what was never written, are zeros. Return 0 or -errno with @err set. */

@@ -39,6 +39,7 @@ struct walk {
 	struct name_tree *names;
 	struct ntfs_mft *mft; /* NULL: libfsntfs reads everything */
 	struct ntfs_overlay *overlay;
+	struct ntfs_overlay_file *over; /* of the record at hand; NULL: libfsntfs is right */
 	uint8_t *piece;
 	char *path;
 };
@@ -217,13 +218,22 @@ static int give_content(struct walk *w, struct content *c)
 	return reader_end(w->reader, w->err);
 }
 
+/* Zeros, which need not be given. */
+static bool is_unwritten(const struct walk *w, const struct reader_file *file)
+{
+	return w->over && w->over->compressed &&
+	       ntfs_overlay_is_unwritten(w->overlay, file->inode, file->stream);
+}
+
 static int report(struct walk *w, const struct reader_file *file, struct content *c)
 {
 	int r = reader_begin(w->reader, file, w->err);
 
 	if (r < 0)
 		return r;
-	return file->flags & READER_UNREADABLE ? reader_end(w->reader, w->err) : give_content(w, c);
+	if (file->flags & READER_UNREADABLE || is_unwritten(w, file))
+		return reader_end(w->reader, w->err);
+	return give_content(w, c);
 }
 
 static int report_streams(struct walk *w, struct reader_file *file, libfsntfs_file_entry_t *entry)
@@ -260,9 +270,9 @@ static int report_streams(struct walk *w, struct reader_file *file, libfsntfs_fi
 	return r;
 }
 
-static int report_main(struct walk *w, struct reader_file file, libfsntfs_file_entry_t *entry,
-		       const struct ntfs_overlay_file *over)
+static int report_main(struct walk *w, struct reader_file file, libfsntfs_file_entry_t *entry)
 {
+	const struct ntfs_overlay_file *over = w->over;
 	struct content content = { .entry = entry, .decoded = over ? over->decoded : NULL };
 	libfsntfs_error_t *error = NULL;
 	size64_t size = 0;
@@ -312,16 +322,21 @@ static int report_entry(struct walk *w, uint64_t record, libfsntfs_file_entry_t 
 	file.mtime = seconds(modified);
 	file.ctime = seconds(changed);
 	file.path_len = name_tree_path(w->names, record, ROOT, w->path, READER_PATH_MAX);
-	if (attributes & ATTRIBUTE_ENCRYPTED) {
+	r = ntfs_overlay_look(&over, w->overlay, record, entry, w->err);
+	if (r < 0)
+		return r;
+	w->over = over;
+	if (attributes & ATTRIBUTE_ENCRYPTED || (over && over->encrypted)) {
 		file.flags = READER_UNREADABLE | READER_ENCRYPTED;
 		file.reason = "encrypted by EFS";
 	}
-	r = ntfs_overlay_look(&over, w->overlay, record, entry, w->err);
 	if (over && over->flags)
 		file.digest = NULL; /* to be looked at again */
+	r = report_main(w, file, entry);
 	if (r == 0)
-		r = report_main(w, file, entry, over);
-	return r < 0 ? r : report_streams(w, &file, entry);
+		r = report_streams(w, &file, entry);
+	w->over = NULL;
+	return r;
 }
 
 enum pass { PASS_NAMES, PASS_CONTENTS };

@@ -286,6 +286,14 @@ static void compressed(void)
 	      1);
 }
 
+static void compressed_unwritten(void)
+{
+	put16(in_runs(NTFS_ATTRIBUTE_DATA,
+		      (struct piece){ FILE_RECORD, 2, "Wof", 0, IN_PAIRS - 1, SIZE, 0, PAIRS }) +
+		      12,
+	      1);
+}
+
 static void encrypted(void)
 {
 	put16(in_runs(NTFS_ATTRIBUTE_DATA,
@@ -405,15 +413,31 @@ static void expect_bytes(const struct ntfs_value *v, const char *what, const cha
 	assert_int_equal(ntfs_value_read(v, got, 1, size, &err), -EINVAL);
 }
 
+static void put_there(void (*build)(void))
+{
+	for (unsigned c = 0; c < CLUSTERS; c++)
+		memset(volume + c * CLUSTER, (int)c, CLUSTER);
+	memset(table, 0, sizeof(table));
+	record_new(FILE_RECORD, 0);
+	build();
+}
+
+static const struct ntfs_value_key key = { FILE_RECORD, NTFS_ATTRIBUTE_DATA, "Wof" };
+
+static struct ntfs_value_source source_new(void)
+{
+	return (struct ntfs_value_source){
+		.volume = reader_volume(reader_sink_new(volume, sizeof(volume), 0)),
+		.geometry = { .cluster = CLUSTER,
+			      .record_size = RECORD,
+			      .volume_size = sizeof(volume) },
+		.record = give_record,
+	};
+}
+
 static void test_cases(void **state)
 {
-	struct reader *reader = reader_sink_new(volume, sizeof(volume), 0);
-	const struct ntfs_value_source source = { .volume = reader_volume(reader),
-						  .geometry = { .cluster = CLUSTER,
-								.record_size = RECORD,
-								.volume_size = sizeof(volume) },
-						  .record = give_record };
-	const struct ntfs_value_key key = { FILE_RECORD, NTFS_ATTRIBUTE_DATA, "Wof" };
+	const struct ntfs_value_source source = source_new();
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -421,11 +445,7 @@ static void test_cases(void **state)
 		struct err err = { 0 };
 		int r;
 
-		for (unsigned c = 0; c < CLUSTERS; c++)
-			memset(volume + c * CLUSTER, (int)c, CLUSTER);
-		memset(table, 0, sizeof(table));
-		record_new(FILE_RECORD, 0);
-		cases[i].build();
+		put_there(cases[i].build);
 		r = ntfs_value_open(&v, &source, &key, &err);
 		if (r != cases[i].want || (r < 0 && !strstr(err.text, cases[i].reason)))
 			fail_msg("%s: %d %s", cases[i].what, r, err.text);
@@ -437,9 +457,45 @@ static void test_cases(void **state)
 	}
 }
 
+static const struct {
+	const char *what;
+	void (*build)(void);
+	int want;
+	bool unwritten;
+} unwritten_cases[] = {
+	{ "all of it was written", plain, 0, false },
+	{ "the rest was never written", partly_written, 0, false },
+	{ "nothing was ever written", never_written, 0, true },
+	{ "compressed", compressed, 0, false },
+	{ "compressed, and never written", compressed_unwritten, 0, true },
+	{ "there is nothing to write", of_no_bytes, 0, false },
+	{ "resident", in_the_record, 0, false },
+	{ "by a list", by_list, 0, false },
+	{ "no such stream", no_such, NTFS_VALUE_ABSENT, false },
+	{ "damaged", longer_than_its_runs, -EBADMSG, false },
+};
+
+static void test_unwritten(void **state)
+{
+	const struct ntfs_value_source source = source_new();
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(unwritten_cases); i++) {
+		bool unwritten = !unwritten_cases[i].unwritten;
+		struct err err = { 0 };
+		int r;
+
+		put_there(unwritten_cases[i].build);
+		r = ntfs_value_is_unwritten(&source, &key, &unwritten, &err);
+		if (r != unwritten_cases[i].want || unwritten != unwritten_cases[i].unwritten)
+			fail_msg("%s: %d %d %s", unwritten_cases[i].what, r, unwritten, err.text);
+	}
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_cases) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_cases),
+					    cmocka_unit_test(test_unwritten) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
