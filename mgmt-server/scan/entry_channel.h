@@ -1,5 +1,6 @@
 /* entry_channel.h - how a reader reports files: messages with a piece of its content each, then one that names the file.
  *
+ * A piece are bytes, or runs: where the bytes are in the partition (content_runs.h). The receiver reads those itself.
  * A SOCK_SEQPACKET pair, so a message is whole or absent. The receiver believes nothing: lengths are checked, and contents
  * are kept in memfds of the receiver's own, which no reader can reach, within a content_room. While there is no room the
  * receiver does not receive, and the socket stops the reader. No descriptor is ever taken from a reader.
@@ -14,6 +15,7 @@
 
 #include "common/err.h"
 #include "mgmt-server/scan/content_room.h"
+#include "mgmt-server/scan/content_source.h"
 #include "mgmt-server/scan/file_digest.h"
 
 enum {
@@ -31,6 +33,7 @@ enum entry_kind {
 	ENTRY_FAILED,    /* it was not: reason */
 	ENTRY_DATA, /* on the wire only: inode = offset, path = bytes of the file that is named next */
 	ENTRY_KERNEL, /* before any file: this volume is for the kernel's driver */
+	ENTRY_RUNS,   /* on the wire only: path = runs of the file that is named next */
 };
 
 struct entry {
@@ -42,9 +45,11 @@ struct entry {
 	const char *path, *stream,
 		*reason; /* not terminated; valid until the buffer is used again */
 	size_t path_len, stream_len, reason_len;
-	bool has_content; /* sender: what entry_channel_data sent; without any it is all zeros */
-	int content;      /* the receiver's to close: sealed memfd of @size bytes; -1: none */
-	uint64_t held;    /* the receiver's to give back to the room when it closed it */
+	bool has_content; /* sender: the pieces that it sent; without any it is all zeros */
+	bool known;  /* receiver: `known` said so of the content, which was therefore not read */
+	int content; /* the receiver's to close: sealed memfd of @size bytes; -1: none */
+	uint64_t received; /* bytes of it that a reader sent or that were read */
+	uint64_t held;     /* the receiver's to give back to the room when it closed it */
 };
 
 /* Return 0, -EMSGSIZE when a text is too long, or -errno (-EPIPE: the other side is gone). */
@@ -53,17 +58,30 @@ int entry_channel_send(int fd, const struct entry *entry, struct err *err);
 /* Bytes of the content of the file that is sent next; in any order. */
 int entry_channel_data(int fd, const void *bytes, size_t len, uint64_t offset, struct err *err);
 
+/* The bytes of the file that is sent next are, from @run->offset on, those at @run->at of the partition. A batch of them. */
+enum { ENTRY_CHANNEL_RUNS_MAX = ENTRY_CHANNEL_DATA_MAX / CONTENT_RUN_LEN };
+int entry_channel_runs(int fd, const struct content_run *runs, size_t count, struct err *err);
+
+struct entry_receiver {
+	int fd;
+	struct content_room *room;
+	struct content_source *source; /* what runs speak of; NULL: this reader must not send any */
+	/* Is a content of these runs, and zeros where there are none, known? Then it need not be read. May be NULL. */
+	bool (*known)(void *arg, const struct entry *entry, const struct content_runs *runs);
+	void *arg;
+};
+
 enum { ENTRY_CHANNEL_CLOSED = 1 };
 /**
- * entry_channel_receive(fd, buf, room, entry, err):
- * The next message that is not data. A content that does not fit into @room, or whose size is impossible, makes the entry
- * READER_UNREADABLE with a reason and without content.
+ * entry_channel_receive(from, buf, entry, err):
+ * The next message that is no piece of a content. A content that does not fit into the room, that cannot be read or whose
+ * size is impossible makes the entry READER_UNREADABLE with a reason and without content.
  *
  * buf  char[ENTRY_CHANNEL_MESSAGE_MAX]
  *
  * Return 0, ENTRY_CHANNEL_CLOSED, -EBADMSG with the reason, -ECANCELED as the room says, or -errno.
  */
-int entry_channel_receive(int fd, char *buf, struct content_room *room, struct entry *entry,
+int entry_channel_receive(const struct entry_receiver *from, char *buf, struct entry *entry,
 			  struct err *err);
 
 #endif

@@ -2,12 +2,12 @@
 # installed side by side: godwit-scan looks for the others beside itself.
 
 scan := mgmt-server/scan
-SCAN_LIB := volume_channel physical_memory entry_channel content_room file_digest known_files sandbox name_tree inode_set fat_entries content_hash \
+SCAN_LIB := volume_channel physical_memory entry_channel content_room content_runs content_source file_digest known_files sandbox name_tree inode_set fat_entries content_hash \
 	child engine_client engine_wire engine_check sig_files sig_tar
 $(eval $(call library,scan,$(SCAN_LIB:%=$(scan)/%.c),libseccomp openssl))
 # What tests and fuzz targets reach into. Each ends in one program; their licences go together.
 # A scan and what it remembers: SQLite stays out of the readers and the engine.
-SCAN_RUN_LIB := content_cache signature_set scan_content scan_partition scan_reader scan_run scan_vm \
+SCAN_RUN_LIB := content_cache content_identity identity_memo signature_set scan_content scan_partition scan_reader scan_run scan_vm \
 	scan_state scan_index scan_index_commit
 SCAN_RUN_LIB += file_measure watch_reader watch_files watch_blocks
 $(eval $(call library,scan-run,$(SCAN_RUN_LIB:%=$(scan)/%.c) $(wildcard mgmt-server/catalogue/db*.c),sqlite3 jansson))

@@ -62,6 +62,15 @@ bool reader_wants_deleted(const struct reader *r);
 int reader_begin(struct reader *r, const struct reader_file *file, struct err *err);
 int reader_data(struct reader *r, const void *buf, size_t len, uint64_t offset, struct err *err);
 int reader_end(struct reader *r, struct err *err);
+
+/**
+ * reader_run(r, at, len, offset, err):
+ * Instead of reader_data, when the file's bytes from @offset on are exactly those at @at of the volume. What was given
+ * last counts, as with data. Return 0; READER_AS_BYTES: this one must be given as data; or -errno.
+ */
+enum { READER_AS_BYTES = 1 };
+int reader_run(struct reader *r, uint64_t at, uint64_t len, uint64_t offset, struct err *err);
+
 /* Instead of reader_end, after a read error in the middle of a file. */
 int reader_end_unreadable(struct reader *r, const char *reason, struct err *err);
 

@@ -77,8 +77,8 @@ static int read_directory(struct walk *w, ext2_ino_t inode, struct ext2_inode *i
 /* ---- pass two: files ---- */
 
 /* Data at @physical for @blocks blocks from @logical on, cut off at the file's end. */
-static int give_run(struct walk *w, uint64_t physical, uint64_t logical, uint64_t blocks,
-		    uint64_t size)
+static int give_bytes(struct walk *w, uint64_t physical, uint64_t logical, uint64_t blocks,
+		      uint64_t size)
 {
 	uint32_t blocksize = w->ext.fs->blocksize, most = PIECE / blocksize;
 
@@ -101,6 +101,23 @@ static int give_run(struct walk *w, uint64_t physical, uint64_t logical, uint64_
 		blocks -= n;
 	}
 	return 0;
+}
+
+/* The same by its place, where the volume holds it as it is: not what is still in the journal. */
+static int give_run(struct walk *w, uint64_t physical, uint64_t logical, uint64_t blocks,
+		    uint64_t size)
+{
+	uint64_t blocksize = w->ext.fs->blocksize;
+	uint64_t most = volume_channel_size(reader_volume(w->reader)) / blocksize;
+	int r = READER_AS_BYTES;
+
+	if (physical < most && blocks <= most - physical &&
+	    !ext_volume_replayed(&w->ext, physical, blocks))
+		r = reader_run(w->reader, physical * blocksize, blocks * blocksize,
+			       logical * blocksize, w->err);
+	if (r < 0)
+		w->failed = r;
+	return r == READER_AS_BYTES ? give_bytes(w, physical, logical, blocks, size) : r;
 }
 
 static int each_extent(struct walk *w, ext2_ino_t inode, struct ext2_inode *i, uint64_t size,

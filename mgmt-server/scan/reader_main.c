@@ -38,6 +38,11 @@ struct reader {
 	char *piece; /* ENTRY_CHANNEL_DATA_MAX bytes */
 	size_t piece_len;
 	uint64_t piece_at;
+	/* The same of runs. At least one of both is empty. */
+	struct content_run *runs; /* ENTRY_CHANNEL_RUNS_MAX */
+	size_t run_count;
+	uint64_t
+		run_bytes; /* of all files; the parent reads no more than the volume has (content_source.h) */
 	char *path;
 	char stream[ENTRY_CHANNEL_TEXT_MAX];
 	char reason[ENTRY_CHANNEL_TEXT_MAX];
@@ -122,6 +127,7 @@ int reader_begin(struct reader *r, const struct reader_file *file, struct err *e
 	}
 	r->open.has_content = !(r->open.flags & (READER_UNREADABLE | READER_UNCHANGED));
 	r->piece_len = 0;
+	r->run_count = 0;
 	return 0;
 }
 
@@ -133,6 +139,45 @@ static int send_piece(struct reader *r, struct err *err)
 	return len ? entry_channel_data(ENTRY_FD, r->piece, len, r->piece_at, err) : 0;
 }
 
+static int send_runs(struct reader *r, struct err *err)
+{
+	size_t count = r->run_count;
+
+	r->run_count = 0;
+	return count ? entry_channel_runs(ENTRY_FD, r->runs, count, err) : 0;
+}
+
+static bool joins(const struct content_run *last, uint64_t at, uint64_t offset)
+{
+	return last->at + last->length == at && last->offset + last->length == offset;
+}
+
+int reader_run(struct reader *r, uint64_t at, uint64_t len, uint64_t offset, struct err *err)
+{
+	uint64_t size = volume_channel_size(r->volume), cost;
+	struct content_run *last = r->run_count ? &r->runs[r->run_count - 1] : NULL;
+	int done;
+
+	if (!r->open.has_content || offset >= r->open.size)
+		return 0;
+	if (len > r->open.size - offset)
+		len = r->open.size - offset;
+	cost = content_run_cost(len);
+	if (!len || at > size || len > size - at || cost > size - r->run_bytes)
+		return READER_AS_BYTES;
+	r->run_bytes += cost;
+	if (last && joins(last, at, offset)) {
+		last->length += len;
+		return 0;
+	}
+	done = send_piece(r, err);
+	if (done == 0 && r->run_count == ENTRY_CHANNEL_RUNS_MAX)
+		done = send_runs(r, err);
+	if (done == 0)
+		r->runs[r->run_count++] = (struct content_run){ offset, at, len };
+	return done;
+}
+
 int reader_data(struct reader *r, const void *buf, size_t len, uint64_t offset, struct err *err)
 {
 	const char *from = buf;
@@ -142,6 +187,8 @@ int reader_data(struct reader *r, const void *buf, size_t len, uint64_t offset, 
 		return 0;
 	if (offset > r->open.size || len > r->open.size - offset)
 		len = offset > r->open.size ? 0 : (size_t)(r->open.size - offset);
+	if (len)
+		done = send_runs(r, err);
 	while (len && done == 0) {
 		size_t room = ENTRY_CHANNEL_DATA_MAX - r->piece_len;
 		size_t n = len < room ? len : room;
@@ -165,12 +212,15 @@ int reader_end(struct reader *r, struct err *err)
 {
 	int done = send_piece(r, err);
 
+	if (done == 0)
+		done = send_runs(r, err);
 	return done < 0 ? done : send_open(r, err);
 }
 
 int reader_end_unreadable(struct reader *r, const char *reason, struct err *err)
 {
 	r->piece_len = 0;
+	r->run_count = 0;
 	r->open.has_content = false;
 	r->open.flags |= READER_UNREADABLE;
 	r->open.reason_len = copy_text(r->reason, sizeof(r->reason), reason);
@@ -268,13 +318,15 @@ static int run(int argc, char **argv, struct err *err)
 		return done;
 	r.path = malloc(ENTRY_CHANNEL_PATH_MAX);
 	r.piece = malloc(ENTRY_CHANNEL_DATA_MAX);
-	if (!r.path || !r.piece)
+	r.runs = calloc(ENTRY_CHANNEL_RUNS_MAX, sizeof(*r.runs));
+	if (!r.path || !r.piece || !r.runs)
 		return err_set(err, ENOMEM, "start a reader");
 	done = volume_channel_open(&r.volume, READER_INPUT_FD, offset, size, err);
 	if (done == 0)
 		done = reader_walk(&r, err);
 	volume_channel_close(r.volume);
 	known_files_unmap(&r.known);
+	free(r.runs);
 	free(r.piece);
 	free(r.path);
 	return done;

@@ -242,18 +242,46 @@ static void remember(const struct scan_content *c, const uint8_t *key)
 				c->volume, c->partition, c->path);
 }
 
+static void count_read(const struct scan_content *c)
+{
+	pthread_mutex_lock(&c->scan->lock);
+	c->scan->result->read_bytes += c->received;
+	pthread_mutex_unlock(&c->scan->lock);
+}
+
+struct scan_file scan_content_file(const struct scan_content *c)
+{
+	return (struct scan_file){ .volume = c->volume,
+				   .partition = c->partition,
+				   .path = c->path,
+				   .stream = c->stream,
+				   .inode = c->inode,
+				   .size = c->size,
+				   .flags = c->flags,
+				   .memory = c->memory };
+}
+
+void scan_content_known(struct scan_content *c, const uint8_t *sha256,
+			const struct engine_reply *reply)
+{
+	struct scan_file file = scan_content_file(c);
+
+	memcpy(file.sha256, sha256, sizeof(file.sha256));
+	file.has_sha256 = true;
+	scan_file_seen(c->scan, &file);
+	pthread_mutex_lock(&c->scan->lock);
+	c->scan->result->known_contents++;
+	pthread_mutex_unlock(&c->scan->lock);
+	remember(c, sha256);
+	report_reply(c, reply);
+	scan_content_free(c);
+}
+
 int scan_content_task(void *arg, struct err *err)
 {
 	struct scan_content *c = arg;
 	struct scan *s = c->scan;
-	struct scan_file file = { .volume = c->volume,
-				  .partition = c->partition,
-				  .path = c->path,
-				  .stream = c->stream,
-				  .inode = c->inode,
-				  .size = c->size,
-				  .flags = c->flags,
-				  .memory = c->memory };
+	struct scan_file file = scan_content_file(c);
 	bool cancelled = s->order->cancel && atomic_load(s->order->cancel);
 	uint8_t key[CONTENT_CACHE_SHA256_LEN];
 	int r = 0;
@@ -270,7 +298,10 @@ int scan_content_task(void *arg, struct err *err)
 		memcpy(key, file.sha256, sizeof(key));
 		if (c->memory)
 			content_hash_of_memory(key);
+		else if (r == 0 && c->has_identity)
+			identity_memo_add(s->identities, c->identity, c->size, key);
 		scan_file_seen(s, &file);
+		count_read(c);
 		remember(c, r == 0 ? key : NULL);
 		if (s->order->signatures && c->size)
 			scan_bytes(c, r == 0 ? key : NULL);

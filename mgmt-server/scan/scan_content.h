@@ -8,6 +8,7 @@
 #include "mgmt-server/scan/file_digest.h"
 #include "mgmt-server/scan/content_cache.h"
 #include "mgmt-server/scan/content_room.h"
+#include "mgmt-server/scan/identity_memo.h"
 #include "mgmt-server/scan/engine_client.h"
 #include "mgmt-server/scan/scan_run.h"
 
@@ -21,7 +22,8 @@ struct scan {
 	struct content_room room;     /* for what is in the pool and what a reader sends */
 	struct engine_client *engine; /* scan_engine() */
 	struct content_cache *cache;
-	struct scan_index *index; /* NULL: nothing is remembered */
+	struct identity_memo *identities; /* NULL: as the index */
+	struct scan_index *index;         /* NULL: nothing is remembered */
 	pthread_mutex_t engine_lock;
 	bool engine_tried; /* under engine_lock */
 };
@@ -39,17 +41,27 @@ struct scan_content {
 	bool has_digest;
 	uint8_t digest[FILE_DIGEST_LEN];
 	bool memory; /* a piece of memory, not a file; as the order says, never as a reader does */
-	int fd;      /* sealed memfd, owned */
-	uint64_t held; /* of scan->room; given back with the content */
+	bool has_identity;
+	uint8_t identity[CONTENT_IDENTITY_LEN]; /* of what was read into @fd */
+	int fd;                                 /* sealed memfd, owned */
+	uint64_t received;                      /* bytes of it that came out of the volume */
+	uint64_t held;                          /* of scan->room; given back with the content */
 };
 
 void scan_content_free(struct scan_content *content);
+
+/* For scan_file_seen: without a hash; its strings are the content's. */
+struct scan_file scan_content_file(const struct scan_content *content);
 
 /* So that a worker of the engine, which gets @fd, a memfd, can neither change it nor fill memory with it. 0 or -errno. */
 int scan_content_seal(int fd);
 
 /* Takes @arg, a struct scan_content; a task_fn. Never fails: what goes wrong makes the scan incomplete. */
 int scan_content_task(void *arg, struct err *err);
+
+/* Takes @content, which was not read: its hash and its verdict are known. */
+void scan_content_known(struct scan_content *content, const uint8_t *sha256,
+			const struct engine_reply *reply);
 
 /* Report under the lock. scan_incomplete: "WHAT: volume V partition P path: detail". */
 void scan_file_seen(struct scan *scan, const struct scan_file *file);

@@ -26,6 +26,11 @@ struct running {
 	pid_t pid;
 	bool finished; /* ENTRY_DONE or ENTRY_FAILED came */
 	struct scan_reader_said said;
+	/* Of the content that was received last. */
+	bool has_identity;
+	uint8_t identity[CONTENT_IDENTITY_LEN];
+	uint8_t sha256[CONTENT_CACHE_SHA256_LEN]; /* when it is known, as is the verdict */
+	struct engine_reply reply;
 };
 
 struct server {
@@ -125,11 +130,14 @@ static struct scan_content *content_of(const struct running *run, struct entry *
 		.part = o->part,
 		.has_digest = (e->flags & READER_HAS_DIGEST) != 0,
 		.memory = o->memory,
+		.has_identity = run->has_identity,
 		.fd = TAKE_FD(e->content),
+		.received = e->received,
 		.held = e->held,
 	};
 	e->held = 0;
 	memcpy(c->digest, e->digest, sizeof(c->digest));
+	memcpy(c->identity, run->identity, sizeof(c->identity));
 	if (!c->volume || !c->partition || !c->path || !c->stream) {
 		scan_content_free(c);
 		return NULL;
@@ -165,6 +173,7 @@ static int file_seen(const struct running *run, struct entry *e, struct err *err
 {
 	struct scan *s = run->order->scan;
 	struct scan_content *c;
+	struct scan_file file;
 	int r = 0;
 
 	if (run->said.leaves) {
@@ -183,20 +192,18 @@ static int file_seen(const struct running *run, struct entry *e, struct err *err
 				c->flags & READER_ENCRYPTED ? "encrypted" : "unreadable", c->volume,
 				c->partition, c->path, c->stream[0] ? ":" : "", c->stream,
 				(int)e->reason_len, e->reason);
+	if (e->known) {
+		scan_content_known(c, run->sha256, &run->reply);
+		return 0;
+	}
 	if (c->fd >= 0) {
 		r = task_pool_submit(s->pool, scan_content_task, c);
 		if (r < 0)
 			scan_content_free(c);
 		return r < 0 ? err_set(err, -r, "scan a file") : 0;
 	}
-	scan_file_seen(s, &(struct scan_file){ .volume = c->volume,
-					       .partition = c->partition,
-					       .path = c->path,
-					       .stream = c->stream,
-					       .inode = c->inode,
-					       .size = c->size,
-					       .flags = c->flags,
-					       .memory = c->memory });
+	file = scan_content_file(c);
+	scan_file_seen(s, &file);
 	r = c->part && !(c->flags & READER_DELETED) ? scan_index_problem(c->part, c->inode) : 0;
 	scan_content_free(c);
 	return r < 0 ? err_set(err, -r, "take in a file") : 0;
@@ -245,23 +252,56 @@ static int entry_seen(struct running *run, struct entry *e, struct err *err)
 	case ENTRY_DONE:
 		run->finished = true;
 		return 0;
-	case ENTRY_DATA: /* is never handed out */
+	case ENTRY_DATA: /* these are never handed out */
+	case ENTRY_RUNS:
 		return 0;
 	}
 	return 0;
 }
 
+/* Memory has no files, and the micro-VM's reader sees another volume than we do: those send bytes. */
+static int open_source(const struct scan_reader *o, struct content_source **source, struct err *err)
+{
+	return o->memory || o->input_fd
+		       ? 0
+		       : content_source_open(source, &o->volume->input, o->offset, o->length, err);
+}
+
+/* Did an earlier scan read and scan the same content, by what the tree of the volume says of it? Only then it is not read. */
+static bool content_known(void *arg, const struct entry *e, const struct content_runs *runs)
+{
+	struct running *run = arg;
+	const struct scan_reader *o = run->order;
+	const struct scan *s = o->scan;
+	struct err unread = { 0 };
+
+	run->has_identity = !(e->flags & ~(uint32_t)READER_HAS_DIGEST) &&
+			    content_identity(&o->volume->chunks, o->offset, runs, e->size,
+					     run->identity, &unread) == 0;
+	return run->has_identity &&
+	       identity_memo_find(s->identities, run->identity, e->size, run->sha256) &&
+	       content_cache_find(s->cache, run->sha256, e->size, &run->reply);
+}
+
 static int take_entries(struct running *run, struct err *err)
 {
 	const struct scan_reader *o = run->order;
+	CLEANUP(content_source_close) struct content_source *source = NULL;
 	CLEANUP_FREE char *buf = malloc(ENTRY_CHANNEL_MESSAGE_MAX);
+	struct entry_receiver from = { .fd = run->entry_fd, .room = &o->scan->room, .arg = run };
 	struct err fault = { 0 };
+	int r = open_source(o, &source, err);
 
-	if (!buf)
-		return err_set(err, ENOMEM, "listen to %s", o->program);
+	if (!buf || r < 0)
+		return r < 0 ? r : err_set(err, ENOMEM, "listen to %s", o->program);
+	from.source = source;
+	if (o->scan->identities && o->volume->chunks.ids)
+		from.known = content_known;
 	for (;;) {
 		struct entry e = { .content = -1 };
-		int r = entry_channel_receive(run->entry_fd, buf, &o->scan->room, &e, &fault);
+
+		run->has_identity = false;
+		r = entry_channel_receive(&from, buf, &e, &fault);
 
 		if (r == ENTRY_CHANNEL_CLOSED)
 			return 0;

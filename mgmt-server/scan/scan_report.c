@@ -174,14 +174,15 @@ static void print_json(const struct scan_report *r, const struct scan_result *re
 {
 	CLEANUP(json_decref)
 	json_t *all = json_pack(
-		"{s:s, s:O, s:I, s:I, s:I, s:I, s:I, s:I, s:O, s:I, s:s, s:s}", "verdict",
+		"{s:s, s:O, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:O, s:I, s:s, s:s}", "verdict",
 		scan_report_verdict_name(result->verdict), "reasons", r->reasons, "more_reasons",
 		(json_int_t)r->more_reasons, "files", (json_int_t)result->files, "bytes",
 		(json_int_t)result->bytes, "memory_bytes", (json_int_t)result->memory_bytes,
 		"scanned_contents", (json_int_t)result->scanned_contents, "reused_files",
-		(json_int_t)result->reused_files, "findings", r->findings, "more_findings",
-		(json_int_t)r->more_findings, "engine", result->engine, "signature_version",
-		result->signature_version);
+		(json_int_t)result->reused_files, "known_contents",
+		(json_int_t)result->known_contents, "read_bytes", (json_int_t)result->read_bytes,
+		"findings", r->findings, "more_findings", (json_int_t)r->more_findings, "engine",
+		result->engine, "signature_version", result->signature_version);
 
 	print_line(all);
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mgmt-server/scan/identity_memo.h"
 #include "mgmt-server/scan/scan_index_inside.h"
 #include "snapshot/store.h"
 
@@ -105,7 +106,7 @@ static int forget_gone(struct db_conn *c, const struct ids *stored, struct err *
 			"WHERE q.id = places.partition_id AND s.seq BETWEEN places.first AND "
 			"places.last)",
 			DB_NO_VALUES, err);
-	return r < 0 ? r : 0;
+	return r < 0 ? r : identity_memo_tidy(c, err);
 }
 
 static int tidy(const struct run *run, struct err *err)

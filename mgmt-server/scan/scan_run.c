@@ -107,6 +107,7 @@ static int scan_raw_piece(struct scan *s, const struct scan_volume *v, const str
 				    .part = p->part,
 				    .has_digest = true, /* its place is all that it depends on */
 				    .size = len,
+				    .received = len,
 				    .fd = memfd_create("raw", MFD_CLOEXEC | MFD_ALLOW_SEALING) };
 	r = !c->volume || !c->partition || !c->path || !c->stream || c->fd < 0 ? -ENOMEM : 0;
 	if (r == 0)
@@ -429,6 +430,8 @@ static int write_down(struct scan *s, struct err *err)
 	const struct scan_index_sums sums = { s->result->files, s->result->bytes };
 	int r = content_cache_flush(s->cache, err);
 
+	if (r == 0)
+		r = identity_memo_flush(s->identities, err);
 	if (r == 0 && s->index)
 		r = scan_index_commit(s->index, &sums, err);
 	if (r == -EBADMSG)
@@ -439,6 +442,7 @@ static int write_down(struct scan *s, struct err *err)
 int scan_run(const struct scan_order *order, struct scan_result *result, struct err *err)
 {
 	CLEANUP(content_cache_free) struct content_cache *cache = content_cache_new();
+	CLEANUP(identity_memo_free) struct identity_memo *identities = NULL;
 	struct scan s = { .order = order, .result = result, .cache = cache };
 	struct err unwritten = { 0 };
 	int r;
@@ -447,6 +451,9 @@ int scan_run(const struct scan_order *order, struct scan_result *result, struct 
 	if (!cache)
 		return err_set(err, ENOMEM, "start a scan");
 	if (order->memo) {
+		s.identities = identities = identity_memo_new(order->memo->state);
+		if (!identities)
+			return err_set(err, ENOMEM, "start a scan");
 		content_cache_share(cache, order->memo->state, order->memo->set->id);
 		s.index = order->memo->index;
 	}

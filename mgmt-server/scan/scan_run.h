@@ -9,7 +9,7 @@
 #include <stdbool.h>
 
 #include "common/err.h"
-#include "snapshot/volume.h"
+#include "mgmt-server/scan/content_identity.h"
 
 struct scan_state;
 struct scan_state_set;
@@ -21,6 +21,7 @@ enum scan_verdict { SCAN_CLEAN, SCAN_INFECTED, SCAN_INCOMPLETE };
 struct scan_volume {
 	const char *name; /* disk0 … */
 	struct volume_input input;
+	struct content_chunks chunks; /* what it is made of, when that is known */
 	bool memory; /* of a machine: physical addresses from 0 on, no partitions */
 	/* The same bytes as a read-only NBD export on a unix socket (default export name), for file systems that need the
 	 * kernel; called with input.ctx, at most once. NULL: those are incomplete. */
@@ -69,7 +70,9 @@ struct scan_order {
 struct scan_result {
 	enum scan_verdict verdict;
 	uint64_t files, bytes, scanned_contents;
-	uint64_t reused_files; /* known to be unchanged: not read */
+	uint64_t reused_files;   /* known to be unchanged: not read */
+	uint64_t known_contents; /* known by identity (content_identity.h): not read */
+	uint64_t read_bytes;     /* of contents, out of the volumes */
 	uint64_t memory_bytes; /* handed over from memory; the same page may count more than once */
 	char engine[64], signature_version[64];
 	char unwritten[256]; /* why the memo was not written; "": it was */

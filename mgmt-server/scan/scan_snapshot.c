@@ -45,6 +45,13 @@ static int extent_of_part(void *ctx, uint64_t offset, uint64_t *len, bool *zero,
 	return volume_reader_extent(d->reader, offset, len, zero, err);
 }
 
+static int ids_of_part(void *ctx, uint64_t first, size_t n, struct chunk_id *ids, struct err *err)
+{
+	struct part *d = ctx;
+
+	return volume_reader_ids(d->reader, first, n, ids, err);
+}
+
 static int nbd_socket(void *ctx, const char **path, struct err *err)
 {
 	struct part *d = ctx;
@@ -85,6 +92,9 @@ static int add_part(struct scan_snapshot *s, const struct volume *v, struct chun
 		.input = { .ctx = p, .size = v->size, .read = read_part, .extent = extent_of_part },
 		.nbd_socket = v->kind == VOLUME_DISK ? nbd_socket : NULL,
 	};
+	if (v->kind == VOLUME_DISK)
+		s->volumes[s->count - 1].chunks =
+			(struct content_chunks){ .ctx = p, .grid = v->grid, .ids = ids_of_part };
 	return 0;
 }
 

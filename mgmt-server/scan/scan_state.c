@@ -50,6 +50,10 @@ static const struct db_migration migrations[] = {
 	{ 2, "memory has places",
 	  "DELETE FROM places; DELETE FROM snapshots; DELETE FROM partitions; DELETE FROM "
 	  "desktops; ALTER TABLE snapshots DROP COLUMN memory;" },
+	{ 3, "identities (identity_memo.h)",
+	  "CREATE TABLE identities (identity TEXT PRIMARY KEY, content BIGINT NOT NULL, entered "
+	  "BIGINT NOT NULL);"
+	  "CREATE INDEX identities_entered ON identities (entered);" },
 };
 
 struct scan_state {

@@ -4,7 +4,8 @@
  * version is removed and begun anew: that costs time, never a verdict. A scan's findings go in with one transaction at
  * its end; verdicts of contents in between, so that an interrupted scan need not repeat them.
  * A verdict belongs to (SHA-256, size, signature set). The hash is made by godwit-scan from the sealed bytes, so a
- * reader that was taken over by a hostile volume cannot give another desktop's content a verdict.
+ * reader that was taken over by a hostile volume cannot give another desktop's content a verdict. Nor can it by an identity
+ * (identity_memo.h), which stands for a hash of what godwit-scan read itself.
  * Thread-safe. Source: DESIGN section 9.
  */
 #ifndef GODWIT_SCAN_SCAN_STATE_H

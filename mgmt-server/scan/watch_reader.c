@@ -70,7 +70,8 @@ static int take(const struct running *run, const struct entry *e, bool *done, st
 	case ENTRY_FILE:
 	case ENTRY_PARTITION:
 		return o->seen(o->arg, e, err);
-	case ENTRY_DATA:       /* is never handed out */
+	case ENTRY_DATA: /* these are never handed out */
+	case ENTRY_RUNS:
 	case ENTRY_KERNEL:     /* no reader was told that there is one */
 	case ENTRY_INCOMPLETE: /* a part of it; what can be read is worth looking at */
 		return 0;
@@ -86,14 +87,19 @@ static int take(const struct running *run, const struct entry *e, bool *done, st
 
 static int take_entries(const struct running *run, struct content_room *room, struct err *err)
 {
+	const struct watch_reader *o = run->order;
+	CLEANUP(content_source_close) struct content_source *source = NULL;
 	CLEANUP_FREE char *buf = malloc(ENTRY_CHANNEL_MESSAGE_MAX);
+	struct entry_receiver from = { .fd = run->entry_fd, .room = room };
 	bool done = false;
-	int r = buf ? 0 : err_set(err, ENOMEM, "listen to %s", run->order->program);
+	int r = buf ? content_source_open(&source, o->input, o->offset, o->length, err)
+		    : err_set(err, ENOMEM, "listen to %s", o->program);
 
+	from.source = source;
 	while (r == 0 && !done) {
 		struct entry e = { .content = -1 };
 
-		r = entry_channel_receive(run->entry_fd, buf, room, &e, err);
+		r = entry_channel_receive(&from, buf, &e, err);
 		if (r) {
 			if (r == ENTRY_CHANNEL_CLOSED || r == -EAGAIN)
 				err_say(err, EPIPE, "%s ended or hung before it was done",

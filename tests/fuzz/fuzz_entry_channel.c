@@ -1,4 +1,5 @@
-/* Messages of a hijacked reader: texts never reach beyond the message, a content has the size it says and the room it takes. */
+/* Messages of a hijacked reader: texts never reach beyond the message, a content has the size it says and the room it takes,
+ * and nothing is read that is not in its partition, or more than there is. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +30,40 @@ static size_t message_len(const uint8_t *data, size_t size)
 		return size;
 	memcpy(&kind, data, sizeof(kind));
 	memcpy(&path_len, data + PATH_LEN_AT, sizeof(path_len));
-	return kind == ENTRY_DATA && path_len < size - HEADER ? HEADER + path_len : size;
+	return (kind == ENTRY_DATA || kind == ENTRY_RUNS) && path_len < size - HEADER
+		       ? HEADER + path_len
+		       : size;
+}
+
+enum { VOLUME = 512 << 10, PARTITION_AT = 4096, PARTITION = 300 << 10 };
+
+static uint64_t bytes_read;
+
+/* Whole blocks are read of which the partition has a part; a run of one sector may lie in two. */
+static int read_volume(void *ctx, uint8_t *to, size_t len, uint64_t offset, struct err *err)
+{
+	(void)ctx;
+	if (offset > VOLUME || len > VOLUME - offset || offset >= PARTITION_AT + PARTITION)
+		abort();
+	bytes_read += len;
+	if (offset == 4 * CHUNK_GRID_DISK)
+		return err_say(err, EBADMSG, "a damaged chunk");
+	memset(to, 0x5a, len);
+	return 0;
+}
+
+static const struct volume_input volume = { .size = VOLUME, .read = read_volume };
+
+static bool know(void *arg, const struct entry *e, const struct content_runs *runs)
+{
+	(void)arg;
+	if (!runs->count || content_runs_end(runs) > e->size)
+		abort();
+	for (size_t i = 1; i < runs->count; i++) {
+		if (runs->items[i].offset < runs->items[i - 1].offset + runs->items[i - 1].length)
+			abort();
+	}
+	return e->inode % 2;
 }
 
 static void check(const char *buf, const struct entry *e)
@@ -43,6 +77,8 @@ static void check(const char *buf, const struct entry *e)
 		inside(buf, e->reason, e->reason_len);
 	if ((int)e->kind < 0 || e->kind == ENTRY_DATA || e->kind > ENTRY_KERNEL)
 		abort();
+	if (e->known && (e->content >= 0 || e->kind != ENTRY_FILE || !e->has_content))
+		abort();
 	if (e->content >= 0 &&
 	    (e->kind != ENTRY_FILE || !e->has_content || fstat(e->content, &st) < 0 ||
 	     (uint64_t)st.st_size != e->size || (uint64_t)st.st_blocks * 512 > e->held))
@@ -55,12 +91,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct entry e = { .content = -1 };
 	struct err err = { 0 };
 	struct content_room room;
+	struct entry_receiver from = { .room = &room, .known = know };
 	int fds[2], r = 0;
 
 	if (!size || size > 2 * (size_t)ENTRY_CHANNEL_MESSAGE_MAX ||
 	    socketpair(AF_UNIX, SOCK_SEQPACKET, 0, fds) < 0)
 		return 0;
 	content_room_init(&room, ROOM, NULL);
+	bytes_read = 0;
+	r = content_source_open(&from.source, &volume, PARTITION_AT, PARTITION, &err);
+	from.fd = fds[1];
 	while (size && r == 0) {
 		size_t n = message_len(data, size);
 
@@ -70,14 +110,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	shutdown(fds[0], SHUT_WR);
 	if (r == 0) {
-		r = entry_channel_receive(fds[1], buf, &room, &e, &err);
+		r = entry_channel_receive(&from, buf, &e, &err);
 		if (r == 0)
 			check(buf, &e);
 		else if (r < 0 && !err.text[0])
 			abort();
-		if (room.used != (r == 0 ? e.held : 0))
+		if (room.used != (r == 0 ? e.held : 0) ||
+		    bytes_read > 2 * (PARTITION / 512) * (uint64_t)CHUNK_GRID_DISK)
 			abort();
 	}
+	content_source_close(from.source);
 	base_close(e.content);
 	content_room_deinit(&room);
 	close(fds[0]);

@@ -227,6 +227,125 @@ static bool do_contents(void)
 	return entry_channel_send(ENTRY_FD, &file, &err) < 0;
 }
 
+/* ---- runs: what the parent shall read of the volume by itself ---- */
+
+static struct reader *self;
+
+static bool send_run(uint64_t offset, uint64_t at, uint64_t length)
+{
+	const struct content_run run = { offset, at, length };
+	struct err err = { 0 };
+
+	return entry_channel_runs(ENTRY_FD, &run, 1, &err) == 0;
+}
+
+static bool send_file(const char *path, uint64_t size)
+{
+	struct entry file = { .kind = ENTRY_FILE,
+			      .path = path,
+			      .path_len = strlen(path),
+			      .size = size,
+			      .has_content = true };
+	struct err err = { 0 };
+
+	return entry_channel_send(ENTRY_FD, &file, &err) == 0;
+}
+
+/* What lies behind the partition. Nobody may answer that it was taken; the parent ends us. */
+static bool do_run_outside(void)
+{
+	send_run(0, volume_channel_size(reader_volume(self)) - 1, 2);
+	send_file("outside", 2);
+	return false;
+}
+
+/* A file of 10 TB out of one small volume. */
+static bool do_run_amplify(void)
+{
+	uint64_t size = volume_channel_size(reader_volume(self));
+
+	for (uint64_t at = 0; at < 10ULL << 40; at += size) {
+		if (!send_run(at, 0, size))
+			return false;
+	}
+	return send_file("amplified", 10ULL << 40);
+}
+
+/* Small files without end, all of the same bytes, each in a block of its own. */
+static bool do_run_repeat(void)
+{
+	for (unsigned i = 0; i < 1u << 20; i++) {
+		if (!send_run(0, i * 65536ULL % (4 << 20), 1) || !send_file("again", 1))
+			return false;
+	}
+	return true;
+}
+
+/* A message that is no list of runs, after one that is. */
+static bool do_run_torn(void)
+{
+	struct entry torn = { .kind = ENTRY_RUNS, .path = "0123456789", .path_len = 10 };
+	struct err err = { 0 };
+
+	send_run(0, 0, 4096);
+	entry_channel_send(ENTRY_FD, &torn, &err);
+	return false;
+}
+
+/* One file over itself, with bytes between, and for which there is a way back. */
+static bool do_run_mix(void)
+{
+	struct err err = { 0 };
+
+	for (uint64_t i = 0; i < 100; i++) {
+		send_run(i * 100, i * 4096, 4096);
+		entry_channel_data(ENTRY_FD, "mixed", 5, 50000 - i * 500, &err);
+		send_run(0, i * 512, 512);
+	}
+	send_file("mixed", 60000);
+	return false;
+}
+
+/* The place of the EICAR test file, which lies at the beginning of a block; 0: there is none. */
+static uint64_t infected_at(void)
+{
+	uint64_t size = volume_channel_size(reader_volume(self));
+	char block[1024];
+
+	for (uint64_t at = 0; at + sizeof(block) <= size; at += sizeof(block)) {
+		if (volume_channel_read(reader_volume(self), block, sizeof(block), at) == 0 &&
+		    !memcmp(block, "X5O!P%@AP[4", 11))
+			return at;
+	}
+	return 0;
+}
+
+/* That the chunks which hold the infected file stand for other bytes: for whoever has the same chunks it would be clean. */
+static bool do_poison(void)
+{
+	static const char clean[68] = "clean";
+	uint64_t at = infected_at();
+	struct entry file = { .kind = ENTRY_FILE, .path = "none", .path_len = 4, .size = 68 };
+	struct err err = { 0 };
+
+	if (!at)
+		return true; /* there is nothing to try it with */
+	send_run(0, at, 68);
+	entry_channel_data(ENTRY_FD, clean, sizeof(clean), 0, &err);
+	send_file("bytes over it", 68);
+	send_run(0, at, 68);
+	send_run(0, 0, 68);
+	send_file("another run over it", 68);
+	send_run(0, at, 68);
+	entry_channel_send(ENTRY_FD, &file, &err); /* taken back */
+	send_file("a hole after one that was taken back", 68);
+	entry_channel_data(ENTRY_FD, clean, sizeof(clean), 0, &err);
+	send_run(68, at, 68);
+	entry_channel_data(ENTRY_FD, clean, sizeof(clean), 68, &err);
+	send_file("bytes before and over it", 136);
+	return false;
+}
+
 static bool do_descriptors(void)
 {
 	int n = 0;
@@ -393,6 +512,12 @@ static const struct {
 	{ "locks", do_locks },
 	{ "scratch", do_scratch },
 	{ "contents", do_contents },
+	{ "run-outside", do_run_outside },
+	{ "run-amplify", do_run_amplify },
+	{ "run-repeat", do_run_repeat },
+	{ "run-torn", do_run_torn },
+	{ "run-mix", do_run_mix },
+	{ "poison", do_poison },
 	{ "descriptors", do_descriptors },
 	{ "look", do_look },
 	{ "limits", do_limits },
@@ -417,6 +542,7 @@ int reader_walk(struct reader *reader, struct err *err)
 	if (r < 0)
 		return err_set(err, -r, "read the label");
 	scratch = reader_scratch(reader);
+	self = reader;
 	for (size_t i = 0; i < ARRAY_LEN(attacks); i++) {
 		if (strcmp(attacks[i].label, label) != 0)
 			continue;

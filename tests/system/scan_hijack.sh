@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # A reader that its volume took over, in the real sandbox: it reaches neither files nor network nor other processes, and
 # whatever it says or does, godwit-scan ends with a verdict that is not clean.
-# shellcheck disable=SC2154 # what tap.sh sets
+# shellcheck disable=SC2016,SC2154 # EICAR; what tap.sh sets
 # shellcheck source=tests/lib/tap.sh
 . "$(dirname "$0")/../lib/tap.sh"
 build=$(realpath "$1")
-need mkfs.ext4 jq
+need mkfs.ext4 debugfs jq
 cd "$TAP_DIR" || exit
 
 # godwit-scan looks for its readers beside itself, where it really is.
@@ -45,6 +45,11 @@ sockets signal 31
 locks signal 31
 scratch refused
 contents not enough memory
+run-outside outside of its partition
+run-amplify more bytes than its partition has
+run-repeat more bytes than its partition has
+run-torn runs that make no sense
+run-mix refused
 descriptors refused
 look refused
 limits refused|signal 31
@@ -82,6 +87,20 @@ while read -r label how; do
 	! grep -s forged "$label"/{report,said} || fail "$label: a reader wrote to what it inherited"
 	sha256sum --status -c "$label/before" || fail "$label: the image was changed"
 done <attacks
+# Two desktops of one fleet hold the same infected file in the same chunks. The reader of the first, which its volume took over,
+# tries to make those chunks stand for something else in what all scans remember: the second one is infected all the same.
+printf '%s%s' 'X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD' '-ANTIVIRUS-TEST-FILE!$H+H*' >eicar.com
+printf 'Test.Eicar:0:0:%s\n' "$(od -An -v -tx1 eicar.com | tr -d ' \n')" >sig/test.ndb
+cp --sparse=always clean.img victim.img
+debugfs -w -R 'write eicar.com eicar.com' victim.img >/dev/null 2>&1
+cp --sparse=always victim.img poison.img && tune2fs -L poison poison.img >/dev/null 2>&1
+"$build/bin/godwit-store" init st >/dev/null
+put() { "$build/bin/godwit-store" put st --desktop "$1" --volume "disk0=$1.img" | awk '/^snapshot/ { sub(":", "", $2); print $2 }'; }
+poison=$(put poison) victim=$(put victim)
+scan_with() { timeout 240 "$1/godwit-scan" snapshot st "$2" --signatures sig --state state --output json | jq -r '"\(.verdict) \(.findings | length) \(.known_contents)"'; }
+is "$(scan_with bin "$poison")" "incomplete 0 0" "a hijacked reader says what it likes of its own volume"
+is "$(scan_with "$build/bin" "$victim")" "infected 1 0" "... and another desktop's file of the same chunks is found infected"
+is "$(scan_with "$build/bin" "$poison")" "infected 1 1" "... which an honest reader then knows of the first one, too"
 check "nothing was left outside" [ ! -e /tmp/godwit-hijacked ]
 
 done_testing

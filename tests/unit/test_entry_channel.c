@@ -56,6 +56,15 @@ static int without_room(void **state)
 	return left;
 }
 
+static struct content_source *source; /* of the partition that runs speak of; NULL: there is none */
+
+static int receive(const struct pair *p, struct entry *e, struct err *err)
+{
+	const struct entry_receiver from = { .fd = p->parent, .room = &room, .source = source };
+
+	return entry_channel_receive(&from, buf, e, err);
+}
+
 static void done_with(struct entry *e)
 {
 	base_close(e->content);
@@ -83,7 +92,7 @@ static void test_entry_channel_carries_names_of_any_bytes(void **state)
 	assert_int_equal(entry_channel_data(p.reader, "llo", 3, 2, &err), 0);
 	assert_int_equal(entry_channel_data(p.reader, "he", 2, 0, &err), 0);
 	assert_int_equal(entry_channel_send(p.reader, &out, &err), 0);
-	assert_int_equal(entry_channel_receive(p.parent, buf, &room, &in, &err), 0);
+	assert_int_equal(receive(&p, &in, &err), 0);
 	assert_int_equal(in.path_len, 4);
 	assert_memory_equal(in.path, "a/\0\xff", 4);
 	assert_int_equal(in.inode, 7);
@@ -153,7 +162,7 @@ static void test_entry_channel_keeps_contents_within_the_room(void **state)
 		pthread_t thread;
 
 		assert_int_equal(pthread_create(&thread, NULL, send_content, &sender), 0);
-		assert_int_equal(entry_channel_receive(p.parent, buf, &room, &in, &err), 0);
+		assert_int_equal(receive(&p, &in, &err), 0);
 		pthread_join(thread, NULL);
 		if ((in.content >= 0) != (content_cases[i].want == CONTENT))
 			fail_msg("%s: content %d", content_cases[i].name, in.content);
@@ -193,7 +202,7 @@ static void test_entry_channel_waits_for_room(void **state)
 	assert_int_equal(content_room_take(&room, 0, others), 0);
 	assert_int_equal(pthread_create(&thread, NULL, send_content, &sender), 0);
 	assert_int_equal(pthread_create(&giver, NULL, give_later, &others), 0);
-	assert_int_equal(entry_channel_receive(p.parent, buf, &room, &in, &err), 0);
+	assert_int_equal(receive(&p, &in, &err), 0);
 	assert_true(in.content >= 0);
 	pthread_join(thread, NULL);
 	pthread_join(giver, NULL);
@@ -226,9 +235,251 @@ static void test_entry_channel_takes_no_descriptors(void **state)
 	c->cmsg_len = CMSG_LEN(sizeof(int));
 	memcpy(CMSG_DATA(c), &null, sizeof(int));
 	assert_int_equal(sendmsg(p.reader, &msg, 0), sizeof(message));
-	assert_int_equal(entry_channel_receive(p.parent, buf, &room, &in, &err), -EBADMSG);
+	assert_int_equal(receive(&p, &in, &err), -EBADMSG);
 	close(null);
 	close_pair(&p);
+}
+
+/* ---- runs ---- */
+
+enum { VOLUME = 256 << 10, PARTITION_AT = 4096, PARTITION = 200 << 10, FILE_MAX = 300 << 10 };
+
+static uint8_t volume_bytes[VOLUME];
+static uint64_t volume_broken_at; /* reads that touch this byte fail */
+
+static int volume_read(void *ctx, uint8_t *to, size_t len, uint64_t offset, struct err *err)
+{
+	(void)ctx;
+	assert_true(offset <= VOLUME && len <= VOLUME - offset);
+	if (offset <= volume_broken_at && volume_broken_at < offset + len)
+		return err_say(err, EBADMSG, "a damaged chunk");
+	memcpy(to, volume_bytes + offset, len);
+	return 0;
+}
+
+static const struct volume_input volume = { .size = VOLUME, .read = volume_read };
+
+static int with_volume(void **state)
+{
+	struct err err = { 0 };
+
+	for (size_t i = 0; i < VOLUME; i++)
+		volume_bytes[i] = (uint8_t)(i * 2654435761u >> 20);
+	volume_broken_at = UINT64_MAX;
+	return with_room(state) ||
+	       content_source_open(&source, &volume, PARTITION_AT, PARTITION, &err);
+}
+
+static int without_volume(void **state)
+{
+	content_source_close(source);
+	source = NULL;
+	return without_room(state);
+}
+
+/* What a reader sends, in this order; the last one has no length. */
+struct step {
+	enum { RUN, BYTES } what;
+	uint64_t offset, at, len;
+};
+
+static const struct {
+	const char *name;
+	struct step steps[6];
+	uint64_t size;
+} run_cases[] = {
+	{ "one run", { { RUN, 0, 8192, 4096 } }, 4096 },
+	{ "a hole before, between and behind",
+	  { { RUN, 5000, 100, 300 }, { RUN, 20000, 70000, 90000 } },
+	  200000 },
+	{ "the same bytes twice", { { RUN, 0, 0, 4096 }, { RUN, 4096, 0, 4096 } }, 8192 },
+	{ "going back", { { RUN, 8192, 0, 4096 }, { RUN, 0, 512, 4096 } }, 12288 },
+	{ "over itself: the last counts",
+	  { { RUN, 0, 0, 9000 }, { RUN, 4000, 60000, 300 }, { RUN, 4100, 0, 20 } },
+	  9000 },
+	{ "bytes behind a run", { { RUN, 0, 0, 4096 }, { BYTES, 4096, 0, 500 } }, 4596 },
+	{ "bytes over a run", { { RUN, 0, 0, 8192 }, { BYTES, 100, 0, 500 } }, 8192 },
+	{ "a run over bytes",
+	  { { BYTES, 0, 0, 3000 }, { RUN, 1000, 65000, 1000 }, { BYTES, 1500, 0, 10 } },
+	  3000 },
+};
+
+static void send_steps(int fd, const struct step *steps, uint8_t *expected)
+{
+	uint8_t bytes[4096];
+	struct err err = { 0 };
+
+	memset(bytes, 0xee, sizeof(bytes));
+	for (; steps->len; steps++) {
+		const struct content_run run = { steps->offset, steps->at, steps->len };
+
+		if (steps->what == RUN) {
+			memcpy(expected + steps->offset, volume_bytes + PARTITION_AT + steps->at,
+			       steps->len);
+			assert_int_equal(entry_channel_runs(fd, &run, 1, &err), 0);
+		} else {
+			memcpy(expected + steps->offset, bytes, steps->len);
+			assert_int_equal(
+				entry_channel_data(fd, bytes, steps->len, steps->offset, &err), 0);
+		}
+	}
+}
+
+static void test_entry_channel_reads_runs(void **state)
+{
+	static uint8_t expected[FILE_MAX], got[FILE_MAX];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(run_cases); i++) {
+		struct pair p = open_pair();
+		struct entry out = { .kind = ENTRY_FILE,
+				     .size = run_cases[i].size,
+				     .has_content = true };
+		struct entry in;
+		struct err err = { 0 };
+
+		memset(expected, 0, sizeof(expected));
+		send_steps(p.reader, run_cases[i].steps, expected);
+		assert_int_equal(entry_channel_send(p.reader, &out, &err), 0);
+		assert_int_equal(receive(&p, &in, &err), 0);
+		if (in.content < 0 ||
+		    pread(in.content, got, sizeof(got), 0) != (ssize_t)run_cases[i].size ||
+		    memcmp(got, expected, run_cases[i].size) != 0)
+			fail_msg("%s: not the file's bytes", run_cases[i].name);
+		/* A worker of the engine gets it. */
+		assert_int_equal(pwrite(in.content, "x", 1, 0), -1);
+		done_with(&in);
+		close_pair(&p);
+	}
+}
+
+static const struct {
+	const char *name;
+	struct content_run runs[2];
+	uint64_t size;
+	bool broken;
+} lost_cases[] = {
+	{ "beyond the file's size", { { 0, 0, 4096 } }, 4095, false },
+	{ "at an impossible place", { { 1ULL << 63, 0, 1 } }, (1ULL << 63) + 1, false },
+	{ "damaged", { { 0, 0, 4096 }, { 4096, 8192, 4096 } }, 8192, true },
+};
+
+static void test_entry_channel_gives_reasons_for_runs_it_cannot_read(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(lost_cases); i++) {
+		struct pair p = open_pair();
+		struct entry out = { .kind = ENTRY_FILE,
+				     .size = lost_cases[i].size,
+				     .has_content = true };
+		struct entry in;
+		struct err err = { 0 };
+		size_t count = lost_cases[i].runs[1].length ? 2 : 1;
+
+		volume_broken_at = lost_cases[i].broken ? PARTITION_AT + 8192 : UINT64_MAX;
+		assert_int_equal(entry_channel_runs(p.reader, lost_cases[i].runs, count, &err), 0);
+		assert_int_equal(entry_channel_send(p.reader, &out, &err), 0);
+		assert_int_equal(receive(&p, &in, &err), 0);
+		if (in.content >= 0 || !(in.flags & READER_UNREADABLE) || !in.reason_len)
+			fail_msg("%s: it was taken", lost_cases[i].name);
+		close_pair(&p);
+	}
+}
+
+static const struct {
+	const char *name;
+	struct content_run runs[3];
+	size_t cut; /* bytes of the message that are missing */
+	bool no_source;
+} refused_cases[] = {
+	{ "outside of the partition", { { 0, PARTITION - 10, 11 } }, 0, false },
+	{ "in the next one", { { 0, PARTITION, 1 } }, 0, false },
+	{ "of no length", { { 0, 0, 0 } }, 0, false },
+	{ "without an end", { { 0, 5, UINT64_MAX } }, 0, false },
+	{ "all of it, and a sector again", { { 0, 0, PARTITION }, { PARTITION, 0, 1 } }, 0, false },
+	{ "half a run", { { 0, 0, 1 } }, 12, false },
+	{ "no run", { { 0, 0, 1 } }, CONTENT_RUN_LEN, false },
+	{ "of a reader that has no volume", { { 0, 0, 1 } }, 0, true },
+};
+
+static void test_entry_channel_refuses_runs_of_what_is_not_there(void **state)
+{
+	struct content_source *ours = source;
+
+	for (size_t i = 0; i < ARRAY_LEN(refused_cases); i++) {
+		struct pair p = open_pair();
+		uint8_t wire[3 * CONTENT_RUN_LEN];
+		struct entry out = { .kind = ENTRY_RUNS, .path = (const char *)wire };
+		struct entry in;
+		struct err err = { 0 };
+		size_t n = 0;
+
+		do {
+			content_run_encode(&refused_cases[i].runs[n], wire + n * CONTENT_RUN_LEN);
+		} while (++n < 3 && refused_cases[i].runs[n].length);
+		out.path_len = n * CONTENT_RUN_LEN - refused_cases[i].cut;
+		source = refused_cases[i].no_source ? NULL : ours;
+		assert_int_equal(entry_channel_send(p.reader, &out, &err), 0);
+		if (receive(&p, &in, &err) != -EBADMSG || !err.text[0])
+			fail_msg("%s: it was taken", refused_cases[i].name);
+		source = ours;
+		close_pair(&p);
+		assert_int_equal(without_volume(state), 0);
+		assert_int_equal(with_volume(state), 0);
+		ours = source;
+	}
+}
+
+/* ---- contents that need not be read ---- */
+
+static unsigned asked;
+
+static bool is_known(void *arg, const struct entry *e, const struct content_runs *runs)
+{
+	asked++;
+	assert_true(runs->count && content_runs_end(runs) <= e->size);
+	return *(bool *)arg;
+}
+
+static const struct {
+	const char *name;
+	struct step steps[6];
+	bool asks;
+} known_cases[] = {
+	{ "runs only", { { RUN, 0, 0, 4096 }, { RUN, 8192, 4096, 512 } }, true },
+	{ "a hole", { { RUN, 0, 0, 0 } }, false },
+	{ "bytes only", { { BYTES, 0, 0, 512 } }, false },
+	{ "bytes behind runs", { { RUN, 0, 0, 4096 }, { BYTES, 4096, 0, 512 } }, false },
+	{ "runs behind bytes", { { BYTES, 0, 0, 512 }, { RUN, 4096, 0, 512 } }, false },
+	{ "runs that go back", { { RUN, 4096, 0, 512 }, { RUN, 0, 0, 512 } }, false },
+};
+
+static void test_entry_channel_asks_only_for_contents_of_runs(void **state)
+{
+	static uint8_t unused[FILE_MAX];
+
+	(void)state;
+	for (size_t i = 0; i < 2 * ARRAY_LEN(known_cases); i++) {
+		bool known = i % 2;
+		struct pair p = open_pair();
+		const struct entry_receiver from = { .fd = p.parent,
+						     .room = &room,
+						     .source = source,
+						     .known = is_known,
+						     .arg = &known };
+		struct entry out = { .kind = ENTRY_FILE, .size = 9000, .has_content = true }, in;
+		struct err err = { 0 };
+
+		asked = 0;
+		send_steps(p.reader, known_cases[i / 2].steps, unused);
+		assert_int_equal(entry_channel_send(p.reader, &out, &err), 0);
+		assert_int_equal(entry_channel_receive(&from, buf, &in, &err), 0);
+		if (asked != known_cases[i / 2].asks || in.known != (asked && known) ||
+		    (in.content >= 0) == in.known || in.flags & READER_UNREADABLE)
+			fail_msg("%s: asked %u times", known_cases[i / 2].name, asked);
+		done_with(&in);
+		close_pair(&p);
+	}
 }
 
 /* The header as it is on the wire; see entry_channel.c. */
@@ -267,7 +518,7 @@ static void test_entry_channel_refuses_messages_that_do_not_add_up(void **state)
 		memcpy(message, &wire_cases[i].header, sizeof(struct header));
 		assert_int_equal(send(p.reader, message, wire_cases[i].send, 0),
 				 (ssize_t)wire_cases[i].send);
-		r = entry_channel_receive(p.parent, buf, &room, &in, &err);
+		r = receive(&p, &in, &err);
 		if (r != -EBADMSG)
 			fail_msg("%s: got %d, want -EBADMSG", wire_cases[i].name, r);
 		close_pair(&p);
@@ -285,10 +536,9 @@ static void test_entry_channel_keeps_what_a_finished_reader_sent(void **state)
 	assert_int_equal(entry_channel_send(p.reader, &out, &err), 0);
 	base_close(p.reader);
 	p.reader = -1;
-	assert_int_equal(entry_channel_receive(p.parent, buf, &room, &in, &err), 0);
+	assert_int_equal(receive(&p, &in, &err), 0);
 	assert_int_equal(in.kind, ENTRY_DONE);
-	assert_int_equal(entry_channel_receive(p.parent, buf, &room, &in, &err),
-			 ENTRY_CHANNEL_CLOSED);
+	assert_int_equal(receive(&p, &in, &err), ENTRY_CHANNEL_CLOSED);
 	close_pair(&p);
 }
 
@@ -309,6 +559,16 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			test_entry_channel_refuses_messages_that_do_not_add_up, with_room,
 			without_room),
+		cmocka_unit_test_setup_teardown(test_entry_channel_reads_runs, with_volume,
+						without_volume),
+		cmocka_unit_test_setup_teardown(
+			test_entry_channel_gives_reasons_for_runs_it_cannot_read, with_volume,
+			without_volume),
+		cmocka_unit_test_setup_teardown(
+			test_entry_channel_refuses_runs_of_what_is_not_there, with_volume,
+			without_volume),
+		cmocka_unit_test_setup_teardown(test_entry_channel_asks_only_for_contents_of_runs,
+						with_volume, without_volume),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -47,13 +47,14 @@ static pid_t start(const struct mend_child *c, int volume, int entry, struct err
 static int take_entries(const struct mend_child *c, int fd, struct content_room *room,
 			mend_child_entry_fn *fn, void *arg, struct err *err)
 {
+	const struct entry_receiver from = { .fd = fd, .room = room };
 	CLEANUP_FREE char *buf = malloc(ENTRY_CHANNEL_MESSAGE_MAX);
 
 	if (!buf)
 		return err_set(err, ENOMEM, "listen to %s", c->program);
 	for (;;) {
 		struct entry e = { .content = -1 };
-		int r = entry_channel_receive(fd, buf, room, &e, err);
+		int r = entry_channel_receive(&from, buf, &e, err);
 
 		if (r == ENTRY_CHANNEL_CLOSED)
 			return err_say(err, EIO, "%s ended before it was done", c->program);
