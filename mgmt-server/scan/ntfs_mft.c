@@ -11,6 +11,7 @@ enum {
 	ATTRIBUTE_LIST = 0x20,
 	ATTRIBUTE_NAME = 0x30,
 	ATTRIBUTE_DATA = 0x80,
+	ATTRIBUTE_REPARSE = 0xc0,
 	ATTRIBUTE_END = -1,
 	SECTOR = 512, /* of the update sequence, whatever the disk's is */
 	RECORD_MIN = 1024,
@@ -36,7 +37,7 @@ struct seen {
 struct ntfs_mft {
 	struct reader *reader;
 	struct name_tree *names;
-	struct file_digest *digest;
+	struct file_digest *digest; /* NULL: no earlier scan is known */
 	uint64_t cluster, record_size, table_offset;
 	uint8_t boot[SECTOR];
 	struct run runs[RUNS_MAX];
@@ -111,7 +112,11 @@ static bool next_attribute(const uint8_t *record, uint32_t used, uint32_t *offse
 	return true;
 }
 
-typedef bool run_fn(struct ntfs_mft *m, struct seen *seen, uint64_t offset, uint64_t length);
+/* Of a run that has no clusters: its offset. */
+#define HOLE UINT64_MAX
+
+/* What each_run's caller has @arg for; false ends it. */
+typedef bool run_fn(void *arg, uint64_t offset, uint64_t length);
 
 static uint64_t number_of(const uint8_t *bytes, unsigned len, bool is_signed)
 {
@@ -122,8 +127,8 @@ static uint64_t number_of(const uint8_t *bytes, unsigned len, bool is_signed)
 	return value;
 }
 
-/* Call @fn for each run that is not a hole. False: the mapping pairs make no sense. */
-static bool each_run(struct ntfs_mft *m, const struct attribute *a, struct seen *seen, run_fn *fn)
+/* Call @fn for each run. False: the mapping pairs make no sense, or @fn said so. */
+static bool each_run(const struct ntfs_mft *m, const struct attribute *a, run_fn *fn, void *arg)
 {
 	uint64_t size = volume_channel_size(reader_volume(m->reader)), lcn = 0;
 	uint32_t at = le_get16(a->bytes + 32);
@@ -140,10 +145,13 @@ static bool each_run(struct ntfs_mft *m, const struct attribute *a, struct seen 
 		at += 1 + count_len + lcn_len;
 		if (!count || count > UINT64_MAX / m->cluster)
 			return false;
-		if (!lcn_len)
+		if (!lcn_len) {
+			if (!fn(arg, HOLE, count * m->cluster))
+				return false;
 			continue;
+		}
 		if (lcn > size / m->cluster || count > size / m->cluster - lcn ||
-		    !fn(m, seen, lcn * m->cluster, count * m->cluster))
+		    !fn(arg, lcn * m->cluster, count * m->cluster))
 			return false;
 	}
 	return at < a->len;
@@ -151,9 +159,17 @@ static bool each_run(struct ntfs_mft *m, const struct attribute *a, struct seen 
 
 /* ---- one file ---- */
 
-static bool weigh_run(struct ntfs_mft *m, struct seen *seen, uint64_t offset, uint64_t length)
+struct weighed {
+	const struct reader *reader;
+	struct seen *seen;
+};
+
+static bool weigh_run(void *arg, uint64_t offset, uint64_t length)
 {
-	seen->touched |= reader_touched(m->reader, offset, length);
+	const struct weighed *w = arg;
+
+	if (offset != HOLE)
+		w->seen->touched |= reader_touched(w->reader, offset, length);
 	return true;
 }
 
@@ -226,14 +242,15 @@ static int add_name(struct ntfs_mft *m, uint64_t record, const struct attribute 
 }
 
 /* Return 0, 1: the attribute is nothing for us, or -errno. */
-static int take_attribute(struct ntfs_mft *m, uint64_t number, const struct attribute *a,
-			  struct seen *seen)
+static int take_attribute(struct ntfs_mft *m, const struct attribute *a, struct seen *seen)
 {
+	struct weighed weighed = { m->reader, seen };
+
 	if (a->type == ATTRIBUTE_LIST)
 		return 1;
 	if (a->type == ATTRIBUTE_NAME)
 		return 0; /* in a pass of its own: a name changes nothing of the contents */
-	if (!a->resident && !each_run(m, a, seen, weigh_run))
+	if (!a->resident && !each_run(m, a, weigh_run, &weighed))
 		return 1;
 	if (a->type == ATTRIBUTE_STANDARD && a->resident) {
 		uint32_t at = le_get16(a->bytes + 20);
@@ -241,12 +258,14 @@ static int take_attribute(struct ntfs_mft *m, uint64_t number, const struct attr
 		if (at > a->len || a->len - at < 36)
 			return 1;
 		/* Modification, change of the record, flags; not when it was last read. */
-		file_digest_add(m->digest, a->bytes + at + 8, 16);
-		file_digest_add(m->digest, a->bytes + at + 32, 4);
+		if (m->digest) {
+			file_digest_add(m->digest, a->bytes + at + 8, 16);
+			file_digest_add(m->digest, a->bytes + at + 32, 4);
+		}
 		return 0;
 	}
-	(void)number;
-	file_digest_add(m->digest, a->bytes, a->len);
+	if (m->digest)
+		file_digest_add(m->digest, a->bytes, a->len);
 	return 0;
 }
 
@@ -263,7 +282,7 @@ static int take_attributes(struct ntfs_mft *m, uint64_t number, const uint8_t *r
 		return 1;
 	while (r == 0 && next_attribute(record, used, &offset, &a, &sound)) {
 		if (!names)
-			r = take_attribute(m, number, &a, seen);
+			r = take_attribute(m, &a, seen);
 		else if (a.type == ATTRIBUTE_NAME)
 			r = add_name(m, number, &a);
 	}
@@ -291,11 +310,13 @@ static int take_record(struct ntfs_mft *m, uint64_t number, uint8_t *record)
 		seen->kind = NTFS_MFT_UNUSED;
 		return 0;
 	}
-	file_digest_begin(m->digest, "ntfs");
-	file_digest_add(m->digest, m->boot + 11, 3); /* sector and cluster size */
-	file_digest_number(m->digest, le_get16(record + 22));
+	if (m->digest) {
+		file_digest_begin(m->digest, "ntfs");
+		file_digest_add(m->digest, m->boot + 11, 3); /* sector and cluster size */
+		file_digest_number(m->digest, le_get16(record + 22));
+	}
 	r = take_attributes(m, number, record, false, seen);
-	if (r == 0)
+	if (r == 0 && m->digest)
 		r = file_digest_end(m->digest, seen->digest);
 	if (r == 0)
 		r = take_attributes(m, number, record, true, seen);
@@ -306,9 +327,12 @@ static int take_record(struct ntfs_mft *m, uint64_t number, uint8_t *record)
 
 /* ---- the table ---- */
 
-static bool add_run(struct ntfs_mft *m, struct seen *seen, uint64_t offset, uint64_t length)
+static bool add_run(void *arg, uint64_t offset, uint64_t length)
 {
-	(void)seen;
+	struct ntfs_mft *m = arg;
+
+	if (offset == HOLE)
+		return true;
 	if (m->run_count == RUNS_MAX)
 		return false;
 	m->runs[m->run_count++] = (struct run){ offset, length };
@@ -369,7 +393,7 @@ static bool locate(struct ntfs_mft *m, uint8_t *record)
 			return false;
 		if (a.type != ATTRIBUTE_DATA || a.name_len)
 			continue;
-		if (found || a.resident || !each_run(m, &a, NULL, add_run))
+		if (found || a.resident || !each_run(m, &a, add_run, m))
 			return false;
 		m->count = le_get64(a.bytes + 48) / m->record_size;
 		found = true;
@@ -421,8 +445,8 @@ int ntfs_mft_read(struct ntfs_mft **out, struct reader *reader, struct name_tree
 		return err_set(err, ENOMEM, "read the master file table");
 	m->reader = reader;
 	m->names = names;
-	m->digest = file_digest_new();
-	if (!m->digest)
+	m->digest = reader_known(reader) ? file_digest_new() : NULL;
+	if (reader_known(reader) && !m->digest)
 		return err_set(err, ENOMEM, "read the master file table");
 	if (!locate(m, piece))
 		return NTFS_MFT_NOT_PLAIN;
@@ -444,8 +468,92 @@ enum ntfs_mft_kind ntfs_mft_kind(const struct ntfs_mft *m, uint64_t record)
 
 const uint8_t *ntfs_mft_digest(const struct ntfs_mft *m, uint64_t record, bool *touched)
 {
-	if (ntfs_mft_kind(m, record) != NTFS_MFT_PLAIN)
+	if (!m->digest || ntfs_mft_kind(m, record) != NTFS_MFT_PLAIN)
 		return NULL;
 	*touched = m->records[record].touched;
 	return m->records[record].digest;
+}
+
+/* ---- where a file's data is ---- */
+
+/* The record once more, put right. */
+static bool read_record(const struct ntfs_mft *m, uint64_t number, uint8_t record[RECORD_MAX])
+{
+	uint64_t at = number * m->record_size;
+
+	for (size_t i = 0; i < m->run_count; i++) {
+		if (at < m->runs[i].length)
+			return volume_channel_read(reader_volume(m->reader), record, m->record_size,
+						   m->runs[i].offset + at) == 0 &&
+			       fix_up(record, m->record_size);
+		at -= m->runs[i].length;
+	}
+	return false;
+}
+
+/* Its one attribute of unnamed data, when there is nothing else that would say what that data is. */
+static bool find_data(const struct ntfs_mft *m, const uint8_t *record, struct attribute *data)
+{
+	uint32_t used = le_get32(record + 24), offset = le_get16(record + 20);
+	struct attribute a;
+	bool sound = true, found = false;
+
+	if (used > m->record_size || offset < 42)
+		return false;
+	while (next_attribute(record, used, &offset, &a, &sound)) {
+		if (a.type == ATTRIBUTE_LIST || a.type == ATTRIBUTE_REPARSE)
+			return false;
+		if (a.type != ATTRIBUTE_DATA || a.name_len)
+			continue;
+		if (found)
+			return false;
+		*data = a;
+		found = true;
+	}
+	return sound && found;
+}
+
+/* Source: libfsntfs's "non-resident attribute": flags at 12, first cluster at 16, compression unit at 34, data and initialised
+ * size at 48 and 56. */
+static bool is_as_its_clusters(const struct attribute *a, uint64_t size)
+{
+	return !a->resident && !le_get16(a->bytes + 12) && !le_get64(a->bytes + 16) &&
+	       !le_get16(a->bytes + 34) && le_get64(a->bytes + 48) == size &&
+	       le_get64(a->bytes + 56) >= size;
+}
+
+struct given {
+	ntfs_mft_run_fn *fn; /* NULL: only counted */
+	void *arg;
+	uint64_t offset, size;
+	int result;
+};
+
+static bool give_run(void *arg, uint64_t at, uint64_t length)
+{
+	struct given *g = arg;
+	uint64_t left = g->size - g->offset, len = length < left ? length : left;
+
+	if (at == HOLE)
+		return false;
+	if (g->fn && len)
+		g->result = g->fn(g->arg, at, len, g->offset);
+	g->offset += len;
+	return g->result == 0;
+}
+
+int ntfs_mft_runs(const struct ntfs_mft *m, uint64_t number, uint64_t size, ntfs_mft_run_fn *fn,
+		  void *arg)
+{
+	struct given counted = { .size = size };
+	struct given given = { .fn = fn, .arg = arg, .size = size };
+	uint8_t record[RECORD_MAX];
+	struct attribute a;
+
+	if (ntfs_mft_kind(m, number) != NTFS_MFT_PLAIN || !read_record(m, number, record) ||
+	    !find_data(m, record, &a) || !is_as_its_clusters(&a, size) ||
+	    !each_run(m, &a, give_run, &counted) || counted.offset != size)
+		return NTFS_MFT_NOT_PLAIN;
+	each_run(m, &a, give_run, &given);
+	return given.result;
 }

@@ -34,7 +34,21 @@ DEFINE_CLEANUP(struct ntfs_mft *, ntfs_mft_free);
 /* Records beyond the table's end are odd. */
 enum ntfs_mft_kind ntfs_mft_kind(const struct ntfs_mft *mft, uint64_t record);
 
-/* FILE_DIGEST_LEN bytes; NULL: the record is not plain. *touched: a cluster of one of its attributes changed. */
+/* FILE_DIGEST_LEN bytes; NULL: the record is not plain, or no earlier scan is known. *touched: a cluster of one of its
+ * attributes changed. */
 const uint8_t *ntfs_mft_digest(const struct ntfs_mft *mft, uint64_t record, bool *touched);
+
+typedef int ntfs_mft_run_fn(void *arg, uint64_t at, uint64_t len, uint64_t offset);
+/**
+ * ntfs_mft_runs(mft, record, size, fn, arg):
+ * Where the file's main data is in the volume, if those @size bytes are exactly what its clusters hold: nothing of it is
+ * resident, compressed, encrypted, sparse, behind a reparse point or not written yet.
+ *
+ * fn  called for each run, at @offset of the file, until it does not return 0; the last one is cut off at @size
+ *
+ * Return 0; NTFS_MFT_NOT_PLAIN, and @fn was not called; or what @fn returned.
+ */
+int ntfs_mft_runs(const struct ntfs_mft *mft, uint64_t record, uint64_t size, ntfs_mft_run_fn *fn,
+		  void *arg);
 
 #endif

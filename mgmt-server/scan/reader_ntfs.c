@@ -1,8 +1,8 @@
 /* reader_ntfs.c - NTFS by libfsntfs: contents (resident, sparse, compressed, CompactOS) and alternate data streams.
  *
  * The master file table is read from its first to its last record, so depth, loops and files without a folder cost
- * nothing; names are put together afterwards (name_tree.h). When an earlier scan is known, the table is read straight
- * first (ntfs_mft.h), and libfsntfs opens only the records that changed or are unusual. Source: [MS-FSCC]; libfsntfs's
+ * nothing; names are put together afterwards (name_tree.h). The table is read straight first (ntfs_mft.h): for the names, and
+ * where plain data lies. When an earlier scan is known, libfsntfs opens only the records that changed or are unusual. Source: [MS-FSCC]; libfsntfs's
  * format description.
  */
 #include <errno.h>
@@ -40,6 +40,8 @@ struct walk {
 	struct ntfs_mft *mft; /* NULL: libfsntfs reads everything */
 	struct ntfs_overlay *overlay;
 	struct ntfs_overlay_file *over; /* of the record at hand; NULL: libfsntfs is right */
+	bool sound;                     /* that record is not damaged */
+	struct content *content;        /* of it, that is being given */
 	uint8_t *piece;
 	char *path;
 };
@@ -50,6 +52,7 @@ struct content {
 	libfsntfs_data_stream_t *stream; /* or this */
 	struct wof_stream *decoded;      /* main data that libfsntfs would not read rightly */
 	uint64_t size;
+	bool plain; /* ntfs_mft may know where it is */
 };
 
 static uint64_t record_of(uint64_t reference)
@@ -162,7 +165,9 @@ static uint64_t content_extent(struct content *c, int i, bool *hole)
 	return r == 1 ? len : 0;
 }
 
-/* Return 0, 1 after reader_end_unreadable, or -errno. */
+enum { GIVEN_UP = 2 }; /* reader_end_unreadable was called; not NTFS_MFT_NOT_PLAIN */
+
+/* Return 0, GIVEN_UP or -errno. */
 static int give_range(struct walk *w, struct content *c, uint64_t offset, uint64_t end)
 {
 	while (offset < end) {
@@ -173,7 +178,7 @@ static int give_range(struct walk *w, struct content *c, uint64_t offset, uint64
 
 		if (n <= 0) {
 			r = reader_end_unreadable(w->reader, reason, w->err);
-			return r < 0 ? r : 1;
+			return r < 0 ? r : GIVEN_UP;
 		}
 		r = reader_data(w->reader, w->piece, (size_t)n, offset, w->err);
 		if (r < 0)
@@ -197,8 +202,25 @@ static int give_hole(struct walk *w, struct content *c, uint64_t from, uint64_t 
 	return r ? r : give_range(w, c, last, to);
 }
 
+/* Return as give_range. */
+static int give_run(void *arg, uint64_t at, uint64_t len, uint64_t offset)
+{
+	struct walk *w = arg;
+	int r = reader_run(w->reader, at, len, offset, w->err);
+
+	return r == READER_AS_BYTES ? give_range(w, w->content, offset, offset + len) : r;
+}
+
+/* Data that is as its clusters are, by its place. Return as give_range, or NTFS_MFT_NOT_PLAIN: give it otherwise. */
+static int give_runs(struct walk *w, uint64_t record, struct content *c)
+{
+	w->content = c;
+	return w->mft && c->plain ? ntfs_mft_runs(w->mft, record, c->size, give_run, w)
+				  : NTFS_MFT_NOT_PLAIN;
+}
+
 /* Holes are skipped where libfsntfs names them: a sparse file of terabytes must not be read for ever. */
-static int give_content(struct walk *w, struct content *c)
+static int give_extents(struct walk *w, struct content *c)
 {
 	int extents = content_extents(c), r = 0;
 	uint64_t offset = 0;
@@ -211,8 +233,15 @@ static int give_content(struct walk *w, struct content *c)
 		r = hole ? give_hole(w, c, offset, end) : give_range(w, c, offset, end);
 		offset = end;
 	}
-	if (r == 0)
-		r = give_range(w, c, offset, c->size);
+	return r ? r : give_range(w, c, offset, c->size);
+}
+
+static int give_content(struct walk *w, uint64_t record, struct content *c)
+{
+	int r = give_runs(w, record, c);
+
+	if (r == NTFS_MFT_NOT_PLAIN)
+		r = give_extents(w, c);
 	if (r)
 		return r < 0 ? r : 0;
 	return reader_end(w->reader, w->err);
@@ -233,7 +262,7 @@ static int report(struct walk *w, const struct reader_file *file, struct content
 		return r;
 	if (file->flags & READER_UNREADABLE || is_unwritten(w, file))
 		return reader_end(w->reader, w->err);
-	return give_content(w, c);
+	return give_content(w, file->inode, c);
 }
 
 static int report_streams(struct walk *w, struct reader_file *file, libfsntfs_file_entry_t *entry)
@@ -273,7 +302,9 @@ static int report_streams(struct walk *w, struct reader_file *file, libfsntfs_fi
 static int report_main(struct walk *w, struct reader_file file, libfsntfs_file_entry_t *entry)
 {
 	const struct ntfs_overlay_file *over = w->over;
-	struct content content = { .entry = entry, .decoded = over ? over->decoded : NULL };
+	struct content content = { .entry = entry,
+				   .decoded = over ? over->decoded : NULL,
+				   .plain = w->sound && !over };
 	libfsntfs_error_t *error = NULL;
 	size64_t size = 0;
 
@@ -330,6 +361,7 @@ static int report_entry(struct walk *w, uint64_t record, libfsntfs_file_entry_t 
 		file.flags = READER_UNREADABLE | READER_ENCRYPTED;
 		file.reason = "encrypted by EFS";
 	}
+	w->sound = !corrupted;
 	if (over && over->flags)
 		file.digest = NULL; /* to be looked at again */
 	r = report_main(w, file, entry);
@@ -478,7 +510,7 @@ int reader_walk(struct reader *reader, struct err *err)
 	w.overlay = overlay;
 	if (r == 0)
 		r = check_volume(&w);
-	if (r == 0 && reader_known(reader)) {
+	if (r == 0) {
 		r = ntfs_mft_read(&mft, reader, names, err);
 		w.mft = mft;
 	}

@@ -11,7 +11,38 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { SECTOR = 512, KIB_MAX = 2048, RECORD = 2 + SECTOR, ROOT = 5, RECORDS = 4096 };
 
-static void look_at_all(const struct ntfs_mft *mft, const struct name_tree *names)
+struct given {
+	uint64_t volume, offset, size;
+};
+
+/* Within the volume and the file, one behind the other. */
+static int run_given(void *arg, uint64_t at, uint64_t len, uint64_t offset)
+{
+	struct given *g = arg;
+
+	if (!len || at > g->volume || len > g->volume - at || offset != g->offset ||
+	    len > g->size - offset)
+		abort();
+	g->offset += len;
+	return 0;
+}
+
+static void look_at_runs(const struct ntfs_mft *mft, uint64_t record, uint64_t volume,
+			 uint64_t last)
+{
+	const uint64_t sizes[] = { 1, 4096, 10000, 300000, last };
+
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		struct given given = { .volume = volume, .size = sizes[i] };
+		int r = ntfs_mft_runs(mft, record, sizes[i], run_given, &given);
+
+		if (r == 0 ? given.offset != sizes[i] : r != NTFS_MFT_NOT_PLAIN || given.offset)
+			abort();
+	}
+}
+
+static void look_at_all(const struct ntfs_mft *mft, const struct name_tree *names, uint64_t volume,
+			uint32_t last)
 {
 	char path[512];
 
@@ -23,6 +54,8 @@ static void look_at_all(const struct ntfs_mft *mft, const struct name_tree *name
 			abort();
 		if (name_tree_path(names, i, ROOT, path, sizeof(path)) > sizeof(path))
 			abort();
+		if (digest)
+			look_at_runs(mft, i, volume, last);
 	}
 }
 
@@ -33,12 +66,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static uint8_t image[KIB_MAX << 10];
 	struct reader *reader;
 	struct err err = { 0 };
-	uint32_t kib;
+	uint32_t kib, last;
 	size_t len;
 
 	if (size < 4 || !names)
 		return 0;
 	memcpy(&kib, data, sizeof(kib));
+	memcpy(&last, data + size - 4, sizeof(last));
 	len = (size_t)(kib % KIB_MAX + 1) << 10;
 	memset(image, 0, len);
 	for (size_t at = 4; at + RECORD <= size; at += RECORD) {
@@ -49,7 +83,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	reader = reader_sink_new(image, len, sizeof(image));
 	if (ntfs_mft_read(&mft, reader, names, &err) == 0)
-		look_at_all(mft, names);
+		look_at_all(mft, names, len, last);
 	reader_sink_end(reader);
 	return 0;
 }
