@@ -9,7 +9,7 @@ $(eval $(call library,testing,$(filter-out $(patsubst %,tests/lib/%.c,$(TEST_TOO
 	$(wildcard tests/lib/*.c)),openssl jansson))
 
 TEST_LIBRARIES := testing \
-	$(foreach lib,scan-ext scan-ntfs scan-parts scan-vm scan-ram scan-run scan cli mgmt-server client-agent hypervisor migrate snapshot common,$(filter $(lib),$(LIBRARIES)))
+	$(foreach lib,scan-ext scan-fat scan-ntfs scan-parts scan-vm scan-ram scan-run scan cli mgmt-server client-agent hypervisor migrate snapshot common,$(filter $(lib),$(LIBRARIES)))
 UNIT_TESTS := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
 BENCHES := $(patsubst tests/bench/%.c,%,$(wildcard tests/bench/bench_*.c))
 FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))

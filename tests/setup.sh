@@ -13,7 +13,7 @@ set -euo pipefail
 
 build_packages=(gcc make pkg-config libc6-dev libssl-dev libcurl4-openssl-dev libsqlite3-dev zlib1g-dev libzstd-dev
 	libjansson-dev libinih-dev libmicrohttpd-dev libgnutls28-dev libnbd-dev nbdkit nbdkit-plugin-dev libseccomp-dev libcap-dev liburing-dev
-	libblkid-dev libext2fs-dev libclamav-dev libtsk-dev libfsntfs-dev libbfio-dev libwim-dev ntfs-3g-dev)
+	libblkid-dev libext2fs-dev libclamav-dev libfsntfs-dev libbfio-dev libwim-dev ntfs-3g-dev)
 qemu_packages=(qemu-system-x86 qemu-utils)
 test_packages=(fdisk cryptsetup-bin attr ntfs-3g libwim15 dosfstools exfatprogs exfat-fuse xfsprogs btrfs-progs lvm2 mtools zip clamav clamav-testfiles python3-aiosmtpd libcmocka-dev clang libclang-rt-dev mmdebstrap busybox-static cpio e2fsprogs
 	grub-pc-bin kmod fakeroot uidmap xz-utils acl jq curl sqlite3 openssl

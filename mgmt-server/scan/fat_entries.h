@@ -1,27 +1,54 @@
-/* fat_entries.h - how many files and folders the raw entries of a FAT or exFAT folder name.
+/* fat_entries.h - the files and folders that the raw entries of a FAT12, FAT16 or FAT32 folder name.
  *
- * libtsk passes over entries that it takes for damaged, such as a short name with a character that FAT forbids, without
- * a word. Drivers do not, so a file could hide there: what libtsk lists is counted against this. Pure functions.
- * Source: Microsoft's FAT specification ("FAT Directory Structure") and exFAT specification (section 6); Linux's
- * fs/fat/dir.c, which also shows what lies behind the end marker.
+ * 32 bytes at a time, in the order of the folder; a long name lies in the entries before its file's. What drivers show is
+ * found, however odd: Linux shows short names of any bytes, and what lies behind the end marker. So is what no driver
+ * shows, but that has content: an entry marked as a label, which names clusters. Pure functions.
+ * Source: Microsoft's FAT specification ("FAT Directory Structure"); Linux's fs/fat/dir.c.
  */
 #ifndef GODWIT_SCAN_FAT_ENTRIES_H
 #define GODWIT_SCAN_FAT_ENTRIES_H
 
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+
+#include "mgmt-server/scan/fat_names.h"
 
 enum { FAT_ENTRY_LEN = 32 };
 
-struct fat_entries {
-	bool exfat;
-	bool ended;   /* exFAT: the end marker was seen; nothing counts after it */
-	uint64_t at;  /* entries taken so far */
-	size_t files; /* files and folders in use, without "." and ".." */
+/* Of exFAT's files, too (exfat_entries.h). */
+struct fat_entry {
+	bool folder, deleted;
+	bool contiguous;      /* its clusters follow each other; the table does not know them */
+	uint32_t cluster;     /* the first; 0: none */
+	uint64_t size;        /* bytes; of a folder of FAT: nothing */
+	uint64_t valid;       /* bytes that were written; zeros follow up to `size` */
+	int64_t mtime, ctime; /* seconds since 1970 in the computer's own time; 0: unknown */
+	size_t name_len;      /* 0: it has none that could be shown */
+	char name[FAT_NAMES_BYTES_MAX];
 };
 
-/* Take the next @len bytes of the folder, in order; a piece of an entry at the end is no entry. Zero-initialise before use. */
-void fat_entries_take(struct fat_entries *e, const uint8_t *raw, size_t len);
+/* One for each folder, and zero but for what is set by its user. */
+struct fat_entries {
+	bool wide; /* FAT32: clusters have 28 bits */
+	bool wants_deleted;
+	uint64_t taken; /* entries so far */
+	unsigned
+		expected; /* number of the long name's entry that must come next; 0: the file's own */
+	unsigned count;   /* entries of the long name; 0: none is being collected */
+	uint8_t sum;      /* of the short name that it belongs to */
+	bool erased; /* the long name of a deleted file: its entries have no numbers any more */
+	uint16_t units[FAT_NAMES_UNITS_MAX];
+};
+
+enum {
+	FAT_ENTRIES_FOUND = 1, /* a file or folder */
+	FAT_ENTRIES_DOTS, /* the folder itself, or the one above it: `cluster` says where they are */
+};
+
+/* @out: undefined if 0 is returned. Return 0 (nothing ends here) or one of the above. */
+int fat_entries_take(struct fat_entries *e, const uint8_t raw[FAT_ENTRY_LEN],
+		     struct fat_entry *out);
+
+/* DOS's date and time, as both store them. 0 for none. */
+int64_t fat_entries_time(uint16_t date, uint16_t time);
 
 #endif

@@ -2,7 +2,7 @@
 # installed side by side: godwit-scan looks for the others beside itself.
 
 scan := mgmt-server/scan
-SCAN_LIB := volume_channel physical_memory entry_channel content_room content_runs content_source file_digest known_files sandbox name_tree inode_set fat_entries content_hash \
+SCAN_LIB := volume_channel physical_memory entry_channel content_room content_runs content_source file_digest known_files sandbox name_tree inode_set utf16 content_hash \
 	child engine_client engine_wire engine_check sig_files sig_tar
 $(eval $(call library,scan,$(SCAN_LIB:%=$(scan)/%.c),libseccomp openssl))
 # What tests and fuzz targets reach into. Each ends in one program; their licences go together.
@@ -12,6 +12,7 @@ SCAN_RUN_LIB := content_cache content_identity identity_memo signature_set scan_
 SCAN_RUN_LIB += file_measure watch_reader watch_files watch_blocks
 $(eval $(call library,scan-run,$(SCAN_RUN_LIB:%=$(scan)/%.c) $(wildcard mgmt-server/catalogue/db*.c),sqlite3 jansson))
 $(eval $(call library,scan-ext,$(addprefix $(scan)/,reader_ext.c ext_volume.c ext_io.c ext_journal.c ext_journal_sums.c),ext2fs com_err))
+$(eval $(call library,scan-fat,$(addprefix $(scan)/,fat_walk.c fat_content.c fat_volume.c fat_boot.c fat_entries.c exfat_entries.c fat_names.c),))
 # Debian's wimlib.pc names packages that libwim-dev does not bring. Tests link everything, and few of them use this.
 WIMLIB := -Wl,--push-state,--as-needed,-lwim,--pop-state
 $(eval $(call library,scan-ntfs,$(addprefix $(scan)/,ntfs_mft.c ntfs_record.c ntfs_value.c ntfs_reparse.c wof_stream.c),$(WIMLIB)))
@@ -28,7 +29,7 @@ $(eval $(call scan_reader,godwit-scan-parts,,scan-parts,))
 $(eval $(call scan_reader,godwit-scan-ext,,scan-ext,))
 $(eval $(call scan_reader,godwit-scan-ram,,scan-ram,))
 $(eval $(call scan_reader,godwit-scan-vm,,scan-vm,))
-$(eval $(call scan_reader,godwit-scan-fat,reader_fat,,tsk))
+$(eval $(call scan_reader,godwit-scan-fat,reader_fat,scan-fat,))
 $(eval $(call scan_reader,godwit-scan-ntfs,reader_ntfs ntfs_volume ntfs_overlay,scan-ntfs,libfsntfs libbfio))
 $(eval $(call program,godwit-scan-engine,$(addprefix $(scan)/,engine.c engine_worker.c engine_canary.c),scan snapshot common,libclamav zlib))
 $(eval $(call program,godwit-scan,$(addprefix $(scan)/,godwit_scan.c scan_report.c scan_image.c scan_snapshot.c scan_memo.c \

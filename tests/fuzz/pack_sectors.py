@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""pack_sectors.py IMAGE OUT: an image without its zeros, as fuzz_reader_ext takes it."""
+"""pack_sectors.py IMAGE OUT: an image without its zeros, as fuzz targets take it (tests/lib/packed_sectors.h)."""
 import struct
 import sys
 

@@ -77,8 +77,11 @@ static const struct {
 	const char *type, *options;
 	int write_first;
 } options[] = {
-	{ "xfs", "nouuid", 0 },     { "btrfs", "subvolid=5", 0 },   { "vfat", "iocharset=utf8", 0 },
-	{ "ntfs3", "nls=utf8", 0 }, { "ext4", "noinit_itable", 1 },
+	{ "xfs", "nouuid", 0 },
+	{ "btrfs", "subvolid=5", 0 },
+	{ "vfat", "iocharset=utf8,utf8", 0 }, /* utf8: letters beyond 16 bits, too */
+	{ "ntfs3", "nls=utf8", 0 },
+	{ "ext4", "noinit_itable", 1 },
 };
 
 static int try_mount(const char *device, const char *type)
