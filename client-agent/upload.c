@@ -329,11 +329,13 @@ static int attempt(struct upload *u, struct qemu_stream *stream, struct err *err
 
 /* ---- Trying again --------------------------------------------------------------------------------------------------- */
 
-/* Failures that pass by: the server is restarting, the network is down, an earlier try's chunks were lost. */
+/* Failures that pass by: the server is restarting (EPROTO: it ended in the handshake), the network is down, an earlier try's
+ * chunks were lost. */
 static bool passes_by(int r)
 {
-	static const int codes[] = { EIO,          ECONNREFUSED, ECONNRESET, ETIMEDOUT, EPIPE,
-				     EHOSTUNREACH, ENETUNREACH,  EAGAIN,     ESTALE,    ENOTCONN };
+	static const int codes[] = { EIO,    ECONNREFUSED, ECONNRESET,  ETIMEDOUT,
+				     EPIPE,  EHOSTUNREACH, ENETUNREACH, EAGAIN,
+				     ESTALE, ENOTCONN,     EPROTO };
 	size_t i;
 
 	for (i = 0; i < ARRAY_LEN(codes); i++) {
