@@ -4,6 +4,7 @@
 #   . tests/lib/appliance.sh
 #   appliance_init BUILD DIR            BUILD/bin/* is what runs, DIR holds all state (made if it is not there)
 #   appliance_server_start [LINE...]    LINEs are added to its configuration; waits until it listens. LEASE_TTL: 12s
+#                                       UPLOAD_GATE=1: agents reach it through a relay that can hold their uploads
 #   appliance_login                     as admin; `appliance_cli` works from here on
 #   appliance_endpoint_start NAME       enrols it the first time; hypervisor and agent run when this returns
 #   …
@@ -12,6 +13,9 @@
 # Each function that can fail returns non-zero and says why on stderr. Nothing here uses `set -e` or traps.
 #
 # Server        appliance_server_stop [SIGNAL]      $appliance_url   $appliance_password
+# Uploads       appliance_hold [BYTES]              with UPLOAD_GATE: no upload ends any more, when BYTES got through or at once
+#               appliance_held                      does one stand?
+#               appliance_release
 # CLI           appliance_cli ARGS...               godwit, signed in
 #               appliance_json ARGS...              the same with --output json
 #               appliance_field FILTER ARGS...      a jq filter's raw result over that JSON
@@ -180,6 +184,7 @@ appliance_server_start() {
 	mkdir -p "$home"
 	if [ ! -e "$home/port" ]; then
 		appliance_free_port >"$home/port" && appliance_free_port >"$home/agent-port" || return 1
+		if [ -n "${UPLOAD_GATE-}" ]; then appliance_gate_start || return 1; fi
 		appliance_server_config "$@" >"$home/godwit-server.conf"
 	fi
 	appliance_url=https://127.0.0.1:$(cat "$home/port")
@@ -193,9 +198,24 @@ appliance_server_start() {
 	fi
 }
 
+# Of a second or less, in which an upload is under way, a busy machine can miss all. This makes that time as long as it takes.
+appliance_gate_start() {
+	appliance_gate=$appliance_dir/gate
+	mkdir -p "$appliance_gate"
+	appliance_free_port >"$appliance_gate/port" || return 1
+	appliance_spawn gate gate python3 "$appliance_lib/hold_upload.py" "$(cat "$appliance_gate/port")" \
+		"$(cat "$appliance_dir/server/agent-port")" "$appliance_gate/hold"
+	appliance_wait 60 appliance_listens "$(cat "$appliance_gate/port")"
+}
+
+appliance_hold() { echo "${1:-0}" >"$appliance_gate/hold"; }
+appliance_held() { grep -qs held "$appliance_gate/hold"; }
+appliance_release() { rm "$appliance_gate/hold"; }
+
 appliance_server_config() {
 	printf '%s\n' '[server]' "listen = 127.0.0.1:$(cat "$home/port")" \
-		"agent_listen = 127.0.0.1:$(cat "$home/agent-port")" "web_root = $(realpath "$appliance_lib/../../web-ui-static")" \
+		"agent_listen = 127.0.0.1:$(cat "$home/agent-port")" \
+		${UPLOAD_GATE:+"agent_url = https://127.0.0.1:$(cat "$appliance_gate/port")"} "web_root = $(realpath "$appliance_lib/../../web-ui-static")" \
 		'[lease]' "ttl = ${LEASE_TTL:-12s}" 'margin = 1s' 'heartbeat = 1s' "$@"
 }
 

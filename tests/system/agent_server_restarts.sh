@@ -8,6 +8,7 @@
 
 appliance_init "$1" "$TAP_DIR/g"
 LEASE_TTL=60s
+UPLOAD_GATE=1
 GUEST_LOAD='mem=64 hot=8 report_ms=200'
 check "a server and an endpoint come up" appliance_up a
 check "an image is imported" appliance_import anna 192M --lease-policy offline-ok
@@ -16,13 +17,13 @@ check "a marker is written" appliance_tell a anna 'mark before'
 a=$(appliance_console a anna)
 run=$(appliance_load run "$a")
 
-is_uploading() { grep -qs '"phase":"uploading"' "$appliance_dir"/a/agent/jobs/*.json; }
 ended() { [[ $(appliance_field .state job show "$job") =~ done|failed|cancelled ]]; }
 
+appliance_hold 8000000
 job=$(appliance_field .id desktop snapshot anna --no-wait)
-check "an upload begins" appliance_wait 180 is_uploading
-sleep 0.3
+check "an upload has come to its middle" appliance_wait 180 appliance_held
 check "the server is killed" appliance_server_stop KILL
+appliance_release
 check "the desktop counts without it" appliance_counts a anna
 check "the server comes back" appliance_server_start
 check "the job ends" appliance_wait 120 ended

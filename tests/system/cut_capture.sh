@@ -8,6 +8,7 @@
 
 appliance_init "$1" "$TAP_DIR/g"
 LEASE_TTL=60s
+UPLOAD_GATE=1
 begin appliance_desktop anna a
 check "a marker is written" appliance_tell a anna 'mark kept'
 a=$(appliance_console a anna)
@@ -22,13 +23,13 @@ is_capturing() { grep -q "job begins kind=capture job=$job" "$appliance_dir/log/
 agent=$(appliance_agent a)
 qemu=$(appliance_qemu a anna)
 
-# A stopped server answers nothing: the upload can't end before the agent is dead.
 before=$(snapshots)
+appliance_hold 1000000
 check "a snapshot is started" start_snapshot
 check "its upload begins" appliance_wait 180 is_uploading
-kill -STOP "$appliance_server"
+check "... and has come to its middle" appliance_wait 180 appliance_held
 check "the agent is killed" appliance_end KILL "$agent"
-kill -CONT "$appliance_server"
+appliance_release
 is "$(appliance_field .state job show "$job")" running "the snapshot is not done"
 check "the desktop counts" appliance_counts a anna
 appliance_agent_start a
@@ -38,11 +39,13 @@ is "$(snapshots)" $((before + 1)) "and there is one snapshot more"
 is "$(appliance_load run "$a")" "$run" "the desktop ran on"
 
 # A stopped server cannot take what was captured: the job is not over before QEMU is dead, however slow we are.
+appliance_hold
 check "a snapshot is started" start_snapshot
 check "it is being taken" appliance_wait 180 is_capturing
 kill -STOP "$appliance_server"
 check "QEMU is killed" appliance_end KILL "$qemu"
 kill -CONT "$appliance_server"
+appliance_release
 check "the job comes to an end" appliance_wait 180 ended
 is "$(appliance_field .state job show "$job")" failed "... a bad one"
 like "$(appliance_field .error job show "$job")" 'anna.*QEMU' "... that says where"

@@ -10,6 +10,7 @@
 appliance_init "$1" "$TAP_DIR/g"
 # Long enough for the slowest restart below.
 LEASE_TTL=30s
+UPLOAD_GATE=1
 begin appliance_desktop anna a
 check "a first snapshot is taken" appliance_cli desktop snapshot anna --quiet
 console=$(appliance_console a anna)
@@ -48,13 +49,12 @@ is_uploading() { grep -qs '"session": *"[^"]' "$appliance_dir/a/agent/jobs/$job"
 is_capturing() { grep -q "job begins kind=capture job=$job" "$appliance_dir/log/a-agent.log"; }
 for moment in is_capturing is_uploading; do
 	before=$(snapshots)
+	appliance_hold # the upload can't end before the next hypervisor has undone the capture
 	check "a snapshot is started" start_snapshot
-	check "it has come to $moment" appliance_wait 60 "$moment"
-	# A stopped server answers nothing: the upload can't end before the next hypervisor has undone the capture.
-	kill -STOP "$appliance_server"
+	check "it has come to $moment" appliance_wait 180 "$moment"
 	check "the hypervisor is killed" appliance_end KILL "$(appliance_hypervisor a)"
 	check "... and started again" appliance_hypervisor_start a
-	kill -CONT "$appliance_server"
+	appliance_release
 	check "the job comes to an end" appliance_wait 90 ended
 	is "$(appliance_field '.state + " " + (.error // "")' job show "$job")" "done " "... a good one"
 	is "$(snapshots)" $((before + 1)) "and there is one snapshot more"
