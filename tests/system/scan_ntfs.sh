@@ -101,6 +101,27 @@ theirs pieces.img "" >want
 ours pieces.img >got
 check "... and both have the same bytes" diff want got
 
+# ---- other sizes of sectors, records and clusters ------------------------------------------------------------------------------
+for geometry in "1024 1024" "4096 4096" "512 131072"; do
+	read -r sector cluster <<<"$geometry"
+	rm -f sizes.img && truncate -s 256M sizes.img && mkntfs -q -F -s "$sector" -c "$cluster" -p 0 sizes.img >/dev/null 2>&1
+	mount_ntfs sizes.img
+	python3 - <<-'END'
+		import os, random
+		pick = random.Random(7)
+		os.mkdir("mnt/folder")
+		for i in range(40): open(f"mnt/folder/{i}", "w").write(str(i))
+		for name in ("noise", "folder:stream"): open("mnt/" + name, "wb").write(pick.randbytes(300000))
+		with open("mnt/holes", "wb") as f:
+		    f.seek(5000000)
+		    f.write(b"end")
+	END
+	unmount mnt
+	theirs sizes.img folder:stream >want
+	ours sizes.img >got
+	check "sectors of $sector, clusters of $cluster bytes: the same $(wc -l <want) contents" diff want got
+done
+
 # ---- encrypted, though only the stream itself says so -----------------------------------------------------------------------------
 mkdir sig && printf 'Test.Nothing:0:*:%s\n' "$(printf 'no file has this' | od -An -v -tx1 | tr -d ' \n')" >sig/test.ndb
 python3 "$patch" n.img "${inode[part1]}" "" flags 0x4000
