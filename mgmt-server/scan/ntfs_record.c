@@ -26,7 +26,7 @@ bool ntfs_record_geometry(struct ntfs_geometry *out, const uint8_t boot[NTFS_REC
 	uint64_t sector = le_get16(boot + 11), table = le_get64(boot + 48);
 	int8_t per_cluster = (int8_t)boot[13], per_record = (int8_t)boot[64];
 
-	if (memcmp(boot + 3, "NTFS    ", 8) != 0 || sector < 256 || sector > 4096)
+	if (memcmp(boot + 3, "NTFS    ", 8) != 0 || sector < 256 || sector > 4096 || !per_cluster)
 		return false;
 	out->volume_size = volume_size;
 	out->cluster = per_cluster > 0     ? sector * (uint64_t)per_cluster
