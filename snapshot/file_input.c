@@ -21,6 +21,7 @@ struct file_input {
 int file_input_open(struct file_input **out, const char *path, struct err *err)
 {
 	CLEANUP(file_input_close) struct file_input *input = calloc(1, sizeof(*input));
+	struct stat st;
 	off_t end;
 
 	if (!input)
@@ -29,9 +30,12 @@ int file_input_open(struct file_input **out, const char *path, struct err *err)
 	input->path = strdup(path);
 	if (!input->path)
 		return err_set(err, ENOMEM, "open %s", path);
-	input->fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (input->fd < 0)
+	/* Not blocking, as nobody may ever open the other end of a pipe; for files and disks it means nothing. */
+	input->fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	if (input->fd < 0 || fstat(input->fd, &st) < 0)
 		return err_set(err, errno, "open %s", path);
+	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+		return err_say(err, EINVAL, "%s is neither a file nor a disk", path);
 	/* Works for block devices, too, whose st_size is 0. */
 	end = lseek(input->fd, 0, SEEK_END);
 	if (end < 0)

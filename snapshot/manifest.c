@@ -72,7 +72,7 @@ bool manifest_desktop_valid(const char *name)
 }
 
 /* Volume names are shown and become file names: visible ASCII, no "..", no slash at the ends. */
-static bool volume_name_valid(const char *name)
+bool manifest_volume_name_valid(const char *name)
 {
 	size_t len = strlen(name);
 
@@ -119,8 +119,9 @@ static int volume_from_json(struct volume *v, const json_t *value, size_t i, str
 	r = json_fields(value, fields, ARRAY_LEN(fields), what, err);
 	if (r < 0)
 		return r;
-	if (!volume_name_valid(name))
-		return err_say(err, EINVAL, "%s: the name must be 1 to %d visible characters", what,
+	if (!manifest_volume_name_valid(name))
+		return err_say(err, EINVAL,
+			       "%s: the name must be 1 to %d " MANIFEST_VOLUME_NAME_RULE, what,
 			       VOLUME_NAME_MAX);
 	k = name_index(volume_kind_names, ARRAY_LEN(volume_kind_names), kind);
 	if (k < 0)

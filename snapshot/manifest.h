@@ -43,6 +43,10 @@ void manifest_deinit(struct manifest *m);
 void manifest_new_id(uint64_t wall_ms, char id[MANIFEST_ID_LEN]);
 bool manifest_id_valid(const char *id);
 bool manifest_desktop_valid(const char *name);
+bool manifest_volume_name_valid(const char *name);
+/* What follows "1 to VOLUME_NAME_MAX" in a message. */
+#define MANIFEST_VOLUME_NAME_RULE                                                                  \
+	"visible ASCII characters without \" \\ and .. and without a / at its ends"
 
 /* Untrusted text → *m; every bound is checked. Return 0 or -EINVAL with the place. */
 int manifest_parse(struct manifest *m, const char *text, size_t len, struct err *err);

@@ -226,6 +226,22 @@ int nbd_input_open(struct nbd_input **out, const struct nbd_input_options *optio
 	return 0;
 }
 
+bool nbd_input_answers(const char *socket_path)
+{
+	struct nbd_handle *nbd = nbd_create();
+	struct err why = { 0 };
+	bool answers = false;
+	int fd = nbd && nbd_set_opt_mode(nbd, true) == 0 ? unix_socket_connect(socket_path, &why)
+							 : -1;
+
+	if (fd >= 0 && nbd_connect_socket(nbd, fd) == 0) {
+		answers = true;
+		nbd_opt_abort(nbd);
+	}
+	nbd_close(nbd);
+	return answers;
+}
+
 void nbd_input_close(struct nbd_input *input)
 {
 	if (!input)

@@ -22,6 +22,9 @@ int nbd_input_open(struct nbd_input **out, const struct nbd_input_options *optio
 void nbd_input_close(struct nbd_input *input);
 DEFINE_CLEANUP(struct nbd_input *, nbd_input_close);
 
+/* Does an NBD server greet whoever connects there? It is told that this was all, so that it does not complain. */
+bool nbd_input_answers(const char *socket_path);
+
 struct volume_input nbd_input_volume(struct nbd_input *input);
 
 /* The extents that the bitmap marks, merged and in order; heap. */

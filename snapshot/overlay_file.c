@@ -80,12 +80,20 @@ static int map_ready(struct overlay_file *o, const struct volume *volume, struct
 static int files_open(struct overlay_file *o, struct err *err)
 {
 	CLEANUP_FREE char *map = io_printf("%s.map", o->path);
+	struct stat st;
 
 	if (!map)
 		return err_set(err, ENOMEM, "open overlay %s", o->path);
 	o->fd = open(o->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (o->fd < 0)
 		return err_set(err, errno, "open overlay %s", o->path);
+	/* It would be cut to the volume's size and written over. (The map is made right behind an overlay, before it gets its size.) */
+	if (fstat(o->fd, &st) < 0)
+		return err_set(err, errno, "open overlay %s", o->path);
+	if (st.st_size && access(map, F_OK) < 0)
+		return err_say(err, EEXIST,
+			       "%s is there and is no overlay (%s is missing); take another file",
+			       o->path, map);
 	o->map_fd = open(map, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (o->map_fd < 0)
 		return err_set(err, errno, "open overlay %s", map);

@@ -94,6 +94,8 @@ int store_session_put_untrusted(struct store_session *session, const struct chun
 int store_session_commit(struct store_session *session, struct manifest *manifest, struct err *err);
 
 typedef int store_listed(void *arg, const struct manifest *manifest, struct err *err);
+/* Packs of which not all snapshots are known: damaged, missing, or a manifest or note in it is. */
+size_t store_packs_unread(struct store *store);
 /* Oldest first. */
 int store_list(struct store *store, store_listed *fn, void *arg, struct err *err);
 

@@ -496,6 +496,18 @@ int store_manifest(struct store *store, const char *id, struct manifest *out, st
 	}
 }
 
+size_t store_packs_unread(struct store *store)
+{
+	size_t n = 0;
+
+	pthread_mutex_lock(&store->lock);
+	for (size_t i = 0; i < store->pack_count; i++)
+		n += store->packs[i].state == STORE_PACK_DAMAGED ||
+		     (store->packs[i].state != STORE_PACK_GONE && store->packs[i].unread);
+	pthread_mutex_unlock(&store->lock);
+	return n;
+}
+
 int store_stat(struct store *store, struct store_stat *out, struct err *err)
 {
 	memset(out, 0, sizeof(*out));

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "snapshot/store_cli_help.h"
 
 /* ---- Options ----------------------------------------------------------------------------------------------- */
 
@@ -42,21 +43,35 @@ bool store_cli_parse(struct store_cli *cli, int argc, char **argv, const struct 
 {
 	struct option all[OPTIONS_MAX] = { 0 };
 	size_t n = ARRAY_LEN(common_options);
+	char named[64]; /* how getopt_long(3) speaks of us */
+	bool bad = false;
 	int option;
 
 	*cli = (struct store_cli){ .command = argv[0] };
+	snprintf(named, sizeof(named), "godwit-store %s", cli->command);
+	argv[0] = named;
 	memcpy(all, common_options, sizeof(common_options));
 	for (; own && own->name && n < OPTIONS_MAX - 1; own++)
 		all[n++] = *own;
 	while ((option = getopt_long(argc, argv, "", all, NULL)) != -1) {
 		if (option == '?')
-			return false;
+			break;
 		if (option >= STORE_CLI_OPT_OWN ? !take(arg, option, optarg)
-						: !take_common(cli, option, optarg))
-			return false;
+						: !take_common(cli, option, optarg)) {
+			bad = true;
+			break;
+		}
+	}
+	argv[0] = (char *)(uintptr_t)cli->command;
+	if (bad)
+		return false; /* and said why */
+	if (option == '?') {
+		store_cli_help_usage(stderr, cli->command);
+		return false;
 	}
 	if (optind >= argc) {
-		fprintf(stderr, "godwit-store %s: which store? See godwit-store --help\n", argv[0]);
+		fprintf(stderr, "godwit-store %s: which store?\n", cli->command);
+		store_cli_help_usage(stderr, cli->command);
 		return false;
 	}
 	cli->store_path = argv[optind];
@@ -69,8 +84,9 @@ bool store_cli_operands(const struct store_cli *cli, int min, int max)
 {
 	if (cli->argc >= min && cli->argc <= max)
 		return true;
-	fprintf(stderr, "godwit-store %s: %s; see godwit-store --help\n", cli->command,
-		cli->argc < min ? "something is missing" : "too many operands");
+	fprintf(stderr, "godwit-store %s: too %s operands\n", cli->command,
+		cli->argc < min ? "few" : "many");
+	store_cli_help_usage(stderr, cli->command);
 	return false;
 }
 
@@ -152,7 +168,7 @@ int store_cli_open(const struct store_cli *cli, enum store_mode mode, struct sto
 }
 
 struct search {
-	const char *text;
+	const char *text, *desktop; /* desktop: of "latest"; NULL: any */
 	char id[MANIFEST_ID_LEN];
 	unsigned found;
 };
@@ -162,7 +178,8 @@ static int search_one(void *arg, const struct manifest *m, struct err *err)
 	struct search *s = arg;
 
 	(void)err;
-	if (strcmp(s->text, "latest") != 0 && strncmp(m->id, s->text, strlen(s->text)) != 0)
+	if (strcmp(s->text, "latest") == 0 ? s->desktop && strcmp(m->desktop, s->desktop) != 0
+					   : strncmp(m->id, s->text, strlen(s->text)) != 0)
 		return 0;
 	memcpy(s->id, m->id, sizeof(s->id));
 	s->found++;
@@ -171,7 +188,13 @@ static int search_one(void *arg, const struct manifest *m, struct err *err)
 
 bool store_cli_snapshot(struct store *store, const char *text, struct manifest *out)
 {
-	struct search search = { .text = text };
+	return store_cli_snapshot_of(store, text, NULL, out);
+}
+
+bool store_cli_snapshot_of(struct store *store, const char *text, const char *desktop,
+			   struct manifest *out)
+{
+	struct search search = { .text = text, .desktop = desktop };
 	struct err err = { 0 };
 	int r;
 
@@ -190,7 +213,10 @@ bool store_cli_snapshot(struct store *store, const char *text, struct manifest *
 		return false;
 	}
 	r = search.found ? store_manifest(store, search.id, out, &err) : STORE_ABSENT;
-	if (r == STORE_ABSENT)
+	if (r == STORE_ABSENT && desktop && strcmp(text, "latest") == 0)
+		fprintf(stderr, "godwit-store: desktop %s has no snapshot in this store\n",
+			desktop);
+	else if (r == STORE_ABSENT)
 		fprintf(stderr, "godwit-store: there is no snapshot '%s' in this store\n", text);
 	else if (r < 0)
 		fprintf(stderr, "godwit-store: %s\n", err_text(&err));
@@ -201,7 +227,7 @@ bool store_cli_snapshot(struct store *store, const char *text, struct manifest *
 
 int store_cli_print(json_t *value)
 {
-	int r = value ? json_dumpf(value, stdout, JSON_INDENT(2)) : -1;
+	int r = value ? json_dumpf(value, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : -1;
 
 	json_decref(value);
 	if (r < 0 || putchar('\n') < 0 || fflush(stdout) != 0) {

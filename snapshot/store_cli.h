@@ -40,6 +40,9 @@ bool store_cli_operands(const struct store_cli *cli, int min, int max);
 int store_cli_open(const struct store_cli *cli, enum store_mode mode, struct store **out);
 /* "latest", a whole id, or the only one that begins like that → manifest. False after an explanation. */
 bool store_cli_snapshot(struct store *store, const char *text, struct manifest *out);
+/* The same, but "latest" is that of @desktop. */
+bool store_cli_snapshot_of(struct store *store, const char *text, const char *desktop,
+			   struct manifest *out);
 
 /* Say what went wrong on stderr. Return STORE_CLI_FAILED. */
 int store_cli_fail(const struct store_cli *cli, const struct err *err);

@@ -12,7 +12,7 @@
 
 #include "common/base.h"
 #include "common/clock.h"
-#include "common/unix_socket.h"
+#include "snapshot/nbd_input.h"
 #include "snapshot/store_cli.h"
 
 enum { WAIT_STEP_MS = 20, SOCKET_WAIT_MS = 30000, OUTPUT_MAX = 1 << 20 };
@@ -54,13 +54,8 @@ int store_cli_child_await_socket(pid_t pid, const char *what, const char *socket
 	int status;
 
 	for (;;) {
-		struct err why = { 0 };
-		int fd = unix_socket_connect(socket, &why);
-
-		if (fd >= 0) {
-			close(fd);
+		if (nbd_input_answers(socket))
 			return 0;
-		}
 		if (waitpid(pid, &status, WNOHANG) == pid) {
 			ended(what, status, err);
 			return -EIO;

@@ -9,7 +9,7 @@
 /* Start argv[0] (searched in PATH). output: where its stdout goes, -1: ours. Return 0 or -errno. */
 int store_cli_child_start(char *const argv[], int output, pid_t *pid, struct err *err);
 
-/* Wait until @socket accepts connections; fails at once when the child ends. */
+/* Wait until an NBD server answers at @socket; fails at once when the child ends. */
 int store_cli_child_await_socket(pid_t pid, const char *what, const char *socket, struct err *err);
 
 /* Wait for its end. Return 0 if it ended with 0, else -EIO. */

@@ -41,7 +41,9 @@ static int passphrase_read(struct key *key, struct err *err)
 		typed = isatty(STDIN_FILENO) ? getpass("Passphrase: ") : NULL;
 		if (!typed)
 			return err_say(err, EINVAL,
-				       "give the passphrase with --passphrase-file FILE");
+				       "the passphrase of the keys in %s is needed: give it with "
+				       "--passphrase-file FILE",
+				       key->recovery_path);
 		snprintf(key->passphrase, sizeof(key->passphrase), "%s", typed);
 		return 0;
 	}
@@ -104,6 +106,9 @@ static int recover(struct key *key, struct err *err)
 	if (access(key->key_path, F_OK) == 0)
 		return err_say(err, EEXIST, "%s is there already; move it away first",
 			       key->key_path);
+	if (access(key->recovery_path, F_OK) < 0)
+		return err_set(err, errno, "%s (nobody made one with godwit-store key protect?)",
+			       key->recovery_path);
 	r = passphrase_read(key, err);
 	if (r == 0)
 		r = store_recovery_load(&keys, key->passphrase, key->recovery_path, err);
@@ -113,19 +118,22 @@ static int recover(struct key *key, struct err *err)
 	return r;
 }
 
+/* done: behind it goes the key file's name. */
 static const struct {
-	const char *name;
+	const char *name, *command;
 	int (*run)(struct key *key, struct err *err);
 	const char *done;
 } actions[] = {
-	{ "rotate", rotate, "new packs get a new key; copy the key file to where you keep it" },
-	{ "protect", protect,
-	  "the passphrase can bring the key file back: godwit-store key recover" },
-	{ "recover", recover, "the key file is back" },
+	{ "rotate", "key rotate", rotate,
+	  "new packs get a new key; copy the key file again to where you keep it" },
+	{ "protect", "key protect", protect,
+	  "godwit-store key recover and the passphrase can bring the key file back" },
+	{ "recover", "key recover", recover, "the key file is back" },
 };
 
 static int run(struct key *key, size_t action)
 {
+	CLEANUP_FREE char *path = NULL;
 	struct err err = { 0 };
 	int r;
 
@@ -134,14 +142,14 @@ static int run(struct key *key, size_t action)
 	key->recovery_path = io_printf("%s/recovery.json", key->cli.store_path);
 	r = key->key_path && key->recovery_path ? actions[action].run(key, &err)
 						: err_set(&err, ENOMEM, "key");
-	free(key->key_path);
+	path = key->key_path;
 	free(key->recovery_path);
 	OPENSSL_cleanse(key->passphrase, sizeof(key->passphrase));
 	if (r < 0)
 		return store_cli_fail(&key->cli, &err);
 	if (key->cli.json)
 		return store_cli_print(json_pack("{ss}", "done", actions[action].name));
-	printf("%s\n", actions[action].done);
+	printf("%s: %s\n", actions[action].done, path);
 	return STORE_CLI_DONE;
 }
 
@@ -156,6 +164,7 @@ int store_cli_key(int argc, char **argv)
 		for (size_t i = 0; i < ARRAY_LEN(actions); i++) {
 			if (strcmp(argv[1], actions[i].name) != 0)
 				continue;
+			argv[1] = (char *)(uintptr_t)actions[i].command;
 			if (!store_cli_parse(&key.cli, argc - 1, argv + 1, options, take, &key) ||
 			    !store_cli_operands(&key.cli, 0, 0))
 				return STORE_CLI_USAGE;

@@ -7,10 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/clock.h"
 #include "common/io.h"
+#include "common/unix_socket.h"
 #include "snapshot/nbd_input.h"
 #include "snapshot/ova_file.h"
 #include "snapshot/store_cli.h"
@@ -115,6 +117,46 @@ static bool serve_take(void *arg, int option, const char *value)
 	return true;
 }
 
+/* nbdkit leaves its socket behind when it ends: one that nobody listens on is in the way, and worth nothing. */
+static bool socket_free(const char *path)
+{
+	struct err why = { 0 };
+	struct stat st;
+	int fd;
+
+	if (lstat(path, &st) < 0)
+		return true;
+	if (!S_ISSOCK(st.st_mode)) {
+		fprintf(stderr, "godwit-store serve: %s is there and is no socket\n", path);
+		return false;
+	}
+	fd = unix_socket_connect(path, &why);
+	if (fd >= 0) {
+		close(fd);
+		fprintf(stderr, "godwit-store serve: somebody serves at %s already\n", path);
+		return false;
+	}
+	if (why.code == ECONNREFUSED)
+		unlink(path);
+	return true;
+}
+
+/* Before nbdkit takes our place. It listens a moment later. */
+static int serve_announce(const struct serve *serve, const char *id)
+{
+	CLEANUP_FREE char *uri = io_printf("nbd+unix:///?socket=%s", serve->socket);
+
+	if (!uri)
+		return STORE_CLI_FAILED;
+	if (serve->cli.json)
+		return store_cli_print(json_pack("{ss ss ss}", "snapshot", id, "volume",
+						 serve->cli.argv[1], "uri", uri));
+	printf("%s of %s is served %s at %s until interrupted\n", serve->cli.argv[1], id,
+	       serve->overlay ? "with an overlay" : "read-only", uri);
+	fflush(stdout);
+	return STORE_CLI_DONE;
+}
+
 int store_cli_nbd_serve(int argc, char **argv)
 {
 	static const struct option options[] = { { "socket", required_argument, NULL, OPT_SOCKET },
@@ -132,8 +174,9 @@ int store_cli_nbd_serve(int argc, char **argv)
 		fprintf(stderr, "godwit-store serve: --socket PATH is needed\n");
 		return STORE_CLI_USAGE;
 	}
-	if (!operands_resolve(&serve.cli, id) ||
-	    !served_init(&served, &serve.cli, id, serve.cli.argv[1], serve.socket, serve.overlay))
+	if (!operands_resolve(&serve.cli, id) || !socket_free(serve.socket) ||
+	    !served_init(&served, &serve.cli, id, serve.cli.argv[1], serve.socket, serve.overlay) ||
+	    serve_announce(&serve, id) != STORE_CLI_DONE)
 		return STORE_CLI_FAILED;
 	execvp(served.args[0], served.args);
 	fprintf(stderr, "godwit-store serve: cannot start nbdkit: %s\n", strerror(errno));
@@ -171,10 +214,22 @@ struct export
 	uint64_t rate; /* bytes a second; 0: no limit */
 };
 
+static const char *const formats[] = { "raw", "qcow2", "vmdk", "vhdx", "vdi" };
+
+/* What the file's name ends with, if that is a format. */
+static const char *format_of_name(const char *file)
+{
+	const char *dot = strrchr(file, '.');
+
+	for (size_t i = 0; dot && i < ARRAY_LEN(formats); i++)
+		if (strcasecmp(dot + 1, formats[i]) == 0)
+			return formats[i];
+	return "raw";
+}
+
 static bool export_take(void *arg, int option, const char *value)
 {
 	struct export *export = arg;
-	static const char *const formats[] = { "raw", "qcow2", "vmdk", "vhdx", "vdi" };
 
 	if (option == OPT_RATE)
 		return store_cli_size("--rate", value, &export->rate);
@@ -257,7 +312,7 @@ int store_cli_nbd_export(int argc, char **argv)
 						 { "rate", required_argument, NULL, OPT_RATE },
 						 { 0 } };
 	struct volume_progress progress = { 0 };
-	struct export export = { .format = "raw" };
+	struct export export = { 0 };
 	uint64_t began = clock_now_ms();
 	char id[MANIFEST_ID_LEN];
 	struct err err = { 0 };
@@ -266,6 +321,8 @@ int store_cli_nbd_export(int argc, char **argv)
 	if (!store_cli_parse(&export.cli, argc, argv, options, export_take, &export) ||
 	    !store_cli_operands(&export.cli, 3, 3))
 		return STORE_CLI_USAGE;
+	if (!export.format)
+		export.format = format_of_name(export.cli.argv[2]);
 	if (!operands_resolve(&export.cli, id))
 		return STORE_CLI_FAILED;
 	store_cli_progress_begin(NULL, &progress);

@@ -21,40 +21,74 @@ enum {
 
 /* ---- forget, pin -------------------------------------------------------------------------------------------- */
 
+/* The full id of the snapshot that @text names. One that is given in full need not be readable: it may be the damage that has to go. */
+static bool resolve(struct store *store, const char *text, char id[MANIFEST_ID_LEN])
+{
+	struct manifest m;
+
+	if (manifest_id_valid(text)) {
+		memcpy(id, text, MANIFEST_ID_LEN);
+		return true;
+	}
+	if (!store_cli_snapshot(store, text, &m))
+		return false;
+	memcpy(id, m.id, MANIFEST_ID_LEN);
+	manifest_deinit(&m);
+	return true;
+}
+
+static int forget(const struct store_cli *cli, struct store *store, char (*ids)[MANIFEST_ID_LEN],
+		  const char **list)
+{
+	struct err err = { 0 };
+
+	for (int i = 0; i < cli->argc; i++) {
+		if (!resolve(store, cli->argv[i], ids[i]))
+			return STORE_CLI_FAILED;
+		list[i] = ids[i];
+	}
+	if (store_forget(store, list, (size_t)cli->argc, &err) < 0)
+		return store_cli_fail(cli, &err);
+	if (cli->json)
+		return store_cli_print(json_pack("{si}", "forgotten", cli->argc));
+	for (int i = 0; i < cli->argc; i++)
+		printf("%s is forgotten\n", ids[i]);
+	printf("godwit-store gc gives the space back\n");
+	return STORE_CLI_DONE;
+}
+
 int store_cli_prune_forget(int argc, char **argv)
 {
+	CLEANUP_FREE char(*ids)[MANIFEST_ID_LEN] = calloc((size_t)argc, sizeof(*ids));
+	CLEANUP_FREE const char **list = calloc((size_t)argc, sizeof(*list));
 	CLEANUP(store_close) struct store *store = NULL;
-	struct err err = { 0 };
 	struct store_cli cli;
 
 	if (!store_cli_parse(&cli, argc, argv, NULL, NULL, NULL) ||
 	    !store_cli_operands(&cli, 1, 1 << 20))
 		return STORE_CLI_USAGE;
-	if (store_cli_open(&cli, STORE_WRITE, &store))
+	if (!ids || !list || store_cli_open(&cli, STORE_WRITE, &store))
 		return STORE_CLI_FAILED;
-	if (store_forget(store, (const char *const *)cli.argv, (size_t)cli.argc, &err) < 0)
-		return store_cli_fail(&cli, &err);
-	if (cli.json)
-		return store_cli_print(json_pack("{si}", "forgotten", cli.argc));
-	printf("%d forgotten; godwit-store gc gives their space back\n", cli.argc);
-	return STORE_CLI_DONE;
+	return forget(&cli, store, ids, list);
 }
 
 static int pin(int argc, char **argv, bool pinned)
 {
 	CLEANUP(store_close) struct store *store = NULL;
+	char id[MANIFEST_ID_LEN];
 	struct err err = { 0 };
 	struct store_cli cli;
 
 	if (!store_cli_parse(&cli, argc, argv, NULL, NULL, NULL) || !store_cli_operands(&cli, 1, 1))
 		return STORE_CLI_USAGE;
-	if (store_cli_open(&cli, STORE_WRITE, &store))
+	if (store_cli_open(&cli, STORE_WRITE, &store) || !resolve(store, cli.argv[0], id))
 		return STORE_CLI_FAILED;
-	if (store_pin(store, cli.argv[0], pinned, &err) < 0)
+	if (store_pin(store, id, pinned, &err) < 0)
 		return store_cli_fail(&cli, &err);
-	return cli.json ? store_cli_print(
-				  json_pack("{ss sb}", "snapshot", cli.argv[0], "pinned", pinned))
-			: STORE_CLI_DONE;
+	if (cli.json)
+		return store_cli_print(json_pack("{ss sb}", "snapshot", id, "pinned", pinned));
+	printf("%s is %s\n", id, pinned ? "pinned" : "not pinned");
+	return STORE_CLI_DONE;
 }
 
 int store_cli_prune_pin(int argc, char **argv)
@@ -190,6 +224,9 @@ static int prune_answer(const struct prune *prune)
 		return store_cli_print(
 			json_pack("{sb so}", "dry_run", prune->dry_run, "snapshots", list));
 	json_decref(list);
+	if (!prune->count)
+		fprintf(stderr, "godwit-store prune: desktop %s has no snapshot in %s\n",
+			prune->desktop, prune->cli.store_path);
 	return STORE_CLI_DONE;
 }
 

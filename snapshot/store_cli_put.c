@@ -276,6 +276,29 @@ static int answer(struct put *put, uint64_t ms)
 	return STORE_CLI_DONE;
 }
 
+/* Before anything is read: the commit would refuse them hours later. */
+static bool names_valid(const struct put *put)
+{
+	for (size_t i = 0; i < put->volume_count; i++) {
+		const char *name = put->volumes[i].name;
+
+		if (!manifest_volume_name_valid(name)) {
+			fprintf(stderr,
+				"godwit-store put: the volume's name '%s' is not 1 to "
+				"%d " MANIFEST_VOLUME_NAME_RULE "\n",
+				name, VOLUME_NAME_MAX);
+			return false;
+		}
+		for (size_t k = 0; k < i; k++) {
+			if (strcmp(put->volumes[k].name, name) != 0)
+				continue;
+			fprintf(stderr, "godwit-store put: two volumes are named %s\n", name);
+			return false;
+		}
+	}
+	return true;
+}
+
 static bool complete(const struct put *put)
 {
 	if (!put->desktop || !put->volume_count) {
@@ -300,7 +323,7 @@ static bool complete(const struct put *put)
 			return false;
 		}
 	}
-	return true;
+	return names_valid(put);
 }
 
 static int put_all(struct put *put)
@@ -312,7 +335,8 @@ static int put_all(struct put *put)
 	if (store_cli_open(&put->cli, STORE_WRITE, &store))
 		return STORE_CLI_FAILED;
 	if (put->parent_id) {
-		put->has_parent = store_cli_snapshot(store, put->parent_id, &put->parent);
+		put->has_parent =
+			store_cli_snapshot_of(store, put->parent_id, put->desktop, &put->parent);
 		if (!put->has_parent)
 			return STORE_CLI_FAILED;
 		if (!put->domain)

@@ -16,6 +16,7 @@ enum { OPT_THREADS = STORE_CLI_OPT_OWN, OPT_QUICK, OPT_BUDGET, OPT_RATE, OPT_REP
 
 int store_cli_read_init(int argc, char **argv)
 {
+	CLEANUP_FREE char *key = NULL;
 	struct err err = { 0 };
 	struct store_cli cli;
 
@@ -23,11 +24,12 @@ int store_cli_read_init(int argc, char **argv)
 		return STORE_CLI_USAGE;
 	if (store_init(cli.store_path, cli.key_path, &err) < 0)
 		return store_cli_fail(&cli, &err);
+	key = cli.key_path ? strdup(cli.key_path) : io_printf("%s.key", cli.store_path);
 	if (cli.json)
-		return store_cli_print(json_pack("{ss}", "store", cli.store_path));
-	printf("store %s is ready; without its key file nobody can read it, so keep a copy of that "
-	       "elsewhere\n",
-	       cli.store_path);
+		return store_cli_print(json_pack("{ss ss*}", "store", cli.store_path, "key", key));
+	printf("store %s is ready; without its key file %s nobody can read it, so keep a copy of "
+	       "that elsewhere\n",
+	       cli.store_path, key ? key : "");
 	return STORE_CLI_DONE;
 }
 
@@ -78,6 +80,7 @@ int store_cli_read_list(int argc, char **argv)
 	struct err err = { 0 };
 	struct list list = { 0 };
 	struct store_cli cli;
+	size_t unread;
 
 	if (!store_cli_parse(&cli, argc, argv, NULL, NULL, NULL) || !store_cli_operands(&cli, 0, 0))
 		return STORE_CLI_USAGE;
@@ -93,6 +96,13 @@ int store_cli_read_list(int argc, char **argv)
 		return store_cli_fail(&cli, &err);
 	if (cli.json)
 		puts(list.any ? "\n]" : "]");
+	/* On a disk that is not mounted, say: an empty list must not look as if there was nothing. */
+	unread = store_packs_unread(store);
+	if (unread)
+		fprintf(stderr,
+			"godwit-store list: %zu packs are damaged or missing, and with them maybe "
+			"snapshots: godwit-store verify says which\n",
+			unread);
 	if (fflush(stdout) != 0) {
 		err_set(&err, errno, "print the list");
 		return store_cli_fail(&cli, &err);
@@ -253,7 +263,9 @@ static int verify_answer(struct verify *v, uint64_t damaged)
 	json_array_foreach (v->damages, i, text)
 		printf("%s\n", json_string_value(text));
 	if (damaged)
-		printf("%llu damages\n", (unsigned long long)damaged);
+		printf("%llu damages; godwit-store repair mends what a mirror, another store or an "
+		       "image still has\n",
+		       (unsigned long long)damaged);
 	else
 		printf("%s is sound\n", v->cli.store_path);
 	return status;

@@ -66,7 +66,54 @@ static int config_check(struct mirror *m, const char *file, struct err *err)
 		return err_say(err, EINVAL, "%s is another store, no mirror of %s", m->order->dest,
 			       m->store->path);
 	m->no_delete_ms = (uint64_t)json_integer_value(json_object_get(theirs, "no_delete_ms"));
+	if (m->order->no_delete_ms && m->order->no_delete_ms != m->no_delete_ms)
+		return err_say(err, EINVAL,
+			       "%s is a mirror already, with a no-delete window of %llu hours that "
+			       "stays as it is; give this one or none",
+			       m->order->dest, (unsigned long long)(m->no_delete_ms / 3600000));
 	return 0;
+}
+
+/* Is that what a mirror, or what is left of one that was just begun, has in its folder? */
+static bool of_mirror(const char *name)
+{
+	static const char *const names[] = { ".",    "..",    "packs",   "incoming", "tmp",
+					     "lock", "index", "deleted", "damaged",  "lost+found" };
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (strcmp(name, names[i]) == 0)
+			return true;
+	return false;
+}
+
+/* Nothing is made or written before the folder is known to be absent, empty, or this store's mirror: any other store with a folder
+ * "incoming" would be taken for a mirror from then on.
+ */
+static int dest_check(struct mirror *m, const char *file, struct err *err)
+{
+	struct stat mine, theirs;
+	const char *strange = NULL;
+	struct dirent *e;
+	DIR *dir;
+	int r;
+
+	if (stat(m->order->dest, &theirs) < 0)
+		return errno == ENOENT ? 0 : err_set(err, errno, "open %s", m->order->dest);
+	if (stat(m->store->path, &mine) == 0 && mine.st_dev == theirs.st_dev &&
+	    mine.st_ino == theirs.st_ino)
+		return err_say(err, EINVAL, "that is the store itself; name another folder");
+	if (access(file, F_OK) == 0)
+		return config_check(m, file, err);
+	dir = opendir(m->order->dest);
+	if (!dir)
+		return err_set(err, errno, "open %s", m->order->dest);
+	while (!strange && (e = readdir(dir)))
+		strange = of_mirror(e->d_name) ? NULL : e->d_name;
+	r = strange ? err_say(err, EINVAL, "%s is no mirror, and not empty: there is %s in it",
+			      m->order->dest, strange)
+		    : 0;
+	closedir(dir);
+	return r;
 }
 
 static int dest_open(struct mirror *m, struct err *err)
@@ -75,10 +122,11 @@ static int dest_open(struct mirror *m, struct err *err)
 	CLEANUP_FREE char *temp = io_printf("%s/tmp", m->order->dest);
 	CLEANUP_FREE char *lock = io_printf("%s/lock", m->order->dest);
 	const char *folders[] = { m->packs, m->incoming, temp };
-	int r = 0;
+	int r;
 
 	if (!file || !temp || !lock)
 		return err_set(err, ENOMEM, "open mirror %s", m->order->dest);
+	r = dest_check(m, file, err);
 	for (size_t i = 0; r == 0 && i < ARRAY_LEN(folders); i++)
 		r = io_make_folders(folders[i], 0700, err);
 	if (r < 0)

@@ -12,9 +12,10 @@
 #include "snapshot/store.h"
 
 struct store_mirror {
-	const char *dest;          /* a folder that is absent, empty or a mirror of this store */
-	uint64_t no_delete_ms;     /* of a mirror that is made now */
-	uint64_t bytes_per_second; /* 0: as fast as it goes */
+	const char *dest; /* a folder that is absent, empty or a mirror of this store */
+	uint64_t
+		no_delete_ms; /* of a mirror that is made now; 0, or as it is, of one that there is */
+	uint64_t bytes_per_second;        /* 0: as fast as it goes */
 	struct volume_progress *progress; /* may be NULL */
 };
 struct store_mirror_result {
