@@ -128,6 +128,8 @@ int store_folder_reload_pack(struct store *store, const struct pack_name *name, 
 
 /* ---- store_table.c: packs and what is in them ---- */
 void store_table_init(struct store *store);
+/* How many packs one request may hold open beside the cache. */
+size_t store_table_packs_held(const struct store *store);
 void store_table_tag(const struct store_domain *domain, const struct chunk_id *id,
 		     uint8_t tag[STORE_INDEX_TAG_LEN]);
 /* Add a complete pack to the table and its chunks to the index. *number: out. */

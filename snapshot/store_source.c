@@ -193,8 +193,9 @@ static int lengths_check(const struct wish *wishes, size_t n, const struct deliv
 	return 0;
 }
 
-static int places_read(const struct store_place *places, size_t n, const struct delivery *d,
-		       struct err *err)
+/* first: which one of the request the first place is for. */
+static int places_read(const struct store_place *places, size_t n, size_t first,
+		       const struct delivery *d, struct err *err)
 {
 	CLEANUP_FREE struct wish *wishes = calloc(n + 1, sizeof(*wishes));
 	CLEANUP_FREE uint8_t *buf = malloc(SPAN_MAX + 2 * CHUNK_MAX);
@@ -203,8 +204,8 @@ static int places_read(const struct store_place *places, size_t n, const struct 
 	if (!wishes || !buf)
 		return err_set(err, ENOMEM, "read %zu chunks", n);
 	for (size_t i = 0; i < n; i++)
-		wishes[i] =
-			(struct wish){ &places[i], &places[i].pack->entries[places[i].record], i };
+		wishes[i] = (struct wish){ &places[i], &places[i].pack->entries[places[i].record],
+					   first + i };
 	r = lengths_check(wishes, n, d, err);
 	if (r < 0)
 		return r;
@@ -215,7 +216,7 @@ static int places_read(const struct store_place *places, size_t n, const struct 
 int store_source_read(const struct store_place *places, size_t n, chunk_arrived *fn, void *arg,
 		      struct err *err)
 {
-	return places_read(places, n, &(struct delivery){ .fn = fn, .arg = arg }, err);
+	return places_read(places, n, 0, &(struct delivery){ .fn = fn, .arg = arg }, err);
 }
 
 static int absent(const struct chunk_id *id, const char *where, struct err *err)
@@ -226,27 +227,70 @@ static int absent(const struct chunk_id *id, const char *where, struct err *err)
 	return err_say(err, ENOENT, "chunk %s is not in domain %s of the store", text, where);
 }
 
-static int domain_read(struct store_domain *domain, const struct chunk_id *ids, size_t n,
-		       const struct delivery *d, struct err *err)
+/* What is asked for, and where it is looked for. */
+struct request {
+	const struct chunk_id *ids;
+	size_t n;
+	/* As store_table_find, in a domain or in all. */
+	int (*find)(void *ctx, const struct chunk_id *id, struct store_place *out, struct err *err);
+	void *ctx;
+	const char *where; /* the domain's name */
+};
+
+/* The chunks that are next, up to *end, in as many packs as may be held open at once: each is a descriptor, each thread has requests
+ * of its own, and chunks that lie next to each other in a volume may lie in as many packs as there were backups.
+ */
+static int part_find(const struct request *q, size_t first, size_t packs_max,
+		     struct store_place *places, size_t *end, struct err *err)
 {
-	CLEANUP_FREE struct store_place *places = calloc(n + 1, sizeof(*places));
-	size_t found;
+	size_t packs = 0, i;
+	int r = 0;
+
+	for (i = first; r == 0 && i < q->n && packs < packs_max; i++) {
+		r = q->find(q->ctx, &q->ids[i], &places[i], err);
+		if (r == STORE_ABSENT)
+			r = absent(&q->ids[i], q->where, err);
+		if (r < 0)
+			break;
+		packs += i == first || places[i].pack != places[i - 1].pack;
+	}
+	*end = i;
+	/* Others have the descriptors now: what was found is something to go on with. */
+	return (r == -EMFILE || r == -ENFILE) && i > first ? 0 : r;
+}
+
+static int request_read(const struct request *q, size_t packs_max, const struct delivery *d,
+			struct err *err)
+{
+	CLEANUP_FREE struct store_place *places = calloc(q->n + 1, sizeof(*places));
 	int r = 0;
 
 	if (!places)
-		return err_set(err, ENOMEM, "read %zu chunks", n);
-	for (found = 0; found < n; found++) {
-		r = store_table_find(domain, &ids[found], false, &places[found], err);
-		if (r == STORE_ABSENT)
-			r = absent(&ids[found], domain->name, err);
-		if (r < 0)
-			break;
+		return err_set(err, ENOMEM, "read %zu chunks", q->n);
+	for (size_t first = 0, end; r == 0 && first < q->n; first = end) {
+		r = part_find(q, first, packs_max, places, &end, err);
+		if (r == 0)
+			r = places_read(places + first, end - first, first, d, err);
+		for (size_t i = first; i < end; i++)
+			pack_unref(places[i].pack);
 	}
-	if (r == 0)
-		r = places_read(places, n, d, err);
-	for (size_t i = 0; i < found; i++)
-		pack_unref(places[i].pack);
 	return r;
+}
+
+static int find_in_domain(void *ctx, const struct chunk_id *id, struct store_place *out,
+			  struct err *err)
+{
+	return store_table_find(ctx, id, false, out, err);
+}
+
+static int domain_read(struct store_domain *domain, const struct chunk_id *ids, size_t n,
+		       const struct delivery *d, struct err *err)
+{
+	const struct request q = {
+		.ids = ids, .n = n, .find = find_in_domain, .ctx = domain, .where = domain->name
+	};
+
+	return request_read(&q, store_table_packs_held(domain->store), d, err);
 }
 
 static int get(void *ctx, const struct chunk_id *ids, size_t n, chunk_arrived *fn, void *arg,
@@ -279,9 +323,10 @@ int store_domain_source(struct store *store, const char *domain, struct chunk_so
 
 /* ---- Any domain: for whoever owns the store ---------------------------------------------------------------- */
 
-static int find_anywhere(struct store *store, const struct chunk_id *id, struct store_place *out,
+static int find_anywhere(void *ctx, const struct chunk_id *id, struct store_place *out,
 			 struct err *err)
 {
+	struct store *store = ctx;
 	struct store_domain *domain;
 	int r = STORE_ABSENT;
 
@@ -297,24 +342,12 @@ static int find_anywhere(struct store *store, const struct chunk_id *id, struct 
 static int get_anywhere(void *ctx, const struct chunk_id *ids, size_t n, chunk_arrived *fn,
 			void *arg, struct err *err)
 {
-	CLEANUP_FREE struct store_place *places = calloc(n + 1, sizeof(*places));
-	size_t found;
-	int r = 0;
+	const struct request q = {
+		.ids = ids, .n = n, .find = find_anywhere, .ctx = ctx, .where = "any"
+	};
 
-	if (!places)
-		return err_set(err, ENOMEM, "read %zu chunks", n);
-	for (found = 0; found < n; found++) {
-		r = find_anywhere(ctx, &ids[found], &places[found], err);
-		if (r == STORE_ABSENT)
-			r = absent(&ids[found], "any", err);
-		if (r < 0)
-			break;
-	}
-	if (r == 0)
-		r = store_source_read(places, n, fn, arg, err);
-	for (size_t i = 0; i < found; i++)
-		pack_unref(places[i].pack);
-	return r;
+	return request_read(&q, store_table_packs_held(ctx),
+			    &(struct delivery){ .fn = fn, .arg = arg }, err);
 }
 
 struct chunk_source store_source(struct store *store)

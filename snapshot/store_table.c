@@ -84,6 +84,13 @@ void store_table_init(struct store *store)
 							: STORE_CACHE_PACKS;
 }
 
+size_t store_table_packs_held(const struct store *store)
+{
+	size_t part = store->cache_slots / STORE_CACHE_FILES_PART;
+
+	return part ? part : 1;
+}
+
 /* Empty @slot; under store->lock. */
 static void cache_drop(struct store *store, size_t slot)
 {
@@ -112,6 +119,28 @@ static size_t cache_slot(struct store *store, uint64_t entries)
 			return empty;
 		cache_drop(store, oldest);
 	}
+}
+
+/* Give descriptors back: drop the half of the cache that was not used for longest. Return false if it was empty. */
+static bool cache_halve(struct store *store)
+{
+	size_t filled = 0;
+
+	pthread_mutex_lock(&store->lock);
+	for (size_t i = 0; i < store->cache_slots; i++)
+		filled += store->cache[i].pack != NULL;
+	for (size_t drop = (filled + 1) / 2; drop; drop--) {
+		size_t oldest = store->cache_slots;
+
+		for (size_t i = 0; i < store->cache_slots; i++)
+			if (store->cache[i].pack &&
+			    (oldest == store->cache_slots ||
+			     store->cache[i].used < store->cache[oldest].used))
+				oldest = i;
+		cache_drop(store, oldest);
+	}
+	pthread_mutex_unlock(&store->lock);
+	return filled > 0;
 }
 
 /* Put @pack into the cache; under store->lock. */
@@ -210,7 +239,9 @@ int store_table_pack(struct store *store, uint32_t number, struct pack **out, st
 	path = store_table_path(store, &name);
 	if (!path)
 		return err_set(err, ENOMEM, "open a pack");
-	r = pack_open(&pack, path, &store->keys, store->id, err);
+	do
+		r = pack_open(&pack, path, &store->keys, store->id, err);
+	while ((r == -EMFILE || r == -ENFILE) && cache_halve(store));
 	if (r == -EACCES)
 		return err_wrap(err, r, "key file %s", store->key_path);
 	if (r < 0)
