@@ -7,6 +7,8 @@
 
 enum { REASON_MAX = 256 };
 
+enum { UNREADABLE = 1 }; /* outcome */
+
 void fat_content_runs(const struct fat_content *c, const struct fat_entry *entry, uint64_t len,
 		      struct fat_chain *out)
 {
@@ -76,30 +78,47 @@ static void measure(struct fat_content *c, const struct fat_entry *entry, struct
 		m->digest = NULL; /* a deleted file is never one that an earlier scan saw there */
 }
 
+/* A stretch as bytes, of which the file's begin at @at. Return 0, -errno when the parent is gone, or UNREADABLE. */
+static int give_bytes(struct fat_content *c, const struct fat_run *run, uint64_t at,
+		      const char **why, struct err *err)
+{
+	int r = 0;
+
+	for (uint64_t done = 0; r == 0 && done < run->length;) {
+		uint64_t left = run->length - done;
+		size_t n = left < FAT_CONTENT_PIECE ? (size_t)left : FAT_CONTENT_PIECE;
+		int failed =
+			volume_channel_read(c->volume->channel, c->piece, n, run->offset + done);
+
+		if (failed < 0) {
+			*why = strerror(-failed);
+			return UNREADABLE;
+		}
+		r = reader_data(c->reader, c->piece, n, at + done, err);
+		done += n;
+	}
+	return r;
+}
+
 static int give(struct fat_content *c, const struct fat_entry *entry, uint64_t len, struct err *err)
 {
 	struct fat_chain chain;
 	struct fat_run run;
+	const char *why = "";
 	uint64_t at = 0;
+	int r = 0;
 
 	fat_content_runs(c, entry, len, &chain);
-	while (fat_chain_next(&chain, &run) == 0) {
-		for (uint64_t done = 0; done < run.length;) {
-			uint64_t left = run.length - done;
-			size_t n = left < FAT_CONTENT_PIECE ? (size_t)left : FAT_CONTENT_PIECE;
-			int r = volume_channel_read(c->volume->channel, c->piece, n,
-						    run.offset + done);
-
-			if (r < 0)
-				return reader_end_unreadable(c->reader, strerror(-r), err);
-			r = reader_data(c->reader, c->piece, n, at, err);
-			if (r < 0)
-				return r;
-			done += n;
-			at += n;
-		}
+	while (r == 0 && fat_chain_next(&chain, &run) == 0) {
+		r = reader_run(c->reader, run.offset, run.length, at, err);
+		if (r == READER_AS_BYTES)
+			r = give_bytes(c, &run, at, &why, err);
+		at += run.length;
 	}
-	return reader_end(c->reader, err);
+	if (r < 0)
+		return r;
+	return r == UNREADABLE ? reader_end_unreadable(c->reader, why, err)
+			       : reader_end(c->reader, err);
 }
 
 int fat_content_report(struct fat_content *c, const struct fat_content_file *file, struct err *err)

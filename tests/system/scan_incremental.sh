@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# An incremental scan says what a full one says: random changes to ext4 and NTFS, then both, with the same verdict,
+# An incremental scan says what a full one says: random changes to ext4, FAT and NTFS, then both, with the same verdict,
 # findings and files. And what the state is good for besides: hunts, other signatures, damage.
 #
 #   SCAN_ROUNDS  changes per file system (default 5)
@@ -8,7 +8,7 @@
 # shellcheck source=tests/lib/tap.sh
 . "$(dirname "$0")/../lib/tap.sh"
 build=$(realpath "$1")
-need jq mkfs.ext4 debugfs
+need jq mkfs.ext4 debugfs mkfs.vfat mcopy
 scan=$build/bin/godwit-scan store=$build/bin/godwit-store
 : "${SCAN_ROUNDS:=5}" "${SCAN_SEED:=1}"
 RANDOM=$SCAN_SEED
@@ -64,6 +64,25 @@ change_ext() { # IMAGE: without a kernel, so what debugfs can do
 	block=$(debugfs -R "blocks $((k % 7))/f$k" "$1" 2>/dev/null | awk '{ print $1 }')
 	case $block in '' | 0 | *[!0-9]*) ;; *) dd if=eicar.com of="$1" bs=4096 seek="$block" conv=notrunc status=none ;; esac
 }
+change_fat() { # IMAGE
+	local i n k sector
+	for ((i = 0; i < 6; i++)); do
+		n=$((RANDOM % 7)) k=$((RANDOM % 120 + 1))
+		content
+		case $((RANDOM % 6)) in
+		0) mcopy -Do -i "$1" new "::/$n/new$round$i" ;;
+		1) mdel -i "$1" "::/$((k % 7))/f$k" ;;
+		2) mcopy -Do -i "$1" new "::/$((k % 7))/f$k" ;;
+		3) mmove -Do -i "$1" "::/$((k % 7))/f$k" "::/$n/moved $round $i" ;;
+		4) mmd -Ds -i "$1" "::/d$round$i" && mcopy -i "$1" new "::/d$round$i/deep" ;;
+		5) mmove -i "$1" "::/$n" "::/d$round$i" ;;
+		esac
+	done >/dev/null 2>&1 </dev/null
+	# One byte below the file system, and the time of the file stays as it was.
+	k=$((RANDOM % 120 + 1))
+	sector=$(mshowfat -i "$1" "::/$((k % 7))/f$k" 2>/dev/null | grep -o '<[0-9]*' | head -1 | tr -d '<')
+	[ -z "$sector" ] || printf x | dd of="$1" bs=1 seek=$((heap + (sector - 2) * 512)) conv=notrunc status=none
+}
 change_ntfs() { # IMAGE, mounted on mnt
 	local i n k
 	for ((i = 0; i < 8; i++)); do
@@ -104,6 +123,13 @@ truncate -s 48M ext.img && mkfs.ext4 -q -d tree ext.img
 rounds ext ext.img change_ext
 first=$(jq -r '.verdict' last.json)
 is "$first" infected "... with what was put in"
+
+truncate -s 40M fat.img && mkfs.vfat -F 32 -s 1 fat.img >/dev/null && mcopy -Q -s -i fat.img tree/* ::
+heap=$(python3 -c '
+import struct
+boot = open("fat.img", "rb").read(512)
+print((struct.unpack_from("<H", boot, 14)[0] + 2 * struct.unpack_from("<I", boot, 36)[0]) * 512)')
+rounds fat fat.img change_fat
 
 if [ "$(id -u)" = 0 ] && command -v mkntfs ntfs-3g >/dev/null; then
 	truncate -s 48M ntfs.img && mkntfs -q -F -s 512 -p 0 ntfs.img >/dev/null 2>&1
