@@ -1,9 +1,11 @@
 #include "mgmt-server/scan/scan_state.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -73,10 +75,26 @@ static void remove_files(const char *path)
 	}
 }
 
+/* One at a time opens it: of two that make it, both would make its tables, and one could take it for damaged. */
+static int lock_folder(const char *folder, int *fd, struct err *err)
+{
+	CLEANUP_FREE char *path = io_printf("%s/scan.lock", folder);
+
+	if (!path)
+		return err_set(err, ENOMEM, "open the scan state %s", folder);
+	*fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	while (*fd >= 0 && flock(*fd, LOCK_EX) < 0) {
+		if (errno != EINTR)
+			return err_set(err, errno, "lock %s", path);
+	}
+	return *fd < 0 ? err_set(err, errno, "open %s", path) : 0;
+}
+
 int scan_state_open(struct scan_state **out, const char *folder, bool *anew, struct err *err)
 {
 	CLEANUP(scan_state_close) struct scan_state *s = calloc(1, sizeof(*s));
 	CLEANUP_FREE char *path = io_printf("%s/scan.db", folder);
+	CLEANUP_FD int lock = -1;
 	int r;
 
 	if (anew)
@@ -85,6 +103,9 @@ int scan_state_open(struct scan_state **out, const char *folder, bool *anew, str
 		return err_set(err, ENOMEM, "open the scan state %s", folder);
 	if (mkdir(folder, 0700) < 0 && errno != EEXIST)
 		return err_set(err, errno, "make the folder %s for the scan state", folder);
+	r = lock_folder(folder, &lock, err);
+	if (r < 0)
+		return r;
 	r = db_open(&s->db, path, migrations, ARRAY_LEN(migrations), err);
 	if (r == -EBADMSG || r == -EPROTO) {
 		remove_files(path);
@@ -108,7 +129,8 @@ void scan_state_close(struct scan_state *s)
 {
 	if (!s)
 		return;
-	db_close(s->db);
+	if (s->db)
+		db_close(s->db);
 	free(s->path);
 	free(s);
 }
