@@ -10,6 +10,7 @@
 #include "common/log.h"
 #include "mgmt-server/catalogue/catalogue_scans.h"
 #include "mgmt-server/core/leases.h"
+#include "mgmt-server/core/make_way.h"
 #include "mgmt-server/core/objects.h"
 #include "migrate/placement.h"
 
@@ -220,6 +221,7 @@ static int give(struct change *change, struct catalogue_job *job, const struct c
 		return fail_job(job, err_text(err));
 	if (r < 0)
 		return r;
+	make_way_begin(change->server);
 	json_object_set_new(job->arguments, "snapshot", json_string(choice->id));
 	json_object_set_new(job->arguments, "memory", json_boolean(choice->memory));
 	json_object_set_new(job->arguments, "epoch", json_integer((json_int_t)d->lease.epoch));

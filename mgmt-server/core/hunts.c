@@ -13,6 +13,7 @@
 #include "common/hex.h"
 #include "common/io.h"
 #include "common/log.h"
+#include "mgmt-server/core/make_way.h"
 #include "mgmt-server/core/objects.h"
 #include "mgmt-server/core/scans.h"
 #include "mgmt-server/core/scans_child.h"
@@ -287,6 +288,13 @@ static int begin_next(struct server *s, struct err *err)
 	return r < 0 ? r : change_commit(&change, err);
 }
 
+size_t hunts_stand(struct hunts *h, bool still)
+{
+	if (h->id[0])
+		scans_child_stand(&h->child, still);
+	return h->id[0] != 0;
+}
+
 void hunts_tick(struct server *s)
 {
 	struct hunts *h = s->hunts;
@@ -305,7 +313,7 @@ void hunts_tick(struct server *s)
 		unlink(h->file);
 		h->id[0] = '\0';
 	}
-	if (r == 0)
+	if (r == 0 && !make_way_stands(s))
 		r = begin_next(s, &err);
 	if (r < 0)
 		log_error("hunts: %s", err_text(&err));

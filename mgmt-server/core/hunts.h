@@ -26,6 +26,8 @@ int hunts_order(struct change *change, const char *kind, const char *what, const
 int hunts_cancel(struct change *change, const char *id, struct err *err);
 
 void hunts_tick(struct server *server);
+/* Stop the one that runs, or let it go on (make_way.h). Return how many there are. */
+size_t hunts_stand(struct hunts *hunts, bool still);
 
 /* As the API shows it; NULL: there is none. */
 json_t *hunts_object(const struct catalogue_hunt *hunt, bool whole);

@@ -8,6 +8,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "mgmt-server/core/make_way.h"
 #include "mgmt-server/core/mends.h"
 #include "mgmt-server/core/hunts.h"
 #include "mgmt-server/core/ransomware.h"
@@ -556,6 +557,7 @@ void jobs_tick(struct server *s)
 	if (r < 0)
 		log_error("go on with waiting jobs: %s", err_text(&err));
 	free(list.ids);
+	make_way_tick(s);
 	scans_tick(s);
 	mends_tick(s);
 	signatures_tick(s);

@@ -14,6 +14,7 @@
 #include "common/log.h"
 #include "mgmt-server/catalogue/catalogue_scans.h"
 #include "mgmt-server/core/jobs.h"
+#include "mgmt-server/core/make_way.h"
 #include "mgmt-server/core/objects.h"
 #include "mgmt-server/core/scan_queue.h"
 #include "mgmt-server/core/scans_child.h"
@@ -166,6 +167,10 @@ static int start(struct server *server, struct catalogue_job *job)
 	struct running *run = find(s, "");
 	struct err err = { 0 };
 
+	if (make_way_stands(server)) {
+		snprintf(job->message, sizeof(job->message), "waiting until a desktop is back");
+		return JOBS_WAIT;
+	}
 	if (!run) {
 		snprintf(job->message, sizeof(job->message),
 			 "waiting until another scan has ended");
@@ -411,6 +416,19 @@ static bool goes_on(struct server *server, const char *id)
 	}
 	db_read_end(c);
 	return !ended;
+}
+
+size_t scans_stand(struct scans *s, bool still)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < s->places; i++) {
+		if (!s->running[i].job[0])
+			continue;
+		scans_child_stand(&s->running[i].child, still);
+		n++;
+	}
+	return n;
 }
 
 void scans_tick(struct server *server)

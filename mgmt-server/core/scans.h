@@ -35,6 +35,9 @@ int scans_judged(struct change *change, const char *hunt, const json_t *report, 
 /* The step of a job (jobs.h). */
 int scans_step(struct change *change, struct catalogue_job *job, struct err *err);
 
+/* Stop all that run, or let them go on (make_way.h). Return how many there are. */
+size_t scans_stand(struct scans *scans, bool still);
+
 /* End those whose job was cancelled. */
 void scans_tick(struct server *server);
 

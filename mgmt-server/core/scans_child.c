@@ -33,6 +33,7 @@ static _Noreturn void become(const char *const *argv, int report, int said, int 
 		setpriority(PRIO_PROCESS, 0, niceness);
 		syscall(SYS_ioprio_set, IO_PRIORITY_PROCESS, 0, IO_PRIORITY_LOWEST);
 	}
+	setpgid(0, 0);
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
@@ -58,8 +59,10 @@ int scans_child_start(struct scans_child *c, const char *const *argv, int nice, 
 	c->pid = c->report < 0 || c->said < 0 ? -1 : fork();
 	if (c->pid == 0)
 		become(argv, c->report, c->said, nice, parent);
-	if (c->pid > 0)
+	if (c->pid > 0) {
+		setpgid(c->pid, c->pid); /* whoever of both is first */
 		return 0;
+	}
 	r = err_set(err, errno, "start %s", argv[0]);
 	c->pid = 0;
 	scans_child_end(c);
@@ -74,12 +77,21 @@ int scans_child_poll(struct scans_child *c, int *status)
 	return 0;
 }
 
+void scans_child_stand(struct scans_child *c, bool still)
+{
+	if (c->pid <= 0 || c->stands == still || (still && c->ended_by))
+		return;
+	kill(-c->pid, still ? SIGSTOP : SIGCONT);
+	c->stands = still;
+}
+
 void scans_child_ask_to_end(struct scans_child *c)
 {
 	uint64_t now = clock_now_ms();
 
 	if (c->pid > 0 && (!c->ended_by || now > c->ended_by))
 		kill(c->pid, c->ended_by ? SIGKILL : SIGTERM);
+	scans_child_stand(c, false); /* who is stopped hears nothing */
 	if (!c->ended_by)
 		c->ended_by = now + END_PATIENCE_MS;
 }

@@ -12,6 +12,7 @@
 #include "mgmt-server/catalogue/catalogue_desktops.h"
 #include "mgmt-server/catalogue/catalogue_jobs.h"
 #include "mgmt-server/catalogue/catalogue_records.h"
+#include "mgmt-server/core/make_way.h"
 #include "mgmt-server/http/http.h"
 #include "mgmt-server/server_config.h"
 #include "snapshot/store.h"
@@ -35,6 +36,7 @@ struct server {
 	struct ransomware *ransomware;
 	struct mail *mail; /* NULL: nothing is mailed */
 	struct hunts *hunts;
+	struct make_way make_way;
 	char *ca_pem, *ca_key_pem, *cert_pem, *key_pem;
 	char ca_fingerprint[PKI_FINGERPRINT_LEN];
 	char *ui_url, *agent_url;

@@ -10,7 +10,7 @@
 #include "common/clock.h"
 #include "mgmt-server/scan/child.h"
 
-enum { START_TIMEOUT_MS = 60 * 1000, POLL_MS = 10 };
+enum { START_TIMEOUT_MS = 3 * 60 * 1000, POLL_MS = 10 };
 
 int nbd_child_prepare(struct nbd_child *c, struct err *err)
 {

@@ -19,7 +19,7 @@
 
 #include "mgmt-server/scan/vm/vm_walk.h"
 
-enum { TYPES_MAX = 26, PORT_WAIT_MS = 60000, END_WAIT_S = 15 * 60 };
+enum { TYPES_MAX = 26, PORT_WAIT_MS = 180000, END_WAIT_S = 15 * 60 };
 
 static void load_modules(void)
 {
