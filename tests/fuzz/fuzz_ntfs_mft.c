@@ -1,15 +1,16 @@
-/* Damaged master file tables: ntfs_mft_read ends, and every record is of a kind. An input is a small volume as
- * fuzz_reader_ext.c has it: u32 size in KiB, then sectors that are not zero (tests/fuzz/pack_sectors.py makes one).
+/* Damaged master file tables: ntfs_mft_read ends, and every record is of a kind. An input is a small volume
+ * without its zeros (tests/lib/packed_sectors.h).
  */
 #include <stdlib.h>
-#include <string.h>
 
+#include "common/le.h"
 #include "mgmt-server/scan/ntfs_mft.h"
+#include "tests/lib/packed_sectors.h"
 #include "tests/lib/reader_sink.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { SECTOR = 512, KIB_MAX = 2048, RECORD = 2 + SECTOR, ROOT = 5, RECORDS = 4096 };
+enum { ROOT = 5, RECORDS = 4096, DATA_MAX = 2 << 20 };
 
 struct given {
 	uint64_t volume, offset, size;
@@ -63,27 +64,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	CLEANUP(name_tree_free) struct name_tree *names = name_tree_new();
 	CLEANUP(ntfs_mft_free) struct ntfs_mft *mft = NULL;
-	static uint8_t image[KIB_MAX << 10];
+	size_t len;
+	const uint8_t *image = packed_sectors_unpack(data, size, &len);
 	struct reader *reader;
 	struct err err = { 0 };
-	uint32_t kib, last;
-	size_t len;
 
-	if (size < 4 || !names)
+	if (!image || !names)
 		return 0;
-	memcpy(&kib, data, sizeof(kib));
-	memcpy(&last, data + size - 4, sizeof(last));
-	len = (size_t)(kib % KIB_MAX + 1) << 10;
-	memset(image, 0, len);
-	for (size_t at = 4; at + RECORD <= size; at += RECORD) {
-		size_t sector = data[at] | (size_t)data[at + 1] << 8;
-
-		if ((sector + 1) * SECTOR <= len)
-			memcpy(image + sector * SECTOR, data + at + 2, SECTOR);
-	}
-	reader = reader_sink_new(image, len, sizeof(image));
+	reader = reader_sink_new(image, len, DATA_MAX);
 	if (ntfs_mft_read(&mft, reader, names, &err) == 0)
-		look_at_all(mft, names, len, last);
+		look_at_all(mft, names, len, le_get32(data + size - 4));
 	reader_sink_end(reader);
 	return 0;
 }

@@ -1,5 +1,6 @@
 /* Damaged NTFS volumes: an attribute that can be opened can be read as far as it says, or tells why not; reparse points and
- * what CompactOS keeps are decoded from them. An input is a small volume as fuzz_ntfs_mft.c has it.
+ * what CompactOS keeps are decoded from them. An input is a small volume without its zeros
+ * (tests/lib/packed_sectors.h).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -7,13 +8,15 @@
 #include "mgmt-server/scan/ntfs_reparse.h"
 #include "mgmt-server/scan/ntfs_value.h"
 #include "mgmt-server/scan/wof_stream.h"
+#include "tests/lib/packed_sectors.h"
 #include "tests/lib/reader_sink.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { SECTOR = 512, KIB_MAX = 2048, PACKED = 2 + SECTOR, RECORDS = 96, READ_MAX = 256 << 10 };
+enum { RECORDS = 96, READ_MAX = 256 << 10, DATA_MAX = 2 << 20 };
 
-static uint8_t image[KIB_MAX << 10], buf[READ_MAX];
+static const uint8_t *image;
+static uint8_t buf[READ_MAX];
 
 struct damaged {
 	size_t len;
@@ -113,20 +116,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct damaged v = { 0 };
 	struct reader *reader;
-	uint32_t kib;
 
-	if (size < 4)
+	image = packed_sectors_unpack(data, size, &v.len);
+	if (!image)
 		return 0;
-	memcpy(&kib, data, sizeof(kib));
-	v.len = (size_t)(kib % KIB_MAX + 1) << 10;
-	memset(image, 0, v.len);
-	for (size_t at = 4; at + PACKED <= size; at += PACKED) {
-		size_t sector = data[at] | (size_t)data[at + 1] << 8;
-
-		if ((sector + 1) * SECTOR <= v.len)
-			memcpy(image + sector * SECTOR, data + at + 2, SECTOR);
-	}
-	reader = reader_sink_new(image, v.len, sizeof(image));
+	reader = reader_sink_new(image, v.len, DATA_MAX);
 	v.source = (struct ntfs_value_source){ .volume = reader_volume(reader),
 					       .record = give_record,
 					       .ctx = &v };
