@@ -260,7 +260,7 @@ static int load_key(struct store *store, struct err *err)
 			err, ENOENT,
 			"store %s: its key file %s is not there; give the right one with --key",
 			store->path, store->key_path);
-	return r;
+	return r < 0 ? err_wrap(err, r, "store %s: its key file", store->path) : 0;
 }
 
 /* When index/state was replaced, 0: there is none. */

@@ -223,6 +223,21 @@ bool store_cli_snapshot_of(struct store *store, const char *text, const char *de
 	return r == 0;
 }
 
+const struct volume *store_cli_volume(const struct store_cli *cli, const struct manifest *m,
+				      const char *name)
+{
+	const struct volume *found = manifest_volume(m, name);
+
+	if (found)
+		return found;
+	fprintf(stderr, "godwit-store %s: snapshot %s has no volume '%s'; it has", cli->command,
+		m->id, name);
+	for (size_t i = 0; i < m->volume_count; i++)
+		fprintf(stderr, "%s %s", i ? "," : "", m->volumes[i].name);
+	fputs(m->volume_count ? "\n" : " none\n", stderr);
+	return NULL;
+}
+
 /* ---- Output ------------------------------------------------------------------------------------------------ */
 
 int store_cli_print(json_t *value)

@@ -43,6 +43,9 @@ bool store_cli_snapshot(struct store *store, const char *text, struct manifest *
 /* The same, but "latest" is that of @desktop. */
 bool store_cli_snapshot_of(struct store *store, const char *text, const char *desktop,
 			   struct manifest *out);
+/* The volume of that name; NULL after an explanation. */
+const struct volume *store_cli_volume(const struct store_cli *cli, const struct manifest *m,
+				      const char *name);
 
 /* Say what went wrong on stderr. Return STORE_CLI_FAILED. */
 int store_cli_fail(const struct store_cli *cli, const struct err *err);

@@ -91,10 +91,7 @@ static bool operands_resolve(const struct store_cli *cli, char id[MANIFEST_ID_LE
 	if (store_cli_open(cli, STORE_READ, &store) || !store_cli_snapshot(store, cli->argv[0], &m))
 		return false;
 	memcpy(id, m.id, MANIFEST_ID_LEN);
-	found = manifest_volume(&m, cli->argv[1]) != NULL;
-	if (!found)
-		fprintf(stderr, "godwit-store %s: snapshot %s has no volume '%s'\n", cli->command,
-			m.id, cli->argv[1]);
+	found = store_cli_volume(cli, &m, cli->argv[1]) != NULL;
 	manifest_deinit(&m);
 	return found;
 }

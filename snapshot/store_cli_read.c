@@ -189,13 +189,13 @@ int store_cli_read_get(int argc, char **argv)
 	if (store_cli_open(&get.cli, STORE_READ, &store) ||
 	    !store_cli_snapshot(store, get.cli.argv[0], &m))
 		return STORE_CLI_FAILED;
-	v = manifest_volume(&m, get.cli.argv[1]);
+	v = store_cli_volume(&get.cli, &m, get.cli.argv[1]);
 	size = v ? v->size : 0;
 	if (v)
 		r = get_file(&get, store, &m, v, &err);
-	else
-		err_say(&err, ENOENT, "snapshot %s has no volume '%s'", m.id, get.cli.argv[1]);
 	manifest_deinit(&m);
+	if (!v)
+		return STORE_CLI_FAILED;
 	if (r < 0)
 		return store_cli_fail(&get.cli, &err);
 	if (get.cli.json)

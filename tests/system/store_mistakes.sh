@@ -28,6 +28,12 @@ for command in init put list get verify repair stat forget pin unpin prune gc se
 	like "$status $output" "^0 usage: godwit-store $command " "--help of $command speaks of $command"
 done
 
+run store get s latest disk1 out
+like "$status $errors" "^1 .*has no volume 'disk1'; it has disk0" "a volume that is not there: which are, is said"
+head -c 100000 disk.img >big.key
+run store list s --key big.key
+like "$errors" "store s: its key file: read big.key: larger than" "a file that is no key file is called so"
+
 # ---- put
 
 run store put s --desktop alice --volume disk0="$TAP_DIR"
