@@ -15,7 +15,7 @@ $(eval $(call library,scan-ext,$(addprefix $(scan)/,reader_ext.c ext_volume.c ex
 $(eval $(call library,scan-fat,$(addprefix $(scan)/,fat_walk.c fat_content.c fat_volume.c fat_boot.c fat_entries.c exfat_entries.c fat_names.c),))
 # Debian's wimlib.pc names packages that libwim-dev does not bring. Tests link everything, and few of them use this.
 WIMLIB := -Wl,--push-state,--as-needed,-lwim,--pop-state
-$(eval $(call library,scan-ntfs,$(addprefix $(scan)/,ntfs_mft.c ntfs_record.c ntfs_value.c ntfs_reparse.c wof_stream.c),$(WIMLIB)))
+$(eval $(call library,scan-ntfs,$(addprefix $(scan)/,ntfs_mft.c ntfs_damage.c ntfs_record.c ntfs_value.c ntfs_reparse.c wof_stream.c),$(WIMLIB)))
 $(eval $(call library,scan-parts,$(addprefix $(scan)/,reader_parts.c part_probe.c),blkid))
 $(eval $(call library,scan-ram,$(addprefix $(scan)/,reader_ram.c ram_tables.c ram_runs.c),))
 $(eval $(call library,scan-vm,$(addprefix $(scan)/,reader_vm.c vm_stream.c),))

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/le.h"
+#include "mgmt-server/scan/ntfs_damage.h"
 #include "mgmt-server/scan/ntfs_record.h"
 
 enum {
@@ -29,7 +30,8 @@ struct ntfs_mft {
 	struct ntfs_run runs[RUNS_MAX];
 	size_t run_count;
 	struct seen *records;
-	uint64_t count;
+	uint64_t count, written; /* from @written on nothing was ever in them */
+	struct ntfs_damage damage;
 };
 
 void ntfs_mft_free(struct ntfs_mft *m)
@@ -37,6 +39,7 @@ void ntfs_mft_free(struct ntfs_mft *m)
 	if (!m)
 		return;
 	file_digest_free(m->digest);
+	ntfs_damage_deinit(&m->damage);
 	free(m->records);
 	free(m);
 }
@@ -175,6 +178,14 @@ static bool is_zero(const uint8_t *bytes, size_t len)
 	return !bytes[0] && !memcmp(bytes, bytes + 1, len - 1);
 }
 
+/* A base has an attribute list, which makes it odd. */
+static bool may_be_base(const void *arg, uint64_t number)
+{
+	const struct ntfs_mft *m = arg;
+
+	return number < m->count && m->records[number].kind == NTFS_MFT_ODD;
+}
+
 static int take_record(struct ntfs_mft *m, uint64_t number, uint8_t *record)
 {
 	struct seen *seen = &m->records[number];
@@ -185,11 +196,21 @@ static int take_record(struct ntfs_mft *m, uint64_t number, uint8_t *record)
 		seen->kind = NTFS_MFT_UNUSED;
 		return 0;
 	}
+	if (memcmp(record, "FILE", 4) != 0) {
+		seen->kind = NTFS_MFT_UNUSED;
+		if (number < m->written)
+			ntfs_damage_add(&m->damage, number);
+		return 0;
+	}
 	if (!ntfs_record_fix_up(record, m->geometry.record_size))
 		return 0;
-	if (!ntfs_record_in_use(record) || ntfs_record_base(record)) {
+	if (!ntfs_record_in_use(record)) {
 		seen->kind = NTFS_MFT_UNUSED;
 		return 0;
+	}
+	if (ntfs_record_base(record)) {
+		seen->kind = NTFS_MFT_UNUSED;
+		return ntfs_damage_continues(&m->damage, number, ntfs_record_base(record));
 	}
 	if (m->digest) {
 		file_digest_begin(m->digest, "ntfs");
@@ -254,6 +275,7 @@ static bool locate(struct ntfs_mft *m, uint8_t *record)
 		if (found || a.resident || !ntfs_record_runs(&m->geometry, &a, add_run, m))
 			return false;
 		m->count = le_get64(a.bytes + 48) / m->geometry.record_size;
+		m->written = le_get64(a.bytes + 56) / m->geometry.record_size;
 		found = true;
 	}
 	return found && walk.sound && m->count <= most_records(m);
@@ -314,6 +336,10 @@ int ntfs_mft_read(struct ntfs_mft **out, struct reader *reader, struct name_tree
 	r = read_table(m, piece);
 	if (r < 0)
 		return err_set(err, -r, "read the master file table");
+	if (r > 0)
+		return r;
+	ntfs_damage_judge(&m->damage, may_be_base, m);
+	r = ntfs_damage_tell(&m->damage, reader, err);
 	if (r == 0)
 		*out = TAKE(m);
 	return r;

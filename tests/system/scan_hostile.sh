@@ -117,6 +117,19 @@ truncate -s 40M x.img && mkntfs -q -F -s 512 -p 0 x.img >/dev/null 2>&1
 ntfscp -q x.img tree/d1/f1 many 2>/dev/null
 for i in {1..60}; do ntfscp -q -N "stream-number-$i" x.img eicar.com many 2>/dev/null; done
 bounded "60 streams on one file" "^1 infected 60" x.img
+# One bit each, in records of the master file table: a file that says it goes on with another, and what is no record any more.
+for damage in "37 16 another's number as its base" "2 4 no signature"; do
+	read -r byte bit what <<<"$damage"
+	cp ntfs.img x.img && python3 -c '
+import sys
+data = bytearray(open("x.img", "rb").read())
+table = int.from_bytes(data[48:56], "little") * int.from_bytes(data[11:13], "little") * data[13]
+record = table + (data.index("v32.com".encode("utf-16le"), table) - table) // 1024 * 1024
+data[record + int(sys.argv[1])] ^= int(sys.argv[2])
+open("x.img", "wb").write(data)' "$byte" "$bit"
+	bounded "NTFS, a record with $what" "^1 infected 39" x.img
+	like "$(jq -r '.reasons[]' <<<"$output")" "damaged records of files: 1," "... which is said"
+done
 head -c 40M /dev/urandom >x.img
 bounded "random bytes" "^2 incomplete" x.img
 
