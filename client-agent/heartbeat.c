@@ -21,7 +21,8 @@ enum {
 	REQUEST_DEADLINE_MS = 5000, /* an answer that comes later renews nothing anyway */
 	RETRY_MS = 250,             /* after a failure: a lease is only a few intervals long */
 	QUARANTINE_MS = 1000,       /* other desktops' leases wait meanwhile */
-	STALES_MAX = 16,            /* put aside at a time; the server repeats what is left */
+	DOUBT_MAX = 63,
+	STALES_MAX = 16, /* put aside at a time; the server repeats what is left */
 };
 
 /* A right that was granted and that the server must confirm. It lives on its caller's stack while it is in the list. */
@@ -30,6 +31,7 @@ struct wanted {
 	uint64_t epoch;
 	bool sent,
 		answered; /* in the heartbeat that is under way; the server said something of it */
+	bool waits;       /* the server cannot say yet */
 	int r;            /* when answered */
 	struct heartbeat_right right; /* when r is 0 */
 	struct wanted *next;
@@ -47,9 +49,10 @@ struct heartbeat {
 	struct http_client *http; /* its own: never behind an upload */
 	pthread_t thread;
 	uint64_t interval_ms;
-	bool known, failing;
-	struct hypervisor_hello hello;  /* the last one, when known */
-	struct hypervisor_status *list; /* as this heartbeat says it */
+	bool known, failing, questioned; /* questioned: by a doubt that is new */
+	char doubt[DOUBT_MAX + 1];       /* of the last answer (docs/protocol.md); "": none */
+	struct hypervisor_hello hello;   /* the last one, when known */
+	struct hypervisor_status *list;  /* as this heartbeat says it */
 	size_t listed;
 
 	pthread_mutex_t lock; /* all below */
@@ -109,7 +112,8 @@ static const json_t *find_entry(const json_t *array, const struct wanted *w)
 	return NULL;
 }
 
-/* reply NULL: the heartbeat failed, whoever waits goes on waiting for the next one. */
+/* reply NULL: the heartbeat failed, whoever waits goes on waiting for the next one. So does who was in it, when the server
+ * is in doubt and says neither that he may run nor that he may not. */
 static void answer_wanted(struct heartbeat *h, const json_t *reply, uint64_t sent_ms)
 {
 	struct wanted *w;
@@ -119,7 +123,9 @@ static void answer_wanted(struct heartbeat *h, const json_t *reply, uint64_t sen
 		const json_t *lease = find_entry(json_object_get(reply, "leases"), w);
 		json_int_t ttl = json_integer_value(json_object_get(lease, "ttl_ms"));
 
-		if (reply && w->sent && !w->answered) {
+		w->waits = reply && w->sent && !lease && json_object_get(reply, "doubt") &&
+			   !find_entry(json_object_get(reply, "stale"), w);
+		if (reply && w->sent && !w->answered && !w->waits) {
 			w->answered = true;
 			w->r = lease && ttl > 0 ? 0 : -ESTALE;
 			w->right.until_ms = sent_ms + (uint64_t)ttl;
@@ -182,13 +188,23 @@ int heartbeat_confirm(struct heartbeat *h, const char *desktop, uint64_t epoch,
 	return 0;
 }
 
+/* Does somebody wait who was not in a heartbeat yet? With the lock. */
+static bool hurries(const struct heartbeat *h)
+{
+	const struct wanted *w;
+
+	for (w = h->wanted; w && w->waits;)
+		w = w->next;
+	return w;
+}
+
 /* Until the next heartbeat is due, or somebody wants one. */
 static void wait_due(struct heartbeat *h, uint64_t next_ms)
 {
 	struct timespec until;
 
 	pthread_mutex_lock(&h->lock);
-	while (!h->agent->stop && clock_now_ms() < next_ms && (h->failing || !h->wanted)) {
+	while (!h->agent->stop && clock_now_ms() < next_ms && (h->failing || !hurries(h))) {
 		in_ms(&until, 50);
 		pthread_cond_timedwait(&h->changed, &h->lock, &until);
 	}
@@ -213,17 +229,22 @@ static void add_proofs(struct heartbeat *h, json_t *desktops)
 	}
 }
 
-static json_t *desktops_json(const struct hypervisor_status *list, size_t n)
+/* doubt: the server wants to know which leases are still in force. The list was made after it had said so. */
+static json_t *desktops_json(const struct hypervisor_status *list, size_t n, bool doubt)
 {
 	json_t *array = json_array();
 	size_t i;
 
-	for (i = 0; array && i < n; i++)
+	for (i = 0; array && i < n; i++) {
 		json_array_append_new(
 			array, json_pack("{s:s, s:I, s:s, s:s, s:b}", "desktop", list[i].desktop,
 					 "epoch", (json_int_t)list[i].epoch, "state", list[i].state,
 					 "memory", list[i].memory_arriving ? "arriving" : "local",
 					 "complete", hypervisor_status_local(&list[i])));
+		if (doubt)
+			json_object_set_new(json_array_get(array, i), "lease_ms",
+					    json_integer((json_int_t)list[i].lease_ms));
+	}
 	return array;
 }
 
@@ -244,7 +265,7 @@ static int request_json(struct heartbeat *h, json_t **out, struct err *err)
 	if (r < 0)
 		log_debug("heartbeat without desktops: %s",
 			  err_text(no_list.code ? &no_list : err));
-	desktops = desktops_json(h->list, h->listed);
+	desktops = desktops_json(h->list, h->listed, h->doubt[0]);
 	add_wanted(h, h->list, h->listed, desktops);
 	add_proofs(h, desktops);
 	*out = json_pack("{s:s, s:s, s:I, s:I, s:I, s:b, s:o}", "version", AGENT_VERSION,
@@ -252,6 +273,8 @@ static int request_json(struct heartbeat *h, json_t **out, struct err *err)
 			 "memory_mib", (json_int_t)h->hello.memory_mib, "disk_free_bytes",
 			 (json_int_t)h->hello.disk_free_bytes, "live_capture",
 			 h->hello.live_capture, "desktops", desktops);
+	if (*out && h->doubt[0])
+		json_object_set_new(*out, "doubt", json_string(h->doubt));
 	return *out ? 0 : err_set(err, ENOMEM, "beat");
 }
 
@@ -403,9 +426,11 @@ static int stale(struct heartbeat *h, const json_t *object, struct err *err)
 static int take_answer(struct heartbeat *h, const json_t *reply, uint64_t sent_ms, struct err *err)
 {
 	json_t *leases = NULL, *stales = NULL;
+	const char *doubt = "";
 	const json_t *item;
 	uint64_t interval = 0;
 	const struct json_field fields[] = {
+		{ "doubt", JSON_KIND_STRING, true, &doubt },
 		{ "interval_ms", JSON_KIND_UINT, false, &interval },
 		{ "leases", JSON_KIND_ARRAY, false, &leases },
 		{ "stale", JSON_KIND_ARRAY, false, &stales },
@@ -419,7 +444,11 @@ static int take_answer(struct heartbeat *h, const json_t *reply, uint64_t sent_m
 	if (interval < INTERVAL_MIN_MS || interval > INTERVAL_MAX_MS)
 		return err_say(err, EBADMSG, "a heartbeat every %ju ms is out of bounds",
 			       (uintmax_t)interval);
+	if (strlen(doubt) > DOUBT_MAX)
+		return err_say(err, EBADMSG, "the answer to a heartbeat: 'doubt' is too long");
 	h->interval_ms = interval;
+	h->questioned = doubt[0] && strcmp(h->doubt, doubt) != 0;
+	snprintf(h->doubt, sizeof(h->doubt), "%s", doubt);
 	/* Renewals first: they are short. */
 	json_array_foreach (leases, i, item) {
 		r = renew(h, item, sent_ms, err);
@@ -492,6 +521,8 @@ static void *run(void *arg)
 		if (r == 0 && h->failing)
 			log_info("heartbeats are answered again");
 		h->failing = r < 0;
+		if (r == 0 && h->questioned) /* leases that are in force run out meanwhile */
+			continue;
 		if (h->failing && next_ms > clock_now_ms() + RETRY_MS)
 			next_ms = clock_now_ms() + RETRY_MS;
 		wait_due(h, next_ms);

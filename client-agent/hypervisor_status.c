@@ -65,6 +65,8 @@ int hypervisor_status_parse(const json_t *object, struct hypervisor_status *out,
 	if (!manifest_desktop_valid(out->desktop))
 		return err_say(err, EBADMSG, "'%s' is no name for a desktop", out->desktop);
 	out->memory_arriving = strcmp(memory, "arriving") == 0;
+	if (json_is_integer(lease) && json_integer_value(lease) > 0)
+		out->lease_ms = (uint64_t)json_integer_value(lease);
 	out->has_first_output = json_is_number(first_output);
 	if (out->has_first_output && json_number_value(first_output) > 0)
 		out->first_output_ms = (uint64_t)json_number_value(first_output);

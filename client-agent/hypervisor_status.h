@@ -23,6 +23,7 @@ struct hypervisor_status {
 	bool memory_arriving;
 	bool capture;
 	bool quarantined;
+	uint64_t lease_ms; /* left when it was asked */
 	bool has_first_output;
 	uint64_t first_output_ms;
 	size_t disk_count;

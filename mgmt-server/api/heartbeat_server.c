@@ -12,6 +12,7 @@
 #include "common/log.h"
 #include "mgmt-server/api/api.h"
 #include "mgmt-server/api/heartbeat_server.h"
+#include "mgmt-server/core/doubt.h"
 #include "mgmt-server/core/failover.h"
 #include "mgmt-server/core/fleet.h"
 #include "mgmt-server/core/grants.h"
@@ -21,7 +22,7 @@
 enum { DESKTOPS_MAX = 256, SAVE_MS = 60000 };
 
 struct beat {
-	const char *version, *accelerator;
+	const char *version, *accelerator, *doubt;
 	uint64_t cpus, memory_mib, disk_free_bytes;
 	bool live_capture;
 	json_t *desktops;
@@ -34,6 +35,7 @@ struct beat {
 static int read_desktop(const json_t *object, struct fleet_report *out, struct err *err)
 {
 	const char *desktop = "", *state = "", *memory = "", *proof = "";
+	uint64_t lease_ms = 0;
 	const struct json_field fields[] = {
 		{ "desktop", JSON_KIND_STRING, false, &desktop },
 		{ "epoch", JSON_KIND_UINT, false, &out->epoch },
@@ -41,6 +43,7 @@ static int read_desktop(const json_t *object, struct fleet_report *out, struct e
 		{ "memory", JSON_KIND_STRING, true, &memory },
 		{ "complete", JSON_KIND_BOOL, true, &out->complete },
 		{ "proof", JSON_KIND_STRING, true, &proof },
+		{ "lease_ms", JSON_KIND_UINT, true, &lease_ms },
 	};
 	int r = json_fields(object, fields, ARRAY_LEN(fields), "heartbeat: desktops", err);
 
@@ -51,6 +54,7 @@ static int read_desktop(const json_t *object, struct fleet_report *out, struct e
 			    state);
 	if (r == 0 && strlen(proof) >= sizeof(out->proof))
 		r = err_say(err, EINVAL, "heartbeat: desktop %s: 'proof' is none", desktop);
+	out->in_force = lease_ms > 0;
 	snprintf(out->proof, sizeof(out->proof), "%s", proof);
 	snprintf(out->desktop, sizeof(out->desktop), "%s", desktop);
 	snprintf(out->state, sizeof(out->state), "%s", state);
@@ -66,6 +70,7 @@ static int read_beat(struct http_request *request, json_t **body, struct beat *b
 		{ "memory_mib", JSON_KIND_UINT, false, &b->memory_mib },
 		{ "disk_free_bytes", JSON_KIND_UINT, false, &b->disk_free_bytes },
 		{ "live_capture", JSON_KIND_BOOL, true, &b->live_capture },
+		{ "doubt", JSON_KIND_STRING, true, &b->doubt },
 		{ "desktops", JSON_KIND_ARRAY, false, &b->desktops },
 	};
 	json_t *entry;
@@ -111,11 +116,15 @@ static void take_reports(struct server *s, struct fleet_endpoint *e, struct beat
 {
 	struct fleet_report *old = e->reports;
 	size_t old_count = e->report_count, i, j;
+	bool after_start = s->doubt[0] && strcmp(b->doubt, s->doubt) == 0;
 
 	e->reports = TAKE(b->reports);
 	e->report_count = b->count;
 	for (i = 0; i < e->report_count; i++) {
-		const struct fleet_report *now = &e->reports[i];
+		struct fleet_report *now = &e->reports[i];
+
+		/* Without this start's number it may be what was so before it. */
+		now->in_force = now->in_force && after_start;
 
 		for (j = 0; j < old_count && strcmp(old[j].desktop, now->desktop) != 0; j++)
 			;
@@ -202,9 +211,9 @@ static bool still_newest(const struct fleet_desktop *d, const struct fleet_repor
 	       (strcmp(r->state, "off") == 0 || strcmp(r->state, "crashed") == 0);
 }
 
-/* It runs what this catalogue has forgotten giving it. */
-static void believe(struct server *s, struct fleet_endpoint *e, struct fleet_desktop *d,
-		    const struct fleet_report *r)
+/* It runs what this catalogue has forgotten giving it. Return what leases_claim() does. */
+static int believe(struct server *s, struct fleet_endpoint *e, struct fleet_desktop *d,
+		   const struct fleet_report *r)
 {
 	CLEANUP_CHANGE struct change change = { .held = false };
 	struct err err = { 0 };
@@ -225,9 +234,11 @@ static void believe(struct server *s, struct fleet_endpoint *e, struct fleet_des
 		log_error("desktop=%s: %s", d->name, err_text(&err));
 	else if (x == 0)
 		log_warning("%s", text);
+	return x;
 }
 
-static void one_desktop(struct server *s, struct fleet_endpoint *e, const struct fleet_report *r,
+/* Return whether the endpoint is kept waiting: it hears neither that it may run nor that it may not. */
+static bool one_desktop(struct server *s, struct fleet_endpoint *e, const struct fleet_report *r,
 			json_t *leases, json_t *stale)
 {
 	struct fleet_desktop *d = fleet_desktop(s->fleet, r->desktop);
@@ -240,15 +251,18 @@ static void one_desktop(struct server *s, struct fleet_endpoint *e, const struct
 	bool over = strcmp(r->state, "off") == 0 || strcmp(r->state, "crashed") == 0;
 	struct err err = { 0 };
 
-	if (d && r->epoch > d->lease.epoch && grants_check(s, d->name, e->name, r->epoch, r->proof))
-		believe(s, e, d, r);
+	if (d && r->epoch > d->lease.epoch &&
+	    grants_check(s, d->name, e->name, r->epoch, r->proof) && believe(s, e, d, r) < 0)
+		return true; /* the next heartbeat tries again */
 	before = d ? d->lease.state : LEASE_FREE;
 	action = d ? lease_advance(&d->lease, &input) : LEASE_ACTION_STALE;
+	if (action == LEASE_ACTION_RENEWED && !doubt_tells(s, d, r->in_force, input.now_ms))
+		return true;
 	if (action == LEASE_ACTION_RENEWED && over && !has_blocking_job(s, r->desktop)) {
 		if (give_back(s, e, d, r, &err) < 0) /* the next heartbeat tries again */
 			log_error("desktop=%s is %s on endpoint=%s: %s", r->desktop, r->state,
 				  e->name, err_text(&err));
-		return;
+		return false;
 	}
 	if (action == LEASE_ACTION_RENEWED) {
 		json_t *lease =
@@ -258,12 +272,14 @@ static void one_desktop(struct server *s, struct fleet_endpoint *e, const struct
 		if (lease && d->quarantined)
 			json_object_set_new(lease, "quarantined", json_true());
 		json_array_append_new(leases, lease);
+		d->told = true;
 		if (before == LEASE_EXPIRED)
 			work_publish_desktop(s, r->desktop);
 	} else if (!d || !still_newest(d, r)) {
 		json_array_append_new(stale, json_pack("{ss sI}", "desktop", r->desktop, "epoch",
 						       (json_int_t)r->epoch));
 	}
+	return false;
 }
 
 /* What was granted and is not listed yet: the agent is just preparing it. */
@@ -286,21 +302,25 @@ static void renew_starting(struct server *s, const struct fleet_endpoint *e)
 
 static json_t *answer(struct server *s, struct fleet_endpoint *e)
 {
-	json_t *leases = json_array(), *stale = json_array();
+	json_t *leases = json_array(), *stale = json_array(), *reply;
+	bool waits = doubt_left(s, clock_now_ms()) > 0;
 	size_t i;
 
 	renew_starting(s, e);
 	for (i = 0; i < e->report_count; i++)
-		one_desktop(s, e, &e->reports[i], leases, stale);
-	return json_pack("{sI so so}", "interval_ms", (json_int_t)s->config.heartbeat_ms, "leases",
-			 leases, "stale", stale);
+		waits |= one_desktop(s, e, &e->reports[i], leases, stale);
+	reply = json_pack("{sI so so}", "interval_ms", (json_int_t)s->config.heartbeat_ms, "leases",
+			  leases, "stale", stale);
+	if (reply && waits)
+		json_object_set_new(reply, "doubt", json_string(s->doubt));
+	return reply;
 }
 
 void heartbeat_server_post(struct http_request *request)
 {
 	struct server *s = http_request_app(request);
 	CLEANUP(json_decref) json_t *body = NULL;
-	struct beat beat = { .version = "" };
+	struct beat beat = { .version = "", .doubt = "" };
 	struct fleet_endpoint *e;
 	struct err err = { 0 };
 	json_t *reply = NULL;

@@ -9,6 +9,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "mgmt-server/catalogue/catalogue_scans.h"
+#include "mgmt-server/core/doubt.h"
 #include "mgmt-server/core/leases.h"
 #include "mgmt-server/core/make_way.h"
 #include "mgmt-server/core/objects.h"
@@ -217,6 +218,12 @@ static int give(struct change *change, struct catalogue_job *job, const struct c
 	struct fleet_desktop *d = fleet_desktop(change->server->fleet, job->desktop);
 	int r = leases_grant(change, d, job->endpoint, err);
 
+	if (r == -EBUSY && strcmp(job->kind, "failover") == 0 &&
+	    doubt_left(change->server, clock_now_ms()) > 0) {
+		snprintf(job->message, sizeof(job->message),
+			 "waiting until endpoints have said what they run");
+		return JOBS_WAIT;
+	}
 	if (r == -EBUSY)
 		return fail_job(job, err_text(err));
 	if (r < 0)

@@ -22,6 +22,8 @@ struct fleet_desktop {
 		epoch_floor; /* no grant begins at or below it: older ones may have been given out and forgotten */
 	uint64_t
 		promised_ms; /* the longest ttl of a renewal under this grant, by this server or an earlier one */
+	bool told; /* the holder was, since this server's start, that he may run (doubt.h) */
+	uint64_t told_from_ms; /* a claim displaced a holder: the new one is not told before */
 	bool starting; /* granted, and the run job did not report the guest running: heartbeats renew it anyway */
 	bool quarantined;    /* without its network, wherever it runs (quarantines.h) */
 	uint64_t crashed_ms; /* when a crash was failed over last; 0: never */
@@ -32,6 +34,7 @@ struct fleet_report { /* one desktop in an endpoint's last heartbeat */
 	char state[20];
 	bool complete;
 	uint64_t epoch;
+	bool in_force;  /* the lease was, after this server's start (doubt.h) */
 	char proof[65]; /* that the epoch is its (grants.h); "": none */
 };
 

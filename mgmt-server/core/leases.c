@@ -7,6 +7,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "mgmt-server/core/doubt.h"
 #include "mgmt-server/core/failover.h"
 #include "mgmt-server/core/jobs.h"
 #include "mgmt-server/core/work.h"
@@ -51,12 +52,12 @@ int leases_grant(struct change *change, struct fleet_desktop *d, const char *end
 
 	if (r < 0)
 		return r;
-	if (input.now_ms < change->server->grants_from_ms)
+	if (doubt_left(change->server, input.now_ms) > 0)
 		return err_say(
 			err, EBUSY,
 			"the catalogue came back from an older copy: for another %llu s "
 			"endpoints may say which desktops they run",
-			(unsigned long long)(change->server->grants_from_ms - input.now_ms + 999) /
+			(unsigned long long)(doubt_left(change->server, input.now_ms) + 999) /
 				1000);
 	if (d->lease.epoch < d->epoch_floor)
 		d->lease.epoch = d->epoch_floor;
@@ -66,6 +67,7 @@ int leases_grant(struct change *change, struct fleet_desktop *d, const char *end
 		return err_say(err, EBUSY, "desktop %s may still run on %s (lease %s)", d->name,
 			       d->lease.holder, lease_state_name(d->lease.state));
 	d->promised_ms = d->lease.ttl_ms;
+	d->told = false;
 	d->starting = true;
 	r = save(change, d, err);
 	if (r == 0)
@@ -82,13 +84,19 @@ int leases_claim(struct change *change, struct fleet_desktop *d, const char *end
 				     .now_ms = clock_now_ms(),
 				     .holder = endpoint,
 				     .epoch = epoch };
+	uint64_t told_from_ms = doubt_displaces(change->server, d, endpoint, input.now_ms);
 	int r = change_keep(change, d, err);
 
+	if (r == 0 && told_from_ms)
+		r = doubt_mark(change->server, "an endpoint proved what was forgotten", err);
 	if (r < 0)
 		return r;
 	if (lease_advance(&d->lease, &input) != LEASE_ACTION_GRANTED)
 		return LEASES_STALE;
 	d->starting = false;
+	if (told_from_ms)
+		d->told_from_ms = told_from_ms;
+	d->told = false;
 	r = save(change, d, err);
 	if (r == 0)
 		r = catalogue_grant_add(change->db, d->name, epoch, endpoint, clock_wall_ms(), err);
@@ -96,21 +104,38 @@ int leases_claim(struct change *change, struct fleet_desktop *d, const char *end
 	return r == -EEXIST ? 0 : r;
 }
 
+/* Whoever comes back twice from one copy gave out epochs in between that it does not know: the clock does. */
+static uint64_t new_floor(const struct fleet_desktop *d)
+{
+	uint64_t known = d->lease.epoch > d->epoch_floor ? d->lease.epoch : d->epoch_floor;
+	uint64_t floor = known + FORGOTTEN_EPOCHS, seconds = clock_wall_ms() / 1000;
+
+	return floor > seconds ? floor : seconds;
+}
+
 int leases_forgotten(struct server *s, struct err *err)
 {
 	CLEANUP_CHANGE struct change change = { .held = false };
+	uint64_t longest = s->config.lease_ttl_ms, now = clock_now_ms();
 	size_t i;
 	int r = change_begin(&change, s, err);
+
+	for (i = 0; i < fleet_desktop_count(s->fleet); i++) {
+		if (fleet_desktop_at(s->fleet, i)->promised_ms > longest)
+			longest = fleet_desktop_at(s->fleet, i)->promised_ms;
+	}
 
 	for (i = 0; r == 0 && i < fleet_desktop_count(s->fleet); i++) {
 		struct fleet_desktop *d = fleet_desktop_at(s->fleet, i);
 
 		r = change_keep(&change, d, err);
-		d->epoch_floor = d->lease.epoch + FORGOTTEN_EPOCHS;
+		d->epoch_floor = new_floor(d);
+		/* Not lost before the doubt is over: a failover would find nobody who may be given it. */
+		d->lease.until_ms = now + longest;
 		if (r == 0)
 			r = save(&change, d, err);
 	}
-	s->grants_from_ms = clock_now_ms() + s->config.lease_ttl_ms + s->config.lease_margin_ms;
+	doubt_begin(s, longest);
 	return r < 0 ? r : change_commit(&change, err);
 }
 
@@ -230,6 +255,7 @@ void leases_tick(struct server *s)
 		forgive(s, now);
 	}
 	s->tick_ms = now;
+	doubt_tick(s, now);
 	for (i = 0; i < fleet_desktop_count(held); i++)
 		tick_lease(s, fleet_desktop_at(held, i), now);
 	for (i = 0; i < fleet_endpoint_count(held); i++)

@@ -13,7 +13,7 @@ enum { LEASES_STALE = 1 };
 int leases_claim(struct change *change, struct fleet_desktop *d, const char *endpoint,
 		 uint64_t epoch, struct err *err);
 /* At start, when the catalogue came back from an older copy: no epoch that may have been given out since is given again,
- * and nothing is granted before endpoints had the time to say what they run. */
+ * and a time of doubt begins (doubt.h), in which endpoints say what they run. */
 int leases_forgotten(struct server *s, struct err *err);
 
 /**

@@ -14,6 +14,7 @@
 #include "mgmt-server/catalogue/catalogue_schema.h"
 #include "mgmt-server/catalogue/db_checksum.h"
 #include "mgmt-server/core/change.h"
+#include "mgmt-server/core/doubt.h"
 #include "mgmt-server/core/leases.h"
 #include "mgmt-server/core/notices.h"
 #include "snapshot/file_input.h"
@@ -294,6 +295,10 @@ static int replace(struct server *s, const char *path, const char *why, struct e
 	uint64_t created = 0;
 	int r;
 
+	/* Before there is a catalogue that looks sound. */
+	r = doubt_mark(s, why, err);
+	if (r < 0)
+		return r;
 	drop_log(s);
 	r = restore(s, get_catalogue, &created, err);
 	if (r < 0)
@@ -317,6 +322,9 @@ int recovery_open(struct server *s, struct err *err)
 
 	if (!path)
 		return err_set(err, ENOMEM, "catalogue");
+	r = doubt_load(s, err);
+	if (r < 0)
+		return r;
 	if (!is_there(s, CATALOGUE)) {
 		r = find_copies(s, &c, err);
 		if (r < 0)

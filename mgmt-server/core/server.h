@@ -41,12 +41,14 @@ struct server {
 	char ca_fingerprint[PKI_FINGERPRINT_LEN];
 	char *ui_url, *agent_url;
 	uint64_t started_wall_ms;
-	uint64_t
-		grants_from_ms; /* clock_now_ms; before, no right is given out (leases_forgotten) */
-	atomic_bool begin_anew; /* end, and be started again in this process */
+	uint64_t doubt_until_ms; /* clock_now_ms (doubt.h); 0: there was none */
+	char doubt[17];          /* number of this start's doubt; "": there was none */
+	bool doubt_marked;       /* its file is there */
+	atomic_bool begin_anew;  /* end, and be started again in this process */
 	char recovered
 		[1024]; /* how the catalogue came back at this start; "": nothing was wrong (recovery.h) */
-	uint64_t tick_ms, slow_tick_ms; /* leases_tick's, the only things that change */
+	uint64_t tick_ms,
+		slow_tick_ms; /* leases_tick's, the fleet's lock holds them and the doubt */
 };
 
 #endif

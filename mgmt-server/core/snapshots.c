@@ -7,6 +7,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "mgmt-server/core/doubt.h"
 #include "mgmt-server/core/leases.h"
 #include "mgmt-server/core/recovery.h"
 #include "mgmt-server/core/ransomware.h"
@@ -199,6 +200,9 @@ int snapshots_adopt(struct server *s, struct err *err)
 
 	if (r == 0)
 		r = store_list(s->store, adopt, &change, err);
+	/* Once it is committed nothing is found again that a restart would doubt. */
+	if (r == 0 && s->recovered[0])
+		r = doubt_mark(s, s->recovered, err);
 	return r < 0 ? err_wrap(err, r, "compare store and catalogue")
 		     : change_commit(&change, err);
 }

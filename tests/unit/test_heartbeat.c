@@ -68,6 +68,7 @@ static struct {
 	unsigned interval_ms; /* as the server wants it; 0: a second */
 	unsigned lost;        /* the number of the request that gets no answer */
 	bool slow, orphan_hangs;
+	unsigned doubts; /* so many heartbeats that name "bert" are answered by a server in doubt */
 	bool bert_only; /* the answer is for heartbeats that name "bert"; others get an empty one */
 	atomic_uint leases, orphans, cuts, cures;
 	_Atomic(uint64_t) asked_at_ms; /* when the server got the heartbeat that named "bert" */
@@ -127,6 +128,19 @@ static void *hypervisor(void *arg)
 	return NULL;
 }
 
+#define IN_DOUBT "\"doubt\":\"17\",\"leases\":[],\"stale\":[]"
+
+static const char *answer_to(const struct tls_server_request *r)
+{
+	bool bert = strstr(r->body, "bert");
+
+	if (bert && world.doubts > 0) {
+		world.doubts--;
+		return IN_DOUBT;
+	}
+	return world.bert_only && !bert ? "\"leases\":[],\"stale\":[]" : world.answer;
+}
+
 static bool server_answers(const struct tls_server_request *r)
 {
 	char body[1024];
@@ -142,9 +156,7 @@ static bool server_answers(const struct tls_server_request *r)
 	if (world.slow)
 		clock_sleep_ms(SLOW_MS);
 	snprintf(body, sizeof(body), "{\"interval_ms\":%u,%s}",
-		 world.interval_ms ? world.interval_ms : 1000,
-		 world.bert_only && !strstr(r->body, "bert") ? "\"leases\":[],\"stale\":[]"
-							     : world.answer);
+		 world.interval_ms ? world.interval_ms : 1000, answer_to(r));
 	return tls_server_reply(r, 200, "Content-Type: application/json\r\n", body, strlen(body));
 }
 
@@ -240,6 +252,7 @@ static void test_heartbeat_refuses_what_is_over(void **state)
 		"\"leases\":[],\"stale\":[{\"desktop\":\"bert\",\"epoch\":4}]",
 		"\"leases\":[{\"desktop\":\"bert\",\"epoch\":5,\"ttl_ms\":2000}],\"stale\":[]",
 		"\"leases\":[],\"stale\":[]",
+		"\"doubt\":\"17\",\"leases\":[],\"stale\":[{\"desktop\":\"bert\",\"epoch\":4}]",
 	};
 	atomic_bool cancel = false;
 	struct err err = { 0 };
@@ -256,6 +269,40 @@ static void test_heartbeat_refuses_what_is_over(void **state)
 			heartbeat_confirm(world.heartbeat, "bert", 4, &cancel, &right, &err),
 			-ESTALE);
 		assert_int_equal(world.orphans, 0);
+		end();
+	}
+}
+
+/* It says at once which leases are in force, with the doubt's number; who wants to begin waits for a word. */
+static void test_heartbeat_answers_a_doubt(void **state)
+{
+	static const struct {
+		unsigned doubts, interval_ms, least_ms, most_ms;
+	} cases[] = {
+		{ 1, 60000, 0, 50000 },    /* a new one: the interval is not waited for */
+		{ 2, 1000, 1000, 120000 }, /* one that lasts: it is */
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct heartbeat_right right = { .until_ms = 0 };
+		atomic_bool cancel = false;
+		struct err err = { 0 };
+		uint64_t began;
+
+		world.desktops = ANNA;
+		world.doubts = cases[i].doubts;
+		world.interval_ms = cases[i].interval_ms;
+		world.bert_only = true;
+		world.answer = "\"leases\":[{\"desktop\":\"bert\",\"epoch\":4,\"ttl_ms\":2000}],"
+			       "\"stale\":[]";
+		began = clock_now_ms();
+		begin();
+		assert_int_equal(
+			heartbeat_confirm(world.heartbeat, "bert", 4, &cancel, &right, &err), 0);
+		assert_in_range(clock_now_ms() - began, cases[i].least_ms, cases[i].most_ms);
+		assert_non_null(strstr(world.asked, "\"doubt\":\"17\""));
+		assert_non_null(strstr(world.asked, "\"lease_ms\":1"));
 		end();
 	}
 }
@@ -311,6 +358,7 @@ static void test_heartbeat_is_soon_repeated(void **state)
 			 -ESTALE);
 	assert_true(clock_now_ms() < began + 50000);
 	assert_true(tls_server_requests(world.server, AGENT_PREFIX "/heartbeat") >= 3);
+	assert_null(strstr(world.asked, "lease_ms")); /* no server in doubt wants to know */
 	end();
 }
 
@@ -365,6 +413,7 @@ int main(void)
 		cmocka_unit_test(test_heartbeat_ttl_counts_from_sending),
 		cmocka_unit_test(test_heartbeat_confirms_what_was_granted),
 		cmocka_unit_test(test_heartbeat_refuses_what_is_over),
+		cmocka_unit_test(test_heartbeat_answers_a_doubt),
 		cmocka_unit_test(test_heartbeat_renews_while_a_stale_desktop_dies_slowly),
 		cmocka_unit_test(test_heartbeat_is_soon_repeated),
 		cmocka_unit_test(test_heartbeat_passes_a_quarantine_on),
