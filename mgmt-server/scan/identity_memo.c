@@ -7,8 +7,8 @@
 #include "common/clock.h"
 #include "common/hex.h"
 
-/* At most about 200 bytes each in the file. */
-enum { BATCH = 256, KEPT_MAX = 4000000 };
+/* At most about 180 bytes each in the file. What is not written down yet is read again after a crash: batches may be large. */
+enum { BATCH = 4096, KEPT_MAX = 4000000 };
 #define KEPT_MS (90ULL * 24 * 3600 * 1000)
 
 struct fresh {
@@ -76,24 +76,39 @@ bool identity_memo_find(struct identity_memo *m, const uint8_t *identity, uint64
 	return r > 0 && found.valid;
 }
 
+/* Its content is nearly always there already: its verdict was written down before. */
 static int enter(struct db_conn *c, const struct fresh *fresh, uint64_t now_ms, struct err *err)
 {
+	static const char sql[] = "INSERT INTO identities (identity, content, entered) "
+				  "SELECT $1, id, $2 FROM contents WHERE sha256 = $3 AND size = $4 "
+				  "ON CONFLICT (identity) DO UPDATE SET entered = excluded.entered";
 	char identity[2 * CONTENT_IDENTITY_LEN + 1], sha256[2 * SCAN_STATE_SHA256_LEN + 1];
 	uint64_t content = 0;
 	int r;
 
 	hex_encode(fresh->identity, CONTENT_IDENTITY_LEN, identity);
 	hex_encode(fresh->sha256, SCAN_STATE_SHA256_LEN, sha256);
-	r = scan_state_content(c, sha256, fresh->size, &content, err);
-	if (r == 0)
-		r = db_run(c,
-			   "INSERT INTO identities (identity, content, entered) VALUES ($1, $2, "
-			   "$3) ON CONFLICT (identity) DO UPDATE SET entered = excluded.entered",
-			   DB_VALUES(db_t(identity), db_i(content), db_i(now_ms)), err);
-	return r < 0 ? r : 0;
+	for (int tries = 0; tries < 2; tries++) {
+		r = db_run(c, sql,
+			   DB_VALUES(db_t(identity), db_i(now_ms), db_t(sha256), db_i(fresh->size)),
+			   err);
+		if (r)
+			return r < 0 ? r : 0;
+		r = scan_state_content(c, sha256, fresh->size, &content, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
 }
 
-/* Under the lock: others wait meanwhile, a few milliseconds in thousands. */
+static int compare_fresh(const void *a, const void *b)
+{
+	const struct fresh *x = a, *y = b;
+
+	return memcmp(x->identity, y->identity, sizeof(x->identity));
+}
+
+/* Under the lock: others wait meanwhile, some milliseconds in thousands. Sorted, neighbours go to the same pages. */
 static int flush(struct identity_memo *m, struct err *err)
 {
 	size_t count = m->fresh_count;
@@ -103,6 +118,7 @@ static int flush(struct identity_memo *m, struct err *err)
 	m->fresh_count = 0;
 	if (!count)
 		return 0;
+	qsort(m->fresh, count, sizeof(m->fresh[0]), compare_fresh);
 	r = db_begin(scan_state_db(m->state), &c, err);
 	if (r < 0)
 		return r;
@@ -143,12 +159,15 @@ int identity_memo_flush(struct identity_memo *m, struct err *err)
 int identity_memo_tidy(struct db_conn *c, struct err *err)
 {
 	const uint64_t now = clock_wall_ms();
+	uint64_t count = 0;
 	int r = db_run(c,
 		       "DELETE FROM identities WHERE entered < $1 OR NOT EXISTS "
 		       "(SELECT 1 FROM places p WHERE p.content = identities.content)",
 		       DB_VALUES(db_i(now > KEPT_MS ? now - KEPT_MS : 0)), err);
 
 	if (r >= 0)
+		r = db_number(c, &count, "SELECT COUNT(*) FROM identities", DB_NO_VALUES, err);
+	if (r >= 0 && count > KEPT_MAX)
 		r = db_run(
 			c,
 			"DELETE FROM identities WHERE entered <= "

@@ -54,8 +54,7 @@ static const struct db_migration migrations[] = {
 	  "desktops; ALTER TABLE snapshots DROP COLUMN memory;" },
 	{ 3, "identities (identity_memo.h)",
 	  "CREATE TABLE identities (identity TEXT PRIMARY KEY, content BIGINT NOT NULL, entered "
-	  "BIGINT NOT NULL);"
-	  "CREATE INDEX identities_entered ON identities (entered);" },
+	  "BIGINT NOT NULL);" },
 };
 
 struct scan_state {

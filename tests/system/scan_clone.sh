@@ -5,7 +5,7 @@
 # shellcheck source=tests/lib/tap.sh
 . "$(dirname "$0")/../lib/tap.sh"
 build=$(realpath "$1")
-need jq mkfs.ext4 mkfs.ext3 mkntfs ntfscp debugfs sfdisk
+need jq mkfs.ext4 mkfs.ext3 mkntfs ntfscp mkfs.vfat mcopy debugfs sfdisk
 scan=$build/bin/godwit-scan store=$build/bin/godwit-store
 cd "$TAP_DIR" || exit
 
@@ -64,6 +64,10 @@ if truncate -s 40M ntfs.img && mkntfs -q -F -s 512 -p 0 ntfs.img >/dev/null 2>&1
 else
 	fail "no NTFS image was made"
 fi
+
+truncate -s 40M fat.img && mkfs.vfat fat.img >/dev/null && mcopy -i fat.img -s tree/* ::
+rm -rf state
+clone fat fat.img
 
 # Without extents, and on a partition; the next desktop has the same partition a mebibyte further.
 truncate -s 40M ext3.img && mkfs.ext3 -q -b 1024 -O ^extents -d tree ext3.img
