@@ -7,8 +7,10 @@
 #   SCAN_MIB       of this machine's /usr on each of them (default 200)
 #   SCAN_OWN       per cent of the bytes that only one desktop has, a fleet for each number (default "1 2 3 5")
 #
-# The fleet's limit is 1.2 x the first desktop's scan + SCAN_DESKTOPS x the walk. The walk is the scan of a desktop all of whose
-# contents are known: every byte out of the store and hashed, nothing to scan, everything entered into the state.
+# A fleet's desktops are clones of one disk, as fleets are made, each with files of its own written into it.
+# Its limit is 1.2 x the first desktop's scan + SCAN_DESKTOPS x the walk. The walk is the scan of a desktop all of whose contents
+# are known, but lie elsewhere on its disk (which was made afresh): every byte out of the store and hashed, nothing to scan,
+# everything entered into the state. Beside it: a clone that was never scanned, all of whose contents are known by their chunks.
 set -euo pipefail
 build=$(realpath "${1:-build/release}")
 scan=$build/bin/godwit-scan store=$build/bin/godwit-store
@@ -33,7 +35,10 @@ cpu() {
 	cpu=$(awk "BEGIN { print $u + $s }")
 }
 row() { printf '%-58s %9.2f  %s\n' "$1" "$cpu" "$2"; }
-scanned() { jq -r '"\(.verdict), \(.files) files, \(.reused_files) not read again, \(.scanned_contents) contents scanned"' said; }
+scanned() {
+	jq -r '"\(.verdict), \(.files) files, \(.reused_files) not read again, \(.known_contents) known by their chunks, "
+		+ "\(.read_bytes / 1048576 | floor) MiB read, \(.scanned_contents) contents scanned"' said
+}
 scan_it() { cpu "$scan" snapshot st "$snapshot" --signatures sig --state "$1" --output json; }
 
 printf '%-58s %9s\n' what CPU-s
@@ -87,34 +92,59 @@ rm -rf small ntfs.img
 # ---- the fleet -----------------------------------------------------------------------------------------------------
 find /usr -xdev -type f -size -20M -printf '%s %p\n' | LC_ALL=C sort -k2 | awk -v limit=$((SCAN_MIB << 20)) '
 	{ seen++ } seen % 11 == 0 { sum += $1; if (sum > limit) exit; sub(/^[0-9]+ /, ""); print }' | cpio -pdml --quiet tree 2>/dev/null || true
-mkdir -p tree/home
+mkdir -p tree/home own
 mib=$(du -sm --apparent-size tree | cut -f1)
-put_desktop() { # NAME PERCENT: a disk with the tree, and files of random bytes that nobody else has
+size=$((mib + mib / 4 + 150)) # MiB
+truncate -s "${size}M" base.img && mkfs.ext4 -q -d tree base.img
+
+own_files() { # PERCENT: random bytes that nobody else has
 	local i
-	rm -rf tree/home/*
-	for ((i = 0; i < 40 * $2; i++)); do head -c $((mib << 8)) /dev/urandom >"tree/home/$i"; done
-	rm -f desktop.img && truncate -s "$((mib + mib / 4 + 150))M" desktop.img
-	mkfs.ext4 -q -d tree desktop.img
+	rm -f own/*
+	for ((i = 0; i < 40 * $1; i++)); do head -c $((mib << 8)) /dev/urandom >"own/$i"; done
+}
+put_clone() { # NAME: the base with what is in own/
+	local file
+	cp --sparse=always base.img desktop.img
+	{
+		echo cd home
+		for file in own/*; do echo "write $file ${file##*/}"; done
+	} | debugfs -w -f - desktop.img >/dev/null 2>&1
 	put "$1" desktop.img
 }
+put_afresh() { # NAME TWIN: the same files, on a partition that lies otherwise on the chunks' grid, each time in another way
+	local start=$((2048 + 8 * $2))
+	rm -rf tree/home desktop.img && cp -r own tree/home && truncate -s "$((size + 2))M" desktop.img
+	echo "start=$start" | sfdisk -q desktop.img
+	mkfs.ext4 -q -E offset=$((start * 512)) -d tree desktop.img "${size}M"
+	put "$1" desktop.img
+}
+twins() { # put_…: the mean cost of three desktops that were never scanned, with what the first one has; adds to the state
+	local twin sum=0
+	for twin in 1 2 3; do
+		"$1" "${1#put_}-$twin" "$twin"
+		scan_it state-fleet
+		sum=$(awk "BEGIN { print $sum + $cpu / 3 }")
+	done
+	cpu=$sum
+}
 fleet() { # PERCENT
-	local own=$1 one=0 sum=0 walk=0 contents=0 d twin
+	local own=$1 one sum=0 walk contents=0 d
 	rm -rf state-fleet st && "$store" init st >/dev/null
 	for ((d = 1; d <= SCAN_DESKTOPS; d++)); do
-		put_desktop "desktop$d" "$own"
+		own_files "$own"
+		put_clone "desktop$d"
 		scan_it state-fleet
 		sum=$(awk "BEGIN { print $sum + $cpu }")
 		contents=$((contents + $(jq .scanned_contents said)))
 		if [ "$d" = 1 ]; then
 			one=$cpu
 			row "fleet, $own %: desktop 1 of $SCAN_DESKTOPS, $mib MiB" "$(scanned)"
-			for twin in 1 2 3; do # desktops that were never scanned, all of whose contents were
-				put "twin$twin" desktop.img
-				scan_it state-fleet
-				walk=$(awk "BEGIN { print $walk + $cpu / 3 }")
-			done
-			cpu=$walk
-			row "fleet, $own %: the walk (the mean of three twins)" "$(scanned)"
+			twins put_afresh
+			walk=$cpu
+			row "fleet, $own %: the walk (made afresh; the mean of three)" "$(scanned)"
+			twins put_clone
+			row "fleet, $own %: a clone (the mean of three)" "$(scanned)"
+			awk "BEGIN { printf \"fleet, $own %%: a clone / the walk: %.2f\\n\", $cpu / $walk }"
 		elif [ "$d" = 2 ]; then
 			row "fleet, $own %: desktop 2" "$(scanned)"
 		fi
