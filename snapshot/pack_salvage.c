@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "common/hex.h"
 #include "common/io.h"
 #include "snapshot/pack.h"
 
@@ -14,10 +15,45 @@ enum { WINDOW = 64 << 10 };
 /* What a record begins with: FORMAT.md, "Packs". */
 static const char magic[4] = "GREC";
 
+static bool name_of_file(const char *path, struct pack_name *name)
+{
+	const char *slash = strrchr(path, '/'), *file = slash ? slash + 1 : path;
+	char text[PACK_NAME_TEXT_LEN];
+
+	if (strlen(file) != sizeof(text) - 1 + strlen(".pack"))
+		return false;
+	memcpy(text, file, sizeof(text) - 1);
+	text[sizeof(text) - 1] = '\0';
+	return hex_decode(text, name->bytes, PACK_NAME_LEN) == 0;
+}
+
+/* Everything that stands in clear in a header is known from elsewhere, but for which of the keys it is: it is made again, and the tag
+ * behind it says whether it is right. sealed: what follows it in the file. Return 0 or -EBADMSG, @err as it was.
+ */
+static int header_remake(struct pack *pack, const char *path, const struct store_keys *keys,
+			 const uint8_t *store_id, const uint8_t *sealed)
+{
+	uint8_t header[PACK_HEADER_LEN];
+	struct pack made = { 0 };
+	struct err why = { 0 };
+
+	if (!store_id || !name_of_file(path, &made.name))
+		return -EBADMSG;
+	for (unsigned i = 0; i < keys->count; i++) {
+		int r = pack_header_make(&made, &keys->keys[i], store_id, header, &why);
+
+		memcpy(header + PACK_HEADER_CLEAR_LEN, sealed,
+		       PACK_HEADER_LEN - PACK_HEADER_CLEAR_LEN);
+		if (r == 0 && pack_header_parse(pack, header, keys, store_id, &why) == 0)
+			return 0;
+	}
+	return -EBADMSG;
+}
+
 static int header_read(struct pack *pack, const char *path, const struct store_keys *keys,
 		       const uint8_t *store_id, struct err *err)
 {
-	uint8_t header[PACK_HEADER_LEN];
+	uint8_t header[PACK_HEADER_LEN], damaged[PACK_HEADER_LEN];
 	struct stat st;
 	int r;
 
@@ -29,7 +65,11 @@ static int header_read(struct pack *pack, const char *path, const struct store_k
 	if (r)
 		return r == IO_SHORT ? err_say(err, EBADMSG, "it ends before its header does")
 				     : err_set(err, -r, "read the header");
-	return pack_header_parse(pack, header, keys, store_id, err);
+	memcpy(damaged, header, sizeof(damaged));
+	r = pack_header_parse(pack, header, keys, store_id, err);
+	return r == -EBADMSG
+		       ? header_remake(pack, path, keys, store_id, damaged + PACK_HEADER_CLEAR_LEN)
+		       : r;
 }
 
 /* Is there a record at @offset? buf: uint8_t[CHUNK_MAX + PACK_RECORD_EXTRA]. */

@@ -94,7 +94,7 @@ int store_session_put_untrusted(struct store_session *session, const struct chun
 int store_session_commit(struct store_session *session, struct manifest *manifest, struct err *err);
 
 typedef int store_listed(void *arg, const struct manifest *manifest, struct err *err);
-/* Packs of which not all snapshots are known: damaged, missing, or a manifest or note in it is. */
+/* Packs of which not all snapshots are known: damaged, missing, or a manifest or note in it is; and what a list had to leave out. */
 size_t store_packs_unread(struct store *store);
 /* Oldest first. */
 int store_list(struct store *store, store_listed *fn, void *arg, struct err *err);
@@ -145,6 +145,7 @@ int store_gc(struct store *store, const struct store_gc *order, struct store_gc_
 
 struct store_stat {
 	uint64_t packs, pack_bytes, chunks, plain_bytes, snapshots, index_bytes;
+	uint64_t packs_damaged; /* in none of the others */
 };
 int store_stat(struct store *store, struct store_stat *out, struct err *err);
 

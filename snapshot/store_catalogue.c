@@ -219,8 +219,11 @@ int store_catalogue_read(struct store *store, const struct store_snapshot *row,
 	       memcmp(&store->packs[row->pack].name, &none, sizeof(none)) == 0;
 	pthread_mutex_unlock(&store->lock);
 	if (lost)
-		return err_say(err, ENOENT,
-			       "snapshot %s is lost: its manifest was in a damaged pack", row->id);
+		return err_say(
+			err, ENOENT,
+			"snapshot %s is lost: its manifest was in a damaged pack; repair the "
+			"store from one that has it, or forget it",
+			row->id);
 	r = store_table_pack(store, row->pack, &pack, err);
 	if (r == 0)
 		r = record_text(pack, row->record, &text, err);
@@ -463,6 +466,7 @@ int store_list(struct store *store, store_listed *fn, void *arg, struct err *err
 			manifest_deinit(&m);
 		} else if (r == STORE_ABSENT || r == -ENOENT || r == -EBADMSG) {
 			/* Forgotten meanwhile; or lost or damaged, which verify names: the others are listed all the same. */
+			atomic_fetch_add(&store->unlisted, r != STORE_ABSENT);
 			r = 0;
 		}
 	}
@@ -505,7 +509,7 @@ size_t store_packs_unread(struct store *store)
 		n += store->packs[i].state == STORE_PACK_DAMAGED ||
 		     (store->packs[i].state != STORE_PACK_GONE && store->packs[i].unread);
 	pthread_mutex_unlock(&store->lock);
-	return n;
+	return n ? n : atomic_load(&store->unlisted);
 }
 
 int store_stat(struct store *store, struct store_stat *out, struct err *err)
@@ -524,10 +528,13 @@ int store_stat(struct store *store, struct store_stat *out, struct err *err)
 		pthread_mutex_lock(&store->lock);
 		state = store->packs[i].state;
 		pthread_mutex_unlock(&store->lock);
+		out->packs_damaged += state == STORE_PACK_DAMAGED;
 		if (state == STORE_PACK_GONE || state == STORE_PACK_DAMAGED)
 			continue;
 		r = store_table_pack(store, i, &pack, err);
-		if (r == -ENOENT)
+		if (r == -EBADMSG)
+			out->packs_damaged++;
+		if (r == -ENOENT || r == -EBADMSG)
 			continue;
 		if (r < 0)
 			return r;

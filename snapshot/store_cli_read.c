@@ -343,10 +343,11 @@ int store_cli_read_stat(int argc, char **argv)
 		return store_cli_fail(&cli, &err);
 	if (cli.json)
 		return store_cli_print(json_pack(
-			"{sI sI sI sI sI sI}", "snapshots", (json_int_t)stat.snapshots, "packs",
+			"{sI sI sI sI sI sI sI}", "snapshots", (json_int_t)stat.snapshots, "packs",
 			(json_int_t)stat.packs, "pack_bytes", (json_int_t)stat.pack_bytes, "chunks",
 			(json_int_t)stat.chunks, "plain_bytes", (json_int_t)stat.plain_bytes,
-			"index_bytes", (json_int_t)stat.index_bytes));
+			"index_bytes", (json_int_t)stat.index_bytes, "packs_damaged",
+			(json_int_t)stat.packs_damaged));
 	store_cli_bytes(stat.pack_bytes, packs);
 	store_cli_bytes(stat.plain_bytes, plain);
 	store_cli_bytes(stat.index_bytes, index);
@@ -354,5 +355,8 @@ int store_cli_read_stat(int argc, char **argv)
 	       "    %s\n",
 	       (unsigned long long)stat.snapshots, (unsigned long long)stat.packs, packs,
 	       (unsigned long long)stat.chunks, plain, index);
+	if (stat.packs_damaged)
+		printf("damaged   %llu packs, not counted: run godwit-store verify\n",
+		       (unsigned long long)stat.packs_damaged);
 	return STORE_CLI_DONE;
 }

@@ -93,6 +93,7 @@ struct store {
 	} cache[STORE_CACHE_PACKS];
 	size_t cache_slots; /* <= STORE_CACHE_PACKS */
 	uint64_t cache_clock, cache_entries;
+	atomic_size_t unlisted; /* snapshots that store_list could not read */
 	uint32_t hot[STORE_HOT_PACKS],
 		hot_next; /* packs in which chunks were found lately: their neighbours are probably there, too */
 	struct store_domain *domains;

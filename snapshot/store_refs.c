@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/hex.h"
 #include "common/le.h"
 #include "snapshot/store_refs_parts.h"
 #include "snapshot/volume_tree.h"
@@ -235,7 +236,16 @@ static int search(struct walk *walk, const struct chunk_id *id, unsigned level,
 	if (walk->by < 0)
 		return find_counted(walk, id, level, out, err);
 	r = store_table_find(walk->domain, id, true, out, err);
-	return r == STORE_ABSENT ? err_say(err, ENOENT, "a chunk is missing") : r;
+	if (r == STORE_ABSENT) {
+		char text[CHUNK_ID_TEXT_LEN];
+
+		hex_encode(id->bytes, CHUNK_ID_LEN, text);
+		return err_say(err, ENOENT,
+			       "chunk %s is missing; repair the store or forget this snapshot, "
+			       "nothing was deleted",
+			       text);
+	}
+	return r;
 }
 
 static bool remembered(const struct walk *walk, const uint8_t *tag, unsigned level,

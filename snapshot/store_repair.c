@@ -240,6 +240,9 @@ static int save_sound(struct repair *r, struct err *err)
 			return err_set(err, ENOMEM, "repair");
 		if (pack_salvage(&pack, path, &r->store->keys, r->store->id, &why) == 0)
 			status = records_copy(r, pack, err);
+		else
+			say(r->order->repaired, r->order->arg, "nothing can be read of %s",
+			    err_text(&why));
 	}
 	return status;
 }
@@ -452,7 +455,7 @@ static int put_away(struct repair *r, struct err *err)
 			return err_set(err, errno, "rename %s to %s", from, to);
 		r->result->packs_replaced++;
 		say(r->order->repaired, r->order->arg,
-		    "pack %s: what is sound was copied, the file is in %s", text, folder);
+		    "pack %s: what can be read was copied, the file is in %s", text, folder);
 	}
 	/* Where they went first, then where they came from, and the folder itself: no power cut brings them back. */
 	if (status == 0)

@@ -123,7 +123,12 @@ class Pack:
         self.file = open(path, "rb")
         self.size = os.fstat(self.file.fileno()).st_size
         self.header = self.at(0, 144, "header")
-        self.read_header(keys, store_id)
+        try:
+            self.read_header(keys, store_id)
+        except Refused as refusal:
+            if not (salvage and store_id and self.remake_header(keys, store_id)):
+                raise
+            print(f"{refusal}; made again", file=sys.stderr)
         try:
             self.records = self.read_footer()
         except Refused as refusal:
@@ -154,6 +159,19 @@ class Pack:
         require(key in keys, place, f"needs the key {key.hex()}, there are {', '.join(k.hex() for k in keys)}")
         self.cipher = AESGCM(hkdf(keys[key], self.store_id + name, b"godwit pack 1", 32))
         self.domain = self.decrypt(0, 0, self.header[:64], self.header[64:], "header").rstrip(b"\0").decode()
+
+    def remake_header(self, keys, store_id):
+        """What stands in clear in it is known, but for the key."""
+        sealed = self.header[64:]
+        for key in keys:
+            clear = struct.pack("<8sI4x16s16s8s4x", b"GODWPACK", 1, store_id, bytes.fromhex(self.name), key)
+            self.header = clear + struct.pack("<I", crc32c(clear)) + sealed
+            try:
+                self.read_header(keys, store_id)
+                return True
+            except Refused:
+                pass
+        return False
 
     def read_footer(self):
         trailer = self.at(max(self.size - 32, 144), 32, "trailer")

@@ -11,7 +11,7 @@
 Written from the document alone, never from our C: what this cannot read, the document does not say. It needs the key and
 packs/, and looks at store.json for the no-delete window. It ignores what a reader may ignore: index/ (all of it is derived;
 read_index.py reads it all the same), tmp/, damaged/, deleted and lock. Any damage is an error, with the place; only with
---salvage are packs whose footer is damaged read record by record.
+--salvage are packs whose footer or header is damaged read record by record.
 Debian packages: python3-cryptography, python3-zstandard. Source: snapshot/FORMAT.md; read_pack.py is the lower half.
 """
 import argparse

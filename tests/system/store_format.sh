@@ -112,6 +112,9 @@ is "$(reader --salvage sums fresh 2>said)" "$(cat wanted)" "without a footer the
 truncate -s $((size - 100)) "$pack"
 is "$(reader --salvage sums fresh 2>said)" "$(cat wanted)" "... and when the end is cut off"
 cp whole "$pack"
+python3 "$lib/flip.py" "$pack" 2 3 8 60
+is "$(reader --salvage sums fresh 2>said)" "$(cat wanted)" "what stands in clear in a header is made again"
+cp whole "$pack"
 renamed=${pack%/*}/00000000000000000000000000000000.pack
 mv "$pack" "$renamed"
 run reader list fresh
