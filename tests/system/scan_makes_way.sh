@@ -72,8 +72,10 @@ check "everything is local" appliance_local anna
 
 job=
 come_back_beside_a_scan
+something_left() { [ -n "$(appliance_find server 'godwit-scan*')" ]; }
+nothing_left() { ! something_left; }
+check "it is there" something_left
 check "the server is killed" appliance_server_stop KILL
-nothing_left() { [ -z "$(appliance_find server 'godwit-scan*')" ]; }
 check "nothing of the scan stays behind" appliance_wait 60 nothing_left
 kill -CONT "$agent"
 done_testing
