@@ -77,6 +77,8 @@ mkdir papers && touch papers/thesis
 run store mirror s papers
 like "$errors" "papers is no mirror, and not empty: there is thesis in it" "a folder with other things in it is refused"
 is "$(ls papers)" thesis "... and left alone"
+mkdir -p begun/packs begun/incoming && touch begun/lock begun/.store.json.x1y2z3.tmp
+check "... but not one in which a first run was killed" store mirror s begun
 store mirror s m --no-delete-hours 2 >/dev/null
 check "the same window again is no mistake" store mirror s m --no-delete-hours 2
 run store mirror s m --no-delete-hours 3
