@@ -324,13 +324,17 @@ static int send_request(struct hypervisor_client *c, const char *text, const str
 			struct err *err)
 {
 	for (;;) {
-		int r = 0;
+		int r = 0, left_ms;
 
 		while (!c->greeted && !c->stop && r == 0)
 			r = pthread_cond_timedwait(&c->changed, &c->lock, end);
 		if (!c->greeted)
 			return err_say(err, ENOTCONN, "no hypervisor answers on %s", c->path);
-		r = unix_socket_send_line_within(c->fd, text, NULL, 0, time_to_send(end), err);
+		left_ms = time_to_send(end);
+		if (left_ms == 0) /* nothing of it is out: the others keep their connection */
+			return err_say(err, ETIMEDOUT, "the hypervisor on %s takes no requests",
+				       c->path);
+		r = unix_socket_send_line_within(c->fd, text, NULL, 0, left_ms, err);
 		if (r == 0 || r == -EMSGSIZE || r == -EINVAL)
 			return r; /* the last two: not a byte of it was sent */
 		cut(c);

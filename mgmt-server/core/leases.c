@@ -49,6 +49,7 @@ int leases_grant(struct change *change, struct fleet_desktop *d, const char *end
 				     .now_ms = clock_now_ms(),
 				     .holder = endpoint };
 	int r = change_keep(change, d, err);
+	struct lease granted;
 
 	if (r < 0)
 		return r;
@@ -59,13 +60,16 @@ int leases_grant(struct change *change, struct fleet_desktop *d, const char *end
 			"endpoints may say which desktops they run",
 			(unsigned long long)(doubt_left(change->server, input.now_ms) + 999) /
 				1000);
-	if (d->lease.epoch < d->epoch_floor)
-		d->lease.epoch = d->epoch_floor;
-	if (d->lease.holder[0]) /* who lost it: its list gets shorter */
-		change_touch(change, CHANGE_ENDPOINT, d->lease.holder);
-	if (lease_advance(&d->lease, &input) != LEASE_ACTION_GRANTED)
+	granted =
+		d->lease; /* a refused grant must leave the holder his epoch: a job that failed is committed, too */
+	if (granted.epoch < d->epoch_floor)
+		granted.epoch = d->epoch_floor;
+	if (lease_advance(&granted, &input) != LEASE_ACTION_GRANTED)
 		return err_say(err, EBUSY, "desktop %s may still run on %s (lease %s)", d->name,
 			       d->lease.holder, lease_state_name(d->lease.state));
+	if (d->lease.holder[0]) /* who lost it: its list gets shorter */
+		change_touch(change, CHANGE_ENDPOINT, d->lease.holder);
+	d->lease = granted;
 	d->promised_ms = d->lease.ttl_ms;
 	d->told = false;
 	d->starting = true;
@@ -94,7 +98,7 @@ int leases_claim(struct change *change, struct fleet_desktop *d, const char *end
 	if (lease_advance(&d->lease, &input) != LEASE_ACTION_GRANTED)
 		return LEASES_STALE;
 	d->starting = false;
-	if (told_from_ms)
+	if (told_from_ms > d->told_from_ms)
 		d->told_from_ms = told_from_ms;
 	d->told = false;
 	r = save(change, d, err);
@@ -181,7 +185,9 @@ static void forgive(struct server *s, uint64_t now)
 
 	for (i = 0; i < fleet_desktop_count(s->fleet); i++) {
 		l = &fleet_desktop_at(s->fleet, i)->lease;
-		if (l->state == LEASE_HELD || l->state == LEASE_EXPIRED)
+		if (l->state != LEASE_HELD && l->state != LEASE_EXPIRED)
+			continue;
+		if (l->until_ms < now + l->ttl_ms) /* a longer promise stays one */
 			l->until_ms = now + l->ttl_ms;
 	}
 }

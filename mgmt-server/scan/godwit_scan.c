@@ -389,6 +389,7 @@ int main(int argc, char **argv)
 	if (r)
 		return r == 1 ? 0 : EXIT_COULD_NOT_RUN;
 	signal(SIGINT, on_signal);
+	signal(SIGHUP, on_signal); /* also when who stopped us (make_way.h) is gone */
 	signal(SIGTERM, on_signal);
 	signal(SIGPIPE, SIG_IGN);
 

@@ -358,6 +358,7 @@ int scan_ask_main(int argc, char **argv)
 	int r;
 
 	signal(SIGINT, on_signal);
+	signal(SIGHUP, on_signal); /* also when who stopped us (make_way.h) is gone */
 	signal(SIGTERM, on_signal);
 	signal(SIGPIPE, SIG_IGN);
 	r = scan_report_init(&a.report, true, &err);

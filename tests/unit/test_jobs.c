@@ -451,7 +451,28 @@ static void test_jobs_a_shorter_ttl_waits_for_the_longer_promise(void **state)
 	assert_true(left_after_restart(600000) >= 600000);
 	assert_true(left_after_restart(before) >= 600000);
 	assert_true(left_after_restart(before) >= 600000);
+	s.tick_ms = clock_now_ms() - 60000; /* this server stood still, which must not shorten it */
+	leases_tick(&s);
+	assert_true(lease()->until_ms - clock_now_ms() > 500000);
 	s.config.lease_ttl_ms = before;
+}
+
+/* The epochs of a copy begin anew far above; he who proved the newest real one keeps it when somebody else is refused. */
+static void test_jobs_refused_grant_leaves_the_holder_his_epoch(void **state)
+{
+	struct fleet_desktop *d = fleet_desktop(s.fleet, "anna");
+	char id[CATALOGUE_ID_LEN];
+	struct change change;
+
+	(void)state;
+	add_snapshot(true);
+	OK(order("start", id));
+	d->epoch_floor = 1000;
+	OK(change_begin(&change, &s, &err));
+	assert_int_equal(leases_grant(&change, d, "b", &err), -EBUSY);
+	OK(change_commit(&change, &err));
+	assert_int_equal(lease()->epoch, 1);
+	assert_string_equal(lease()->holder, "a");
 }
 
 static void test_jobs_lost_lease_fails_over(void **state)
@@ -582,6 +603,7 @@ int main(void)
 		TEST(test_jobs_abort_puts_leases_back),
 		TEST(test_jobs_leases_survive_a_restart),
 		TEST(test_jobs_a_shorter_ttl_waits_for_the_longer_promise),
+		TEST(test_jobs_refused_grant_leaves_the_holder_his_epoch),
 		TEST(test_jobs_lost_lease_fails_over),
 		TEST(test_jobs_infected_is_passed_over),
 		TEST(test_jobs_scan_beside_others),
