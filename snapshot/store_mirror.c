@@ -87,6 +87,20 @@ static bool of_mirror(const char *name)
 	return strncmp(name, ".store.json.", strlen(".store.json.")) == 0;
 }
 
+/* The first run of a mirror writes store.json before it copies. */
+static bool has_packs(const char *folder)
+{
+	DIR *dir = opendir(folder);
+	struct dirent *e;
+	bool found = false;
+
+	while (dir && !found && (e = readdir(dir)))
+		found = e->d_name[0] != '.';
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
 /* Nothing is made or written before the folder is known to be absent, empty, or this store's mirror: any other store with a folder
  * "incoming" would be taken for a mirror from then on.
  */
@@ -110,6 +124,8 @@ static int dest_check(struct mirror *m, const char *file, struct err *err)
 		return err_set(err, errno, "open %s", m->order->dest);
 	while (!strange && (e = readdir(dir)))
 		strange = of_mirror(e->d_name) ? NULL : e->d_name;
+	if (!strange && has_packs(m->packs))
+		strange = "packs, but no store.json,";
 	r = strange ? err_say(err, EINVAL, "%s is no mirror, and not empty: there is %s in it",
 			      m->order->dest, strange)
 		    : 0;

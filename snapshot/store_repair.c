@@ -227,6 +227,12 @@ static char *damaged_path(struct repair *r, size_t i)
 }
 
 /* All records of the damaged packs that can be read, needed or not: a session may have been told that they are there. */
+/* Is that this process's trouble, and not the pack's? Then nothing is put away as unreadable. */
+static bool is_ours(int error)
+{
+	return error == -ENOMEM || error == -EMFILE || error == -ENFILE;
+}
+
 static int save_sound(struct repair *r, struct err *err)
 {
 	int status = 0;
@@ -235,11 +241,15 @@ static int save_sound(struct repair *r, struct err *err)
 		CLEANUP(pack_unref) struct pack *pack = NULL;
 		CLEANUP_FREE char *path = damaged_path(r, i);
 		struct err why = { 0 };
+		int salvaged;
 
 		if (!path)
 			return err_set(err, ENOMEM, "repair");
-		if (pack_salvage(&pack, path, &r->store->keys, r->store->id, &why) == 0)
+		salvaged = pack_salvage(&pack, path, &r->store->keys, r->store->id, &why);
+		if (salvaged == 0)
 			status = records_copy(r, pack, err);
+		else if (is_ours(salvaged))
+			return err_set(err, -salvaged, "read %s", path);
 		else
 			say(r->order->repaired, r->order->arg, "nothing can be read of %s",
 			    err_text(&why));

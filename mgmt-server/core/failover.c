@@ -17,6 +17,13 @@
 
 enum { ATTEMPTS_MAX = 3, CRASH_LOOP_MS = 120000 };
 
+static int wait_for_doubt(struct catalogue_job *job)
+{
+	snprintf(job->message, sizeof(job->message),
+		 "waiting until endpoints have said what they run");
+	return JOBS_WAIT;
+}
+
 int failover_fence(struct change *change, struct catalogue_job *job, struct err *err)
 {
 	struct fleet_desktop *d = fleet_desktop(change->server->fleet, job->desktop);
@@ -25,6 +32,9 @@ int failover_fence(struct change *change, struct catalogue_job *job, struct err 
 	if (d->lease.state == LEASE_FREE || d->lease.state == LEASE_LOST)
 		return JOBS_NEXT;
 	if (!jobs_flag(job, "revoked")) {
+		/* The epoch that this would skip may be one that was given out and forgotten. */
+		if (doubt_left(change->server, clock_now_ms()) > 0)
+			return wait_for_doubt(job);
 		r = leases_revoke(change, d, err);
 		if (r < 0)
 			return r;
@@ -219,11 +229,8 @@ static int give(struct change *change, struct catalogue_job *job, const struct c
 	int r = leases_grant(change, d, job->endpoint, err);
 
 	if (r == -EBUSY && strcmp(job->kind, "failover") == 0 &&
-	    doubt_left(change->server, clock_now_ms()) > 0) {
-		snprintf(job->message, sizeof(job->message),
-			 "waiting until endpoints have said what they run");
-		return JOBS_WAIT;
-	}
+	    doubt_left(change->server, clock_now_ms()) > 0)
+		return wait_for_doubt(job);
 	if (r == -EBUSY)
 		return fail_job(job, err_text(err));
 	if (r < 0)

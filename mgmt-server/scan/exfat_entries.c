@@ -103,8 +103,9 @@ static bool describe(const struct exfat_entries *e, struct fat_entry *out, bool 
 		.mtime = time_of(file, AT_MODIFIED, AT_MODIFIED_ZONE),
 		.ctime = time_of(file, AT_CREATED, AT_CREATED_ZONE),
 	};
-	whole = out->valid <= out->size;
-	if (!whole)
+	/* Drivers do not agree on what flags that do not exist yet mean for the clusters. */
+	whole = out->valid <= out->size && !(stream[AT_FLAGS] & ~(HAS_CLUSTERS | NO_FAT_CHAIN));
+	if (out->valid > out->size)
 		out->valid = out->size;
 	return take_name(e, out) && whole && sum_is_right(e);
 }

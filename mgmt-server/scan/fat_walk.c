@@ -104,10 +104,12 @@ static int take_entry(struct walk *w, const struct folder *in, uint64_t at)
 	const struct fat_entry *entry = &w->entry;
 	uint64_t inode = at / FAT_ENTRY_LEN;
 	size_t path_len = complete_path(w, inode);
+	/* Drivers follow a chain to its end, whatever length the folder has in its own folder. */
+	const bool has_length = is_exfat(w) && (entry->contiguous || !entry->cluster);
 	const struct folder folder = {
 		.cluster = entry->cluster,
 		.contiguous = entry->contiguous,
-		.len = is_exfat(w) ? entry->size : (uint64_t)FAT_CHAIN_TO_ITS_END,
+		.len = has_length ? entry->size : (uint64_t)FAT_CHAIN_TO_ITS_END,
 	};
 	const struct fat_content_file file = {
 		.entry = entry, .inode = inode, .path = w->path, .path_len = path_len
@@ -122,11 +124,18 @@ static int take_entry(struct walk *w, const struct folder *in, uint64_t at)
 	return add_folder(w, &folder, path_len);
 }
 
+static bool in_root(const struct walk *w)
+{
+	return w->next == 1;
+}
+
 static int take_raw(struct walk *w, const struct folder *in, const uint8_t *raw, uint64_t at)
 {
 	int found = is_exfat(w) ? exfat_entries_take(&w->exfat, raw, &w->entry)
 				: fat_entries_take(&w->fat, raw, &w->entry);
 
+	if (found == FAT_ENTRIES_DOTS && in_root(w))
+		found = FAT_ENTRIES_FOUND; /* it has none: what looks so is a folder */
 	if (found == FAT_ENTRIES_DOTS && w->fat.taken == 1)
 		w->begins_with_itself = w->entry.cluster == in->cluster;
 	return found == FAT_ENTRIES_FOUND ? take_entry(w, in, at) : 0;
@@ -241,7 +250,7 @@ static int walk_all(struct walk *w)
 	while (r == 0 && w->next < w->count) {
 		struct folder folder = w->queue[w->next++]; /* by value: the queue may move */
 
-		r = read_folder(w, &folder, w->next == 1);
+		r = read_folder(w, &folder, in_root(w));
 	}
 	return r;
 }

@@ -105,8 +105,10 @@ static struct headers headers_of(libfsntfs_file_entry_t *entry)
 	for (int i = 0; i < count; i++) {
 		libfsntfs_attribute_t *attribute = NULL;
 
-		if (libfsntfs_file_entry_get_attribute_by_index(entry, i, &attribute, NULL) != 1)
+		if (libfsntfs_file_entry_get_attribute_by_index(entry, i, &attribute, NULL) != 1) {
+			h.reparse = true; /* perhaps: it is looked for */
 			continue;
+		}
 		look_at_header(&h, attribute);
 		libfsntfs_attribute_free(&attribute, NULL);
 	}

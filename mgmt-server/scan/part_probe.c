@@ -229,11 +229,11 @@ int part_probe(struct volume_channel *volume, int copy, struct part *parts, size
 	r = probe_content(&p, &whole, err);
 	if (r < 0)
 		return r;
-	if (!whole.type[0]) {
-		r = probe_table(&p, parts, count, err);
-		if (r < 0 || *count)
-			return r;
-	}
+	r = probe_table(&p, parts, count, err);
+	if (!whole.type[0] && (r < 0 || *count))
+		return r;
+	whole.hides_table = r < 0 || *count;
+	*count = 0;
 	parts[(*count)++] = whole;
 	return 0;
 }

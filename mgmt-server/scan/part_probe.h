@@ -19,7 +19,8 @@ struct part {
 		[32]; /* libblkid's: ext4, ntfs, vfat, LVM2_member, crypto_LUKS …; "": nothing known */
 	char table_type[40]; /* GPT type GUID or MBR type, e.g. 0x27 */
 	char label[64];
-	bool zero; /* nothing but zeros where signatures would be */
+	bool zero;        /* nothing but zeros where signatures would be */
+	bool hides_table; /* the whole volume: there are partitions, too */
 };
 
 /* Fill @parts (of PART_PROBE_MAX) in order of offset; @copy is an empty file for it. Return 0 or -errno. */

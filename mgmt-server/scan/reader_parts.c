@@ -23,6 +23,12 @@ int reader_walk(struct reader *reader, struct err *err)
 		};
 
 		r = reader_partition(reader, &partition, err);
+		if (r == 0 && parts[i].hides_table)
+			r = reader_incomplete(
+				reader,
+				"it is a file system as a whole and has a partition table, too; "
+				"partitions are not read",
+				err);
 	}
 	return r;
 }

@@ -54,6 +54,7 @@ a file that says it has 4 GiB|$all|2 .*BIG: only 10240 of its 4294967295 bytes|f
 two files on the same clusters|$all|0|field OTHER______ 26 $(word "$big")
 a file that is marked as a label|$all|0|field BIG________ 11 08
 a name of nothing but blanks|<entry [0-9]*> DIR/FILE.TXT DIR/SUB/DEEP.TXT OTHER |0|short BIG________ ___________
+a folder of the root that is named as the root itself|.*FILE.TXT .*SUB/DEEP.TXT .*|0|short DIR________ .__________
 a slash in a name|DIR/FILE.TXT DIR/SUB/DEEP.TXT OTHER a.xc0.xafb |0|short BIG________ a/b________
 a name that looks like the folder above|.. DIR/FILE.TXT DIR/SUB/DEEP.TXT OTHER |0|short BIG________ .._________
 a table of no such place|.*|2 .*a file allocation table does not begin where the boot sector says|boot 16 03

@@ -122,5 +122,9 @@ f.seek(1 << 20)
 f.write(b"-FVE-FS-" + bytes([0, 1, 2, 0]))'
 scan_json bitlocker.img
 like "$status $(jq -r '.reasons[0]' <<<"$output")" "^2 (encrypted|unknown)" "BitLocker is incomplete ($(jq -r '.reasons[0]' <<<"$output" | cut -c1-40))"
+# Which of the two a guest uses, nobody can say.
+cp good.img both.img && echo 'start=20480' | sfdisk --quiet --wipe never both.img
+scan_json both.img
+like "$status $(jq -r '.reasons[]' <<<"$output")" "^2 .*has a partition table, too" "a file system that hides partitions is incomplete"
 
 done_testing

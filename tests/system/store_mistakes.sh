@@ -80,6 +80,10 @@ is "$(ls papers)" thesis "... and left alone"
 mkdir -p begun/packs begun/incoming && touch begun/lock begun/.store.json.x1y2z3.tmp
 check "... but not one in which a first run was killed" store mirror s begun
 store mirror s m --no-delete-hours 2 >/dev/null
+mv m/store.json kept.json
+run store mirror s m
+like "$errors" "m is no mirror, and not empty: there is packs, but no store.json, in it" "a mirror that lost its settings is not begun anew"
+mv kept.json m/store.json
 check "the same window again is no mistake" store mirror s m --no-delete-hours 2
 run store mirror s m --no-delete-hours 3
 like "$status $errors" "^1 .*window of 2 hours that stays" "another one is, as it would not be kept"

@@ -39,6 +39,8 @@ static const struct {
 	  "One.txt@9+5/5 One.txt@9+5/5 0" },
 	{ "a folder", "Sub", 0, DIR, ALLOC, 3, 9, 512, 512, 0, 0, 0, "folder:Sub@9+512/512 0" },
 	{ "contiguous", "One", 0, 0x20, CONTIGUOUS, 3, 9, 5, 5, 0, 0, 0, "contiguous:One@9+5/5 0" },
+	{ "flags that nobody knows", "One", 0, 0x20, CONTIGUOUS | 4, 3, 9, 5, 5, 0, 0, 0,
+	  "contiguous:One@9+5/5 1" },
 	{ "not written to its end", "One", 0, 0x20, ALLOC, 3, 9, 5, 50, 0, 0, 0, "One@9+5/50 0" },
 	{ "written beyond its end", "One", 0, 0x20, ALLOC, 3, 9, 50, 5, 0, 0, 0, "One@9+5/5 1" },
 	{ "without clusters", "One", 0, 0x20, 0, 3, 9, 0, 0, 0, 0, 0, "One@0+0/0 0" },
