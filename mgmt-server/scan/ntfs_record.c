@@ -30,7 +30,7 @@ bool ntfs_record_geometry(struct ntfs_geometry *out, const uint8_t boot[NTFS_REC
 		return false;
 	out->volume_size = volume_size;
 	out->cluster = per_cluster > 0     ? sector * (uint64_t)per_cluster
-		       : per_cluster > -32 ? sector << -per_cluster
+		       : per_cluster > -32 ? sector << (unsigned)-per_cluster
 					   : 0;
 	if (boot[13] == 0x80)
 		out->cluster = sector * 128;
