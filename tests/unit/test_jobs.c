@@ -14,7 +14,6 @@
 #include "common/clock.h"
 #include "common/io.h"
 #include "mgmt-server/catalogue/catalogue_schema.h"
-#include "mgmt-server/core/auth.h"
 #include "mgmt-server/core/events.h"
 #include "mgmt-server/core/doubt.h"
 #include "mgmt-server/core/failover.h"
@@ -575,19 +574,6 @@ static void test_jobs_scan_beside_others(void **state)
 	judge_newest("clean", snapshot);
 }
 
-static void test_jobs_passwords(void **state)
-{
-	char text[256];
-
-	(void)state;
-	OK(auth_password_hash("a secret", text, &err));
-	OK(auth_password_check("a secret", text, &err));
-	assert_int_equal(auth_password_check("a Secret", text, &err), -EACCES);
-	assert_int_equal(auth_password_check("", text, &err), -EACCES);
-	assert_int_equal(auth_password_check("x", "plain", &err), -EBADMSG);
-	assert_int_equal(auth_password_check("x", "scrypt$99$8$3$00$00", &err), -EBADMSG);
-}
-
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -607,7 +593,6 @@ int main(void)
 		TEST(test_jobs_lost_lease_fails_over),
 		TEST(test_jobs_infected_is_passed_over),
 		TEST(test_jobs_scan_beside_others),
-		cmocka_unit_test(test_jobs_passwords),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
